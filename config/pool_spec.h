@@ -1,0 +1,116 @@
+// What a configuration says, after everything was read, checked, merged, expanded and resolved.
+// Plain values; the key table (keys.h) says for each member its JSON key, bounds, unit and default.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/signals.h"
+#include "common/size.h"
+#include "common/time.h"
+
+namespace mtd::config {
+
+enum class RestartPolicy { always, on_failure, never };
+enum class ReadyMode { exec, notify };
+enum class StopScope { tree, group, process };
+enum class BreakerAction { backoff, fail };
+enum class OrphanPolicy { kill, keep };
+enum class LogTarget { automatic, inherit, null, journal, direct };  // automatic: journal under systemd, else inherit
+
+struct Backoff {
+  Duration initial = Duration::milliseconds(500);
+  double factor = 2;     // 1..100
+  Duration max = Duration::seconds(30);
+  double jitter = 0.1;   // 0..1: a delay is drawn from [d, d × (1 + jitter)]
+  Duration reset_after = Duration::seconds(30);
+};
+
+struct CrashLimit {
+  std::uint32_t count = 0;  // 0: 5 × workers
+  Duration window = Duration::seconds(60);
+  BreakerAction action = BreakerAction::backoff;
+  Duration retry_after = Duration::seconds(300);
+};
+
+struct StopSpec {
+  SignalNumber signal{15};
+  Duration timeout = Duration::seconds(10);  // infinite allowed
+  StopScope scope = StopScope::tree;
+};
+
+struct RecycleSpec {
+  std::uint64_t max_tasks = 0;  // 0: off
+  double jitter = 0.1;          // only ever shortens: drawn from [max_tasks × (1 − jitter), max_tasks]
+  std::uint32_t concurrency = 0;  // 0: max(1, 10 % of workers)
+};
+
+struct LogSpec {
+  LogTarget to = LogTarget::automatic;
+  std::string path;  // direct only; may hold markers of sys::SpecMarker
+};
+
+struct Rlimit {
+  std::string name;                  // "nofile", "core", … as in getrlimit(2) without RLIMIT_
+  std::uint64_t soft = 0, hard = 0;  // RLIM_INFINITY: ~0ULL
+};
+
+struct Identity {  // resolved at load
+  std::string user_name, group_name, home, shell;
+  std::uint32_t uid = 0, gid = 0;
+  std::vector<std::uint32_t> groups;
+};
+
+struct PoolSpec {
+  std::string name;
+  std::vector<std::string> command;  // expanded; slot and incarnation as markers (sys::SpecMarker)
+  std::string executable;            // command[0] looked up through the worker's PATH
+  std::uint32_t workers = 1;
+  bool enabled = true;
+  std::string directory = "/";
+  std::optional<Identity> identity;  // empty: mtd's own
+  std::uint32_t umask = 022;
+  std::vector<std::string> environment;  // NAME=VALUE, complete but for NOTIFY_SOCKET and MTD_TAG
+  RestartPolicy restart = RestartPolicy::always;
+  std::vector<int> success_codes{0};
+  std::vector<int> no_restart_codes;
+  Backoff backoff;
+  CrashLimit crash_limit;
+  ReadyMode ready = ReadyMode::exec;
+  Duration start_timeout = Duration::seconds(60);
+  Duration min_uptime = Duration::seconds(1);
+  StopSpec stop;
+  bool overlap = true;  // resolved default, see config.md
+  RecycleSpec recycle;
+  OrphanPolicy orphans = OrphanPolicy::kill;
+  LogSpec log;
+  std::vector<Rlimit> rlimits;
+  std::optional<int> nice;
+  std::optional<int> oom_score_adj;
+
+  // Of all that a running process was given at its start. Two specs with the same fingerprint need no
+  // new process; members that apply in place (hot keys) are not in it.
+  std::uint64_t spawn_fingerprint = 0;
+};
+
+struct DaemonSpec {
+  std::string control_socket;  // empty: RUNTIME_DIR/io.mtd.Manager
+  std::optional<std::uint32_t> operate_gid;   // control.group, resolved
+  std::optional<std::uint32_t> readonly_gid;  // control.readonly_group, resolved
+  std::string log_level = "info";
+  std::uint32_t max_processes = 0;      // 0: what the descriptors allow
+  std::uint32_t start_concurrency = 0;  // processes being set up at once, all pools; 0: no limit
+  std::uint32_t max_clients = 1024;
+};
+
+struct Configuration {
+  DaemonSpec daemon;
+  std::vector<PoolSpec> pools;        // sorted by name
+  std::vector<std::string> files;     // in the order they were read
+  std::vector<std::string> warnings;  // for people, with file and key
+};
+
+}  // namespace mtd::config

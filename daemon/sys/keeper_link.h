@@ -1,0 +1,70 @@
+// KeeperLink: a role's end of the keeper's protocol. Never blocks: what the socket does not take waits
+// in an outbox, which `flush` empties when the event loop says the socket is writable again.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "common/result.h"
+#include "common/unique_fd.h"
+#include "daemon/sys/keeper_protocol.h"
+
+namespace mtd::sys {
+
+struct HeldDescriptor {
+  keeper::Held message;
+  UniqueFd fd;  // empty when message.error != 0
+};
+
+using KeeperMessage = std::variant<keeper::Hello, keeper::Ack, keeper::Entry, keeper::ListEnd,
+                                   HeldDescriptor, keeper::Orphans, keeper::DaemonSignal, keeper::Ping>;
+
+class KeeperLink {
+ public:
+  explicit KeeperLink(UniqueFd socket) : socket_(std::move(socket)) {}
+
+  [[nodiscard]] int fd() const { return socket_.get(); }
+  // True while the outbox holds something: watch for writability too.
+  [[nodiscard]] bool wants_write() const { return !outbox_.empty(); }
+  Result<void> flush();
+
+  // The next message, nothing when there is none now, an Error when the keeper is gone or spoke
+  // nonsense (a role then ends: without the keeper it owns nothing).
+  [[nodiscard]] Result<std::optional<KeeperMessage>> receive();
+
+  // Each returns the serial that the answer will carry.
+  std::uint64_t list();
+  std::uint64_t revision(std::uint64_t id, int spec_fd, std::uint32_t spec_bytes,
+                         const std::vector<int>& descriptors);
+  std::uint64_t forget(std::uint64_t id);
+  // label: at most kLabelBytes; cgroup_fd < 0: none.
+  std::uint64_t spawn(const keeper::Key& key, std::uint64_t revision, std::string_view label,
+                      std::uint32_t setup_timeout_ms, int cgroup_fd);
+  std::uint64_t signal(const keeper::Key& key, int signal, keeper::Scope scope);
+  void release(const keeper::Key& key);
+  std::uint64_t hold(std::string_view name, int fd);
+  std::uint64_t fetch(std::string_view name);
+  std::uint64_t drop(std::string_view name);
+  void ready();
+  void notify(std::string_view text);  // e.g. "STATUS=…"; cut at kNotifyTextBytes
+  void finish(int code);
+  void pong();
+
+ private:
+  struct Outgoing {
+    std::vector<char> bytes;
+    std::vector<UniqueFd> descriptors;  // duplicates, so the caller may close its own
+  };
+  std::uint64_t post(void* message, std::uint32_t size, keeper::Type type, const std::vector<int>& fds);
+
+  UniqueFd socket_;
+  std::deque<Outgoing> outbox_;
+  std::uint64_t next_serial_ = 1;
+};
+
+}  // namespace mtd::sys
