@@ -1,7 +1,7 @@
 #include "common/time.h"
 
+#include <algorithm>
 #include <array>
-#include <cstdio>
 #include <optional>
 
 #include "common/escape.h"
@@ -27,6 +27,8 @@ constexpr std::array kUnits{Unit{"d", kDay},    Unit{"h", kHour},      Unit{"m",
 constexpr std::uint64_t kLimit =
     static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
 constexpr std::size_t kMaxDecimals = 9;
+
+constexpr std::string_view kNumeric = "0123456789.";
 
 constexpr bool is_digit(char c) {
   return c >= '0' && c <= '9';
@@ -144,8 +146,11 @@ Result<Duration> parse_duration(std::string_view text) {
     if (rest.empty()) {
       if (last != nullptr) return not_a_duration(text, "the last number has no unit");
     } else if (unit = take_unit(rest); unit == nullptr) {
-      return not_a_duration(text,
-                            "unknown unit \"" + escape_for_terminal(rest.substr(0, 16)) + "\"");
+      return not_a_duration(
+          text, "unknown unit \"" +
+                    escape_for_terminal(
+                        rest.substr(0, std::min<std::size_t>(16, rest.find_first_of(kNumeric)))) +
+                    "\"");
     }
     if (last != nullptr && unit <= last) return not_a_duration(text, "larger units come first");
     last = unit;
