@@ -1,12 +1,12 @@
-// The pool model: what a pool is, and what it does next. Pure: no system call, clock, random number,
-// log or JSON. The shell turns facts into events, performs the actions and arms one timer for
-// next_deadline().
+// The pool model: what a pool is, and what it does next. Pure: no system call, clock, random
+// number, log or JSON. The shell turns facts into events, performs the actions and arms one timer
+// for next_deadline().
 //
-// A pool has slots 0..want−1 (and higher ones that are being emptied). A slot holds at most one process,
-// or two while `overlap` replaces one; each process is an incarnation of its slot. Every fact carries
-// {slot, incarnation}; a fact about an incarnation the slot does not hold is stale: dropped, counted.
-// After every event the pool reconciles wanted against actual: scaling, recycling, reload, restart and
-// stop are changes of "wanted", never code paths of their own.
+// A pool has slots 0..want−1 (and higher ones that are being emptied). A slot holds at most one
+// process, or two while `overlap` replaces one; each process is an incarnation of its slot. Every
+// fact carries {slot, incarnation}; a fact about an incarnation the slot does not hold is stale:
+// dropped, counted. After every event the pool reconciles wanted against actual: scaling,
+// recycling, reload, restart and stop are changes of "wanted", never code paths of their own.
 #pragma once
 
 #include <cstdint>
@@ -30,62 +30,161 @@ struct WorkerKey {
 
 // Why a process ended. One row each in vocabulary.h with its printed name.
 enum class ExitCause {
-  exit, signal, core, oom, start_timeout, stop, stop_timeout, recycle_max_tasks, recycle_self, reload,
-  restart, scale_down, left_over, spawn_failed, start_failed, unknown,
+  exit,
+  signal,
+  core,
+  oom,
+  start_timeout,
+  stop,
+  stop_timeout,
+  recycle_max_tasks,
+  recycle_self,
+  reload,
+  restart,
+  scale_down,
+  left_over,
+  spawn_failed,
+  start_failed,
+  unknown,
 };
 [[nodiscard]] bool is_planned(ExitCause cause);
 
 enum class WorkerState {
-  starting, ready, draining, stopping, killing, stuck, frozen, backoff, failed, stopped, completed,
+  starting,
+  ready,
+  draining,
+  stopping,
+  killing,
+  stuck,
+  frozen,
+  backoff,
+  failed,
+  stopped,
+  completed,
 };
 enum class PoolState {
-  running, starting, degraded, rolling, draining, stopping, stopped, completed, backoff, failed, frozen,
+  running,
+  starting,
+  degraded,
+  rolling,
+  draining,
+  stopping,
+  stopped,
+  completed,
+  backoff,
+  failed,
+  frozen,
 };
 
 // ---- Events: facts ------------------------------------------------------------------------------
 enum class ReportKind { program, setup_failed, unknown };  // keeper::Outcome of an exited entry
-struct Tick {};                                     // time has passed; deadlines are looked at
-struct Spawned { WorkerKey key; int pid = 0; };
-struct Executed { WorkerKey key; };
-struct SpawnRefused { WorkerKey key; int stage = 0; int error = 0; };  // there never was a process
+struct Tick {};  // time has passed; deadlines are looked at
+struct Spawned {
+  WorkerKey key;
+  int pid = 0;
+};
+struct Executed {
+  WorkerKey key;
+};
+struct SpawnRefused {
+  WorkerKey key;
+  int stage = 0;
+  int error = 0;
+};  // there never was a process
 struct Exited {
   WorkerKey key;
   ReportKind kind = ReportKind::program;
-  int stage = 0, error = 0;   // setup_failed
-  int wait_status = 0;        // as waitpid(2)
-  bool oom = false;           // evidence of an OOM kill was found
+  int stage = 0, error = 0;  // setup_failed
+  int wait_status = 0;       // as waitpid(2)
+  bool oom = false;          // evidence of an OOM kill was found
 };
-struct TreeEmpty { WorkerKey key; };                // no descendant of this incarnation lives any more
-struct NotifiedReady { WorkerKey key; };
-struct NotifiedStopping { WorkerKey key; };         // the worker retires itself
-struct TasksDone { WorkerKey key; std::uint64_t count = 0; };
+struct TreeEmpty {
+  WorkerKey key;
+};  // no descendant of this incarnation lives any more
+struct NotifiedReady {
+  WorkerKey key;
+};
+struct NotifiedStopping {
+  WorkerKey key;
+};  // the worker retires itself
+struct TasksDone {
+  WorkerKey key;
+  std::uint64_t count = 0;
+};
 // After a restart of the supervisor: a process the keeper still has. Only before any other event.
-struct Adopted { WorkerKey key; std::uint64_t revision = 0; int pid = 0; bool executed = false;
-                 bool was_ready = false; std::uint64_t tasks = 0; Instant started; bool stop_sent = false; };
+// Nothing is decided until the first other event. An entry that has exited is Adopted, then Exited.
+// fingerprint: spawn_fingerprint it was started with; 0: not known, then revision decides whether
+// the process is outdated. task_limit: as SpawnAction said; 0: drawn anew.
+struct Adopted {
+  WorkerKey key;
+  std::uint64_t revision = 0;
+  int pid = 0;
+  bool executed = false;
+  bool was_ready = false;
+  std::uint64_t tasks = 0;
+  Instant started;
+  bool stop_sent = false;
+  std::uint64_t fingerprint = 0;
+  std::uint64_t task_limit = 0;
+};
 
 // ---- Events: commands ---------------------------------------------------------------------------
 // slots empty: the whole pool
-struct StartCommand { std::vector<std::uint32_t> slots; };
-struct StopCommand { std::vector<std::uint32_t> slots; bool now = false; };  // now: KILL at once
-struct RestartCommand { std::vector<std::uint32_t> slots; };
-struct ScaleCommand { std::optional<std::uint32_t> want; };   // empty: what the configuration says
-struct ReconfigureCommand { config::PoolSpec spec; std::uint64_t revision = 0; };
-struct ResetFailedCommand { std::vector<std::uint32_t> slots; };
-struct FreezeCommand { bool frozen = true; };
+struct StartCommand {
+  std::vector<std::uint32_t> slots;
+};
+struct StopCommand {
+  std::vector<std::uint32_t> slots;
+  bool now = false;
+};  // now: KILL at once
+struct RestartCommand {
+  std::vector<std::uint32_t> slots;
+};
+struct ScaleCommand {
+  std::optional<std::uint32_t> want;
+};  // empty: what the configuration says
+struct ReconfigureCommand {
+  config::PoolSpec spec;
+  std::uint64_t revision = 0;
+};
+struct ResetFailedCommand {
+  std::vector<std::uint32_t> slots;
+};
+struct FreezeCommand {
+  bool frozen = true;
+};
 
-using Event = std::variant<Tick, Spawned, Executed, SpawnRefused, Exited, TreeEmpty, NotifiedReady,
-                           NotifiedStopping, TasksDone, Adopted, StartCommand, StopCommand,
-                           RestartCommand, ScaleCommand, ReconfigureCommand, ResetFailedCommand,
-                           FreezeCommand>;
+using Event =
+    std::variant<Tick, Spawned, Executed, SpawnRefused, Exited, TreeEmpty, NotifiedReady,
+                 NotifiedStopping, TasksDone, Adopted, StartCommand, StopCommand, RestartCommand,
+                 ScaleCommand, ReconfigureCommand, ResetFailedCommand, FreezeCommand>;
 
 // ---- Actions ------------------------------------------------------------------------------------
-struct SpawnAction { WorkerKey key; std::uint64_t revision = 0; };
+// task_limit: what recycling drew for this incarnation, 0: none; belongs into the entry's label.
+struct SpawnAction {
+  WorkerKey key;
+  std::uint64_t revision = 0;
+  std::uint64_t task_limit = 0;
+};
 // TERM and the like are followed by CONT by whoever performs it.
-struct SignalAction { WorkerKey key; int signal = 0; config::StopScope scope{}; };
-struct KillTreeAction { WorkerKey key; };           // SIGKILL to main process and all descendants
-struct WatchTreeAction { WorkerKey key; };          // main has exited: report TreeEmpty once it is so
-struct ForgetAction { WorkerKey key; };             // release the keeper's entry, remove the cgroup
-struct FreezeAction { WorkerKey key; bool frozen = false; };
+struct SignalAction {
+  WorkerKey key;
+  int signal = 0;
+  config::StopScope scope{};
+};
+struct KillTreeAction {
+  WorkerKey key;
+};  // SIGKILL to main process and all descendants
+struct WatchTreeAction {
+  WorkerKey key;
+};  // main has exited: report TreeEmpty once it is so
+struct ForgetAction {
+  WorkerKey key;
+};  // release the keeper's entry, remove the cgroup
+struct FreezeAction {
+  WorkerKey key;
+  bool frozen = false;
+};
 
 struct ExitRecord {
   ExitCause cause = ExitCause::unknown;
@@ -99,68 +198,97 @@ struct ExitRecord {
 
 // What changed, for the event stream and the log. One row each in vocabulary.h.
 enum class Happening {
-  spawned, executed, ready, signalled, exited, spawn_failed, stopped, backoff, failed, completed, stuck,
-  recycling, scaled, started, stopping, reloaded, restarting, breaker_opened, breaker_half_open,
-  breaker_closed, frozen, thawed, tree_killed,
+  spawned,
+  executed,
+  ready,
+  signalled,
+  exited,
+  spawn_failed,
+  stopped,
+  backoff,
+  failed,
+  completed,
+  stuck,
+  recycling,
+  scaled,
+  started,
+  stopping,
+  reloaded,
+  restarting,
+  breaker_opened,
+  breaker_half_open,
+  breaker_closed,
+  frozen,
+  thawed,
+  tree_killed,
+  rollout_failed,
 };
 struct PublishAction {
   Happening happening{};
-  std::optional<WorkerKey> worker;      // empty: about the pool
+  std::optional<WorkerKey> worker;  // empty: about the pool
   int pid = 0;
   std::optional<ExitRecord> exit;
-  std::optional<Duration> next_attempt; // from now
-  std::uint64_t number = 0;             // scaled: the new want; signalled: the signal
+  std::optional<Duration> next_attempt;  // from now
+  std::uint64_t number = 0;              // scaled: the new want; signalled: the signal
 };
 
-using Action = std::variant<SpawnAction, SignalAction, KillTreeAction, WatchTreeAction, ForgetAction,
-                            FreezeAction, PublishAction>;
+using Action = std::variant<SpawnAction, SignalAction, KillTreeAction, WatchTreeAction,
+                            ForgetAction, FreezeAction, PublishAction>;
 
 // ---- Views: what status, why and events tell ----------------------------------------------------
 struct ProcessView {
   WorkerKey key;
   WorkerState state{};
-  int pid = 0;                          // 0: none
+  int pid = 0;  // 0: none
   std::uint64_t revision = 0;
   Instant started;
   Instant state_deadline = Instant::never();  // of start, stop, kill
   std::uint64_t tasks = 0, task_limit = 0;    // limit 0: none
-  std::optional<ExitCause> ending;      // why it is being ended
+  std::optional<ExitCause> ending;            // why it is being ended
 };
 struct SlotView {
   std::uint32_t slot = 0;
   WorkerState state{};
-  std::vector<ProcessView> processes;   // newest first; empty when none
-  std::uint64_t incarnation = 0;        // the last one spawned
+  std::vector<ProcessView> processes;  // newest first; empty when none
+  std::uint64_t incarnation = 0;       // the last one spawned
   std::uint64_t restarts = 0, recycled = 0, spawn_failures = 0;
   Instant next_attempt = Instant::never();
-  std::vector<ExitRecord> exits;        // last first, at most 8
+  std::vector<ExitRecord> exits;  // last first, at most 8
 };
 struct PoolView {
   PoolState state{};
-  Instant since;                        // of state
+  Instant since;  // of state
   std::uint32_t want = 0, want_file = 0, ready = 0, alive = 0;
   std::uint64_t restarts = 0, recycled = 0, spawn_failures = 0, stale_facts = 0;
   std::uint64_t revision = 0;
-  std::uint32_t outdated = 0;           // processes of an older revision
+  std::uint32_t outdated = 0;  // processes of an older revision
   bool breaker_open = false;
   Instant breaker_retry = Instant::never();
   std::uint32_t crashes_in_window = 0;
-  std::vector<SlotView> slots;
+  std::uint32_t crash_limit = 0;  // in force: crash_limit.count or 5 × workers
+  bool rollout_failed = false;    // the last new revision did not come up; older processes stay
+  std::uint32_t rollout_remaining = 0;  // slots whose process is still to be replaced by a roll-out
+  std::uint32_t restart_remaining = 0;  // … by a restart command
+  std::vector<SlotView> slots;          // 0..want−1, and higher ones that still hold a process
 };
 
 // What outlives the supervisor (and, for want and stopped, the machine).
 struct PoolMemory {
-  std::optional<std::uint32_t> want;    // set at run time
+  std::optional<std::uint32_t> want;  // set at run time
   bool stopped = false;
+  bool frozen = false;
   std::uint64_t restarts = 0, recycled = 0, spawn_failures = 0;
-  struct SlotMemory { std::uint64_t incarnation = 0, restarts = 0, recycled = 0; };
+  struct SlotMemory {
+    std::uint64_t incarnation = 0, restarts = 0, recycled = 0;
+    bool held = false;  // stopped by a command that named this slot
+  };
   std::map<std::uint32_t, SlotMemory> slots;
 };
 
 class Pool {
  public:
-  // Starts with nothing running; the first step (any event, usually Tick) spawns. A pool that is not
-  // enabled, or whose memory says stopped, stays stopped until StartCommand.
+  // Starts with nothing running; the first step (any event, usually Tick) spawns. A pool that is
+  // not enabled, or whose memory says stopped, stays stopped until StartCommand.
   Pool(config::PoolSpec spec, std::uint64_t revision, Instant now, const PoolMemory& memory = {});
 
   // entropy: a fresh random number per call; all jitter is drawn from it.
@@ -169,6 +297,9 @@ class Pool {
   [[nodiscard]] Instant next_deadline() const;
 
   [[nodiscard]] PoolView view(Instant now) const;
+  // The same without slots, and one slot alone (empty: no such slot); O(1).
+  [[nodiscard]] PoolView summary(Instant now) const;
+  [[nodiscard]] std::optional<SlotView> slot_view(std::uint32_t slot) const;
   [[nodiscard]] PoolMemory memory() const;
   [[nodiscard]] const config::PoolSpec& spec() const;
   // True when nothing of it lives: no process, no descendant, no spawn under way.
@@ -178,10 +309,14 @@ class Pool {
 
   Pool(Pool&&) noexcept;
   Pool& operator=(Pool&&) noexcept;
+  Pool(const Pool& other);  // a value: a copy goes its own way
+  Pool& operator=(const Pool& other);
   ~Pool();
 
+  struct State;  // state.h; for the model and its tests only
+  [[nodiscard]] const State& state() const { return *state_; }
+
  private:
-  struct State;
   std::unique_ptr<State> state_;
 };
 
