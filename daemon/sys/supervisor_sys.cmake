@@ -1,6 +1,15 @@
 # mtd_sys: the kernel and libsystemd seam of the supervisor.
 add_library(mtd_sys STATIC
+  cgroup.cpp
+  cgroup_paths.cpp
   clock.cpp
   event_loop.cpp
+  helper_process.cpp
+  journal_stream.cpp
+  memfd.cpp
+  notify_socket.cpp
+  proc.cpp
+  proc_scan.cpp
+  runtime_dir.cpp
 )
 target_link_libraries(mtd_sys PUBLIC mtd_common PRIVATE PkgConfig::SYSTEMD)

@@ -1,0 +1,92 @@
+// CgroupTree: mtd's own part of the cgroup v2 hierarchy. One directory a process, so that all its
+// descendants can be found, frozen and killed together, however they forked away.
+//
+//   <own>/mtd                              keeper and roles
+//   <own>/pools/POOL/SLOT.INCARNATION      a worker and its descendants
+//
+// <own> is the cgroup mtd was started in when it is alone there, else a new `mtd.<instance>` below
+// it. The v2 hierarchy is found by its mount and the `0::` line of /proc/self/cgroup; it may be the
+// unified part of a hybrid system that holds no controllers. Without privileges it works inside a
+// delegated subtree. Where it does not work, open() says why, and mtd goes on without.
+//
+// Nothing here blocks: cgroupfs is memory.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/result.h"
+#include "common/unique_fd.h"
+
+namespace mtd::sys {
+
+struct CgroupName {
+  std::string pool;
+  std::uint32_t slot = 0;
+  std::uint64_t incarnation = 0;
+};
+
+class CgroupTree {
+ public:
+  // Makes the tree and moves `keeper` and the caller into <own>/mtd. An Error: not available, and
+  // why; nothing is left behind then.
+  [[nodiscard]] static Result<CgroupTree> open(std::uint64_t instance, pid_t keeper);
+  // The same tree again, from the descriptor of its `pools` that the keeper held.
+  [[nodiscard]] static Result<CgroupTree> reopen(UniqueFd pools, std::uint64_t instance);
+
+  [[nodiscard]] int pools_fd() const { return pools_.get(); }
+  [[nodiscard]] const std::string& own_path() const { return own_; }
+  [[nodiscard]] bool has_kill() const { return has_kill_; }
+
+  // Makes the directory of a process and opens it. An existing one is used again.
+  [[nodiscard]] Result<UniqueFd> make(const CgroupName& name);
+  // False when it is gone, too.
+  [[nodiscard]] bool populated(const CgroupName& name);
+  // A descriptor of cgroup.events: EPOLLPRI says that `populated` may have changed; the value has
+  // to be read with populated_fd, which also arms the next report. Empty: the directory is gone.
+  [[nodiscard]] UniqueFd watch(const CgroupName& name);
+  [[nodiscard]] static bool populated_fd(int events_fd);
+  // SIGKILL to every process in it, also to ones that are forked meanwhile; thaws what is frozen.
+  [[nodiscard]] Result<void> kill(const CgroupName& name);
+  [[nodiscard]] Result<void> freeze(const CgroupName& name, bool frozen);
+  // A signal to every process, each checked by pidfd to be the one that was listed. Number sent to.
+  std::size_t signal(const CgroupName& name, int signal);
+  // At most 10 000, those of directories the worker made below included.
+  [[nodiscard]] std::vector<pid_t> pids(const CgroupName& name);
+  // Removes the directory and what the worker made below; not while populated (EBUSY).
+  [[nodiscard]] Result<void> remove(const CgroupName& name);
+  // Of a pool that has no processes any more.
+  void remove_pool(const std::string& pool);
+  // How often the kernel killed for want of memory in it; nothing without the memory controller.
+  [[nodiscard]] std::optional<std::uint64_t> oom_kills(const CgroupName& name);
+  // For people: absolute path.
+  [[nodiscard]] std::string path(const CgroupName& name) const;
+  // The process's worker, by the path its /proc/PID/cgroup names; nothing when it is elsewhere or
+  // gone.
+  [[nodiscard]] std::optional<CgroupName> owner_of(pid_t pid) const;
+
+  // Before mtd ends: moves keeper and caller back and removes the tree, as far as it is empty.
+  void dissolve(pid_t keeper);
+
+ private:
+  CgroupTree() = default;
+  [[nodiscard]] Result<int> pool_directory(const std::string& pool, bool create);
+  [[nodiscard]] UniqueFd open_leaf(const CgroupName& name, const char* file, int flags);
+  [[nodiscard]] Result<void> write_leaf(const CgroupName& name, const char* file,
+                                        std::string_view text);
+
+  std::string own_;        // absolute path of <own>
+  std::string hierarchy_;  // its path as /proc/PID/cgroup writes it
+  bool made_own_ = false;  // <own> is a directory of ours
+  bool has_kill_ = false;
+  UniqueFd pools_;
+  std::map<std::string, UniqueFd> pool_directories_;
+};
+
+}  // namespace mtd::sys

@@ -1,0 +1,123 @@
+#include "daemon/sys/notify_socket.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+namespace mtd::sys {
+namespace {
+
+constexpr std::size_t kMessageBytes = 4096;
+constexpr std::size_t kBatch = 16;
+constexpr std::size_t kMaxMessages = 512;
+constexpr std::size_t kMaxStatusBytes = 256;
+constexpr std::uint64_t kMaxTasks = 1'000'000;
+constexpr int kReceiveBuffer = 4 << 20;
+
+std::uint64_t parse_tasks(std::string_view text) {
+  if (!text.empty() && text.front() == '+') text.remove_prefix(1);
+  std::uint64_t count = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) return 0;
+  return std::min(count, kMaxTasks);
+}
+
+struct Slot {
+  std::array<char, kMessageBytes> text;
+  alignas(
+      cmsghdr) std::array<char, CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(253 * sizeof(int))> control;
+  iovec vector{};
+};
+
+void take_control(msghdr& header, Notification& notification) {
+  for (cmsghdr* at = CMSG_FIRSTHDR(&header); at != nullptr; at = CMSG_NXTHDR(&header, at)) {
+    if (at->cmsg_level != SOL_SOCKET) continue;
+    if (at->cmsg_type == SCM_CREDENTIALS) {
+      ucred sender{};
+      std::memcpy(&sender, CMSG_DATA(at), sizeof(sender));
+      notification.pid = sender.pid;
+      notification.uid = sender.uid;
+    } else if (at->cmsg_type == SCM_RIGHTS) {
+      const std::size_t count = (at->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+      for (std::size_t i = 0; i < count; ++i) {
+        int fd = -1;
+        std::memcpy(&fd, CMSG_DATA(at) + i * sizeof(int), sizeof(int));
+        ::close(fd);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+Notification parse_notification(std::string_view text) {
+  Notification notification;
+  while (!text.empty()) {
+    const auto end = text.find('\n');
+    const std::string_view line = text.substr(0, end);
+    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
+    const auto equals = line.find('=');
+    if (equals == std::string_view::npos) continue;
+    const std::string_view name = line.substr(0, equals);
+    const std::string_view value = line.substr(equals + 1);
+    if (name == "READY") {
+      notification.ready = notification.ready || value == "1";
+    } else if (name == "STOPPING") {
+      notification.stopping = notification.stopping || value == "1";
+    } else if (name == "STATUS") {
+      notification.status = std::string(value.substr(0, kMaxStatusBytes));
+    } else if (name == "X_MTD_TASKS") {
+      notification.tasks = std::min(kMaxTasks, notification.tasks + parse_tasks(value));
+    }
+  }
+  return notification;
+}
+
+Result<NotifySocket> NotifySocket::prepare(UniqueFd fd) {
+  const int on = 1;
+  if (::setsockopt(fd.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) != 0) {
+    return Error::from_errno("ask for credentials on the notify socket", errno);
+  }
+  // Beyond net.core.rmem_max only with CAP_NET_ADMIN; less is no harm, senders wait then.
+  if (::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBuffer, sizeof(kReceiveBuffer)) !=
+      0) {
+    (void)::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &kReceiveBuffer, sizeof(kReceiveBuffer));
+  }
+  return NotifySocket(std::move(fd));
+}
+
+std::vector<Notification> NotifySocket::drain() const {
+  std::vector<Notification> all;
+  if (!fd_) return all;
+  // Static storage would be a global; 16 × 5 KiB of stack are cheap and are touched only by
+  // messages.
+  std::array<Slot, kBatch> slots;
+  std::array<mmsghdr, kBatch> headers;
+  while (all.size() < kMaxMessages) {
+    for (std::size_t i = 0; i < kBatch; ++i) {
+      slots[i].vector = {slots[i].text.data(), slots[i].text.size()};
+      headers[i] = {};
+      headers[i].msg_hdr.msg_iov = &slots[i].vector;
+      headers[i].msg_hdr.msg_iovlen = 1;
+      headers[i].msg_hdr.msg_control = slots[i].control.data();
+      headers[i].msg_hdr.msg_controllen = slots[i].control.size();
+    }
+    const int got =
+        ::recvmmsg(fd_.get(), headers.data(), kBatch, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, nullptr);
+    if (got <= 0) break;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(got); ++i) {
+      Notification notification = parse_notification({slots[i].text.data(), headers[i].msg_len});
+      take_control(headers[i].msg_hdr, notification);
+      all.push_back(std::move(notification));
+    }
+    if (static_cast<std::size_t>(got) < kBatch) break;
+  }
+  return all;
+}
+
+}  // namespace mtd::sys

@@ -1,0 +1,45 @@
+// The workers' NOTIFY_SOCKET: datagrams in the form of sd_notify(3), each with the credentials the
+// kernel gives for its sender. Who that is, and whether it counts, is not decided here.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/result.h"
+#include "common/unique_fd.h"
+
+namespace mtd::sys {
+
+struct Notification {
+  pid_t pid = 0;  // 0: the sender is outside our pid namespace
+  uid_t uid = 0;
+  bool ready = false;
+  bool stopping = false;
+  std::uint64_t tasks = 0;            // X_MTD_TASKS=+n, at most 1 000 000 a message
+  std::optional<std::string> status;  // STATUS=, at most 256 bytes
+};
+
+// Unknown assignments are ignored, as sd_notify(3) wants.
+[[nodiscard]] Notification parse_notification(std::string_view text);
+
+class NotifySocket {
+ public:
+  NotifySocket() = default;
+  explicit NotifySocket(UniqueFd fd) : fd_(std::move(fd)) {}
+  // A datagram socket is made ready for use: credentials on, a large receive buffer.
+  [[nodiscard]] static Result<NotifySocket> prepare(UniqueFd fd);
+
+  [[nodiscard]] int fd() const { return fd_.get(); }
+  // What has arrived, at most 512 messages; descriptors that came along are closed. Empty: no more.
+  [[nodiscard]] std::vector<Notification> drain() const;
+
+ private:
+  UniqueFd fd_;
+};
+
+}  // namespace mtd::sys

@@ -1,0 +1,32 @@
+// Small readings of /proc that cannot hang: stat, comm, cgroup, children. Never environ or cmdline,
+// which wait for the memory of a process that may be stuck (those belong to proc_scan, in a
+// helper).
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/result.h"
+#include "common/unique_fd.h"
+
+namespace mtd::sys {
+
+// At most `limit` bytes of a small file; an Error with errno.
+[[nodiscard]] Result<std::string> read_small_file(const std::string& path,
+                                                  std::size_t limit = 64 * 1024);
+[[nodiscard]] Result<std::string> read_small_file_at(int directory, const char* name,
+                                                     std::size_t limit = 64 * 1024);
+
+[[nodiscard]] std::optional<pid_t> parent_of(pid_t pid);
+[[nodiscard]] std::string comm_of(pid_t pid);            // empty when gone
+[[nodiscard]] std::string unified_cgroup_of(pid_t pid);  // the 0:: path; empty when gone or none
+// Direct children; nothing when the kernel was built without it.
+[[nodiscard]] std::optional<std::vector<pid_t>> children_of(pid_t pid);
+
+[[nodiscard]] UniqueFd open_pidfd(pid_t pid);  // empty when gone
+[[nodiscard]] Result<void> signal_pidfd(const UniqueFd& pidfd, int signal);
+
+}  // namespace mtd::sys

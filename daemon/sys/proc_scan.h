@@ -1,0 +1,30 @@
+// Finds processes by the MTD_TAG in their start environment, by looking through all of /proc.
+// Reading a stuck process's environment can hang: run this in a HelperProcess only.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mtd::sys {
+
+struct TaggedProcess {
+  pid_t pid = 0;
+  std::string tag;  // instance/pool/slot/incarnation
+  std::string comm;
+};
+
+// All whose tag begins with `prefix`; zombies and the calling process left out.
+[[nodiscard]] std::vector<TaggedProcess> scan_tagged(std::string_view prefix);
+// The same, and SIGKILLs those whose tag is one of `tags` (exact), each checked once more through
+// its pidfd, so that no stranger with a reused pid is hit; repeats until a look finds none, at most
+// 8 times.
+void kill_tagged(const std::vector<std::string>& tags);
+
+// One process a line: "PID TAG COMM".
+[[nodiscard]] std::string encode(const std::vector<TaggedProcess>& processes);
+[[nodiscard]] std::vector<TaggedProcess> decode_tagged(std::string_view text);
+
+}  // namespace mtd::sys
