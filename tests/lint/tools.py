@@ -22,7 +22,7 @@ def checks(root, files):
         ("JSON files", lambda: json_files(root, files)),
         ("clang-format", lambda: clang_format(root, files)),
         ("python syntax", lambda: python_syntax(root, files)),
-        ("lint self-test", lambda: complaints(run(["/usr/bin/python3", str(root / "tests/lint/lint.py"), "--self-test"]))),
+        ("lint self-test", lambda: complaints(run(["/usr/bin/python3", "tests/lint/lint.py", "--self-test"], cwd=root))),
     ]
 
 
