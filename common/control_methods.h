@@ -1,8 +1,9 @@
-// THE table of control methods: dispatch, access tier, mtctl verb, completion, interface description
-// and manual section all come from it. Varlink types; see varlink.org.
+// THE table of control methods: dispatch, access tier, mtctl verb, completion, interface
+// description and manual section all come from it. Varlink types; see varlink.org.
 #pragma once
 
 #include <array>
+#include <string>
 #include <string_view>
 
 namespace mtd::control {
@@ -10,14 +11,18 @@ namespace mtd::control {
 inline constexpr std::string_view kInterface = "io.mtd.Manager";
 
 enum class Tier { read, operate, admin };
-enum class Streaming { no, optional, required };  // does it answer `more` calls with several replies
+enum class Streaming {
+  no,
+  optional,
+  required
+};  // does it answer `more` calls with several replies
 
 struct Method {
-  std::string_view name;        // Status
+  std::string_view name;  // Status
   Tier tier;
   Streaming streaming;
   std::string_view parameters;  // Varlink struct, as in the interface description
-  std::string_view reply;
+  std::string_view reply;       // likewise; its named types are in control_types.h
   std::string_view verb;        // of mtctl; empty: none of its own
   std::string_view synopsis;    // of the verb's arguments
   std::string_view summary;     // one sentence
@@ -26,46 +31,60 @@ struct Method {
 // `select` members are selectors: "web", "web/3", "web*"; empty or absent: all pools.
 inline constexpr std::array kMethods{
     Method{"Status", Tier::read, Streaming::optional, "(select: ?[]string)",
-           "(daemon: ?object, pools: []object)", "status", "[SEL…]",
+           "(daemon: ?Daemon, pools: []Pool)", "status", "[SEL…]",
            "Show pools, or with a selector their workers"},
     Method{"Start", Tier::operate, Streaming::no, "(select: []string, wait: ?bool)",
-           "(pools: []object)", "start", "SEL…", "Start stopped pools or workers"},
+           "(pools: []PoolResult)", "start", "SEL…", "Start stopped pools or workers"},
     Method{"Stop", Tier::operate, Streaming::no, "(select: []string, now: ?bool, wait: ?bool)",
-           "(pools: []object)", "stop", "[--now] SEL…", "Stop pools or workers with their whole process trees"},
+           "(pools: []PoolResult)", "stop", "[--now] SEL…",
+           "Stop pools or workers with their whole process trees"},
     Method{"Restart", Tier::operate, Streaming::no, "(select: []string, wait: ?bool)",
-           "(pools: []object)", "restart", "SEL…", "Replace the processes of pools or workers"},
+           "(pools: []PoolResult)", "restart", "SEL…", "Replace the processes of pools or workers"},
     Method{"Scale", Tier::operate, Streaming::no,
            "(pool: string, want: ?int, delta: ?int, reset: ?bool, current: ?int, wait: ?bool)",
-           "(pool: string, before: int, want: int, want_file: int)", "scale", "POOL N|+N|-N | POOL=N…",
-           "Change the number of workers until told otherwise"},
+           "(pool: string, before: int, want: int, want_file: int)", "scale",
+           "POOL N|+N|-N | POOL=N…", "Change the number of workers until told otherwise"},
     Method{"Reload", Tier::admin, Streaming::no, "(pool: ?string, wait: ?bool)",
-           "(plan: object, config_rev: int, pools: []object)", "reload", "[POOL]",
+           "(plan: Plan, config_rev: int, pools: []PoolResult)", "reload", "[POOL]",
            "Apply the configuration files"},
-    Method{"Signal", Tier::operate, Streaming::no, "(signal: string, select: []string, whom: ?string)",
-           "(sent: int)", "signal", "SIG SEL [--whom main|group|tree]", "Send a signal to workers"},
+    Method{"Signal", Tier::operate, Streaming::no,
+           "(signal: string, select: []string, whom: ?string)", "(sent: int)", "signal",
+           "SIG SEL [--whom main|group|tree]", "Send a signal to workers"},
     Method{"Events", Tier::read, Streaming::required,
-           "(since: ?string, follow: ?bool, select: ?[]string)", "(events: []object)", "events",
+           "(since: ?string, follow: ?bool, select: ?[]string)", "(events: []Event)", "events",
            "[-f] [--since CURSOR]", "Show state changes, numbered, none missed"},
-    Method{"Wait", Tier::read, Streaming::no, "(select: []string, for: string)", "(pools: []object)",
-           "wait", "SEL --for ready|stopped", "Wait until pools or workers are ready or stopped"},
-    Method{"IsReady", Tier::read, Streaming::no, "(select: ?[]string)", "(ready: bool, pools: []object)",
-           "is-ready", "[SEL]", "Exit 0 when all are ready, 3 when not"},
-    Method{"Why", Tier::read, Streaming::no, "(select: []string)", "(pools: []object)", "why", "SEL",
-           "Tell what happened and what happens next"},
-    Method{"GetConfig", Tier::read, Streaming::no, "()", "(config: object, config_rev: int, config_path: string)", "", "",
+    Method{"Wait", Tier::read, Streaming::no, "(select: []string, for: string)",
+           "(pools: []PoolResult)", "wait", "SEL --for ready|stopped",
+           "Wait until pools or workers are ready or stopped"},
+    Method{"IsReady", Tier::read, Streaming::no, "(select: ?[]string)",
+           "(ready: bool, pools: []Pool)", "is-ready", "[SEL]",
+           "Exit 0 when all are ready, 3 when not"},
+    Method{"Why", Tier::read, Streaming::no, "(select: []string)", "(pools: []PoolStory)", "why",
+           "SEL", "Tell what happened and what happens next"},
+    Method{"GetConfig", Tier::read, Streaming::no, "()",
+           "(config: object, config_rev: int, config_path: string)", "", "",
            "The configuration in force"},
-    Method{"ResetFailed", Tier::operate, Streaming::no, "(select: []string)", "(pools: []object)",
-           "reset-failed", "SEL…", "Forget failures: back-off and breaker start afresh"},
-    Method{"Freeze", Tier::operate, Streaming::no, "(select: []string)", "(pools: []object)", "freeze",
-           "SEL…", "Suspend all processes of pools"},
-    Method{"Thaw", Tier::operate, Streaming::no, "(select: []string)", "(pools: []object)", "thaw",
-           "SEL…", "Let frozen pools go on"},
-    Method{"Tree", Tier::read, Streaming::optional, "(select: ?[]string)", "(workers: []object)", "tree",
-           "[SEL…]", "Show the process tree of every worker"},
-    Method{"Limits", Tier::read, Streaming::no, "()", "(limits: []object, host: object)", "limits", "",
+    Method{"ResetFailed", Tier::operate, Streaming::no, "(select: []string)",
+           "(pools: []PoolResult)", "reset-failed", "SEL…",
+           "Forget failures: back-off and breaker start afresh"},
+    Method{"Freeze", Tier::operate, Streaming::no, "(select: []string)", "(pools: []PoolResult)",
+           "freeze", "SEL…", "Suspend all processes of pools"},
+    Method{"Thaw", Tier::operate, Streaming::no, "(select: []string)", "(pools: []PoolResult)",
+           "thaw", "SEL…", "Let frozen pools go on"},
+    Method{"Tree", Tier::read, Streaming::optional, "(select: ?[]string)",
+           "(workers: []TreeWorker)", "tree", "[SEL…]", "Show the process tree of every worker"},
+    Method{"Limits", Tier::read, Streaming::no, "()", "(limits: []Limit, host: Host)", "limits", "",
            "Show every limit in force with its use"},
-    Method{"Shutdown", Tier::admin, Streaming::no, "(now: ?bool, wait: ?bool)", "()", "shutdown", "[--now]",
-           "Stop every pool and end mtd"},
+    Method{"Shutdown", Tier::admin, Streaming::no, "(now: ?bool, wait: ?bool)", "()", "shutdown",
+           "[--now]", "Stop every pool and end mtd"},
 };
+
+// nullptr: no such method. `name` without the interface.
+[[nodiscard]] const Method* find_method(std::string_view name);
+
+// The interface in Varlink's interface language, with comments: methods, types and errors.
+[[nodiscard]] std::string interface_description();
+// Likewise of org.varlink.service.
+[[nodiscard]] std::string service_interface_description();
 
 }  // namespace mtd::control
