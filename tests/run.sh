@@ -79,8 +79,11 @@ run_integration() {
   if ! compgen -G 'tests/integration/test_*.py' >/dev/null; then skip "$name" 'there are none'; return; fi
   if ! /usr/bin/python3 -c 'import pytest' 2>/dev/null; then skip "$name" 'python3-pytest is not installed'; return; fi
   rm -f "$report"
-  MTD_BIN=$PWD/build/$1/bin timeout -k 30 1200 /usr/bin/python3 -m pytest tests/integration -q -rs -p no:cacheprovider \
-    --junitxml="$report" >"$log" 2>&1
+  local more=() patience=30 limit=900
+  if [ "$profile" = full ]; then more=(--full) limit=7200; fi
+  if [ "$1" = sanitize ]; then patience=90; fi
+  MTD_BIN=$PWD/build/$1/bin MTD_TEST_PATIENCE=$patience timeout -k 30 "$limit" /usr/bin/python3 -m pytest \
+    tests/integration -q -rs -p no:cacheprovider --junitxml="$report" "${more[@]}" >"$log" 2>&1
   from_report "$name" "$log" pytest "$report"
 }
 

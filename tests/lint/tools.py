@@ -27,9 +27,10 @@ def checks(root, files):
 
 
 def unlisted_tests(root, files):
-    """Every C++ file below tests/ stands in a CMake file, or nobody builds it."""
+    """Every C++ file below tests/ stands in a CMake file, or an integration test compiles it; else nobody does."""
+    builders = (".cmake", "CMakeLists.txt", ".py", ".sh")
     cmake = "\n".join((root / name).read_text() for name in files
-                      if name.startswith("tests/") and name.endswith((".cmake", "CMakeLists.txt")))
+                      if name.startswith("tests/") and name.endswith(builders))
     found = []
     for name in files:
         if name.startswith("tests/") and name.endswith((".cpp", ".c", ".cc")):
