@@ -1,7 +1,7 @@
 // EventRing: the last 4 096 events as JSON text, numbered, shared by every reader. A reader is a
 // position, so a slow one costs nothing: what it missed it gets as one event {"event":"lagged",
 // "missed":n}. A cursor is "<epoch>:<number>", the number counting from 1; the epoch names this
-// supervisor's life.
+// supervisor's life. The ring outlives the server whose calls it answers.
 #pragma once
 
 #include <cstdint>
@@ -59,6 +59,8 @@ class EventRing {
   class Reader;
   [[nodiscard]] std::uint64_t first_number() const;
   [[nodiscard]] std::optional<std::uint64_t> start_of(std::string_view since, bool& foreign) const;
+  [[nodiscard]] std::string cursor_at(std::uint64_t number) const;
+  void wait(const std::weak_ptr<Call>& call);
   void wake_waiting();
 
   std::string epoch_;
@@ -67,7 +69,8 @@ class EventRing {
   std::deque<Entry> entries_;
   std::uint64_t next_number_ = 1;
   bool closed_ = false;
-  std::vector<std::weak_ptr<Call>> waiting_;
+  std::vector<std::weak_ptr<Call>> waiting_;  // followers with nothing to read
+  std::size_t purge_at_ = 64;                 // entries of waiting_: look for dead ones
 };
 
 }  // namespace mtd::supervisor
