@@ -1,8 +1,8 @@
 // SpawnSpec: all that is the same for every process of one revision of a pool, and its flat form.
 //
 // encode() writes a sealed memfd that the keeper maps read-only; nothing in it is a pointer. In
-// command, env values, cwd and output path the slot and the incarnation are not known yet; they stand
-// as markers, written by SpawnSpec's helpers and replaced in the child, on its stack.
+// command, env values, cwd and output path the slot and the incarnation are not known yet; they
+// stand as markers, written by SpawnSpec's helpers and replaced in the child, on its stack.
 #pragma once
 
 #include <cstdint>
@@ -31,25 +31,27 @@ struct ResourceLimit {
 };
 
 struct SpawnSpec {
-  std::string executable;                 // absolute path, resolved at load
-  std::vector<std::string> command;       // argv, at least one, with markers
-  std::vector<std::string> environment;   // NAME=VALUE, with markers
-  std::string directory = "/";            // with markers
-  std::optional<std::uint32_t> uid;       // with gid: credentials are changed and verified
+  std::string executable;                // absolute path, resolved at load
+  std::vector<std::string> command;      // argv, at least one, with markers
+  std::vector<std::string> environment;  // NAME=VALUE, with markers
+  std::string directory = "/";           // with markers
+  std::optional<std::uint32_t> uid;      // with gid: credentials are changed and verified
   std::optional<std::uint32_t> gid;
-  std::vector<std::uint32_t> groups;      // supplementary; applied when uid or gid is set
+  std::vector<std::uint32_t> groups;  // supplementary; applied when uid or gid is set
   std::uint32_t umask = 022;
   std::vector<ResourceLimit> limits;
-  std::optional<int> nice;                // -20..19
-  std::optional<int> oom_score_adj;       // -1000..1000
-  // The child's descriptors: child number → index into the descriptors passed along. 0, 1, 2 that are
-  // not named are /dev/null; every other descriptor is closed.
+  std::optional<int> nice;           // -20..19
+  std::optional<int> oom_score_adj;  // -1000..1000
+  // The child's descriptors: child number → index into the descriptors passed along. 0, 1, 2 that
+  // are not named are /dev/null; every other descriptor is closed.
   std::vector<std::pair<int, std::uint32_t>> descriptors;
-  // log.to = direct: opened O_APPEND|O_CREAT|O_NOFOLLOW, 0640, after the user was dropped, as 1 and 2.
+  // log.to = direct: opened O_APPEND|O_CREAT|O_NOFOLLOW, 0640, after the user was dropped, as 1
+  // and 2.
   std::string output_path;
 };
 
-// A sealed memfd of at most keeper::kMaxSpecBytes. Errors: over that, NUL inside a string, no command.
+// A sealed memfd of at most keeper::kMaxSpecBytes. Errors: over that, NUL inside a string, no
+// command.
 [[nodiscard]] Result<UniqueFd> encode(const SpawnSpec& spec);
 
 }  // namespace mtd::sys

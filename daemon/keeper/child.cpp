@@ -1,0 +1,281 @@
+#include "daemon/keeper/child.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <initializer_list>
+
+namespace mtd::keeper {
+namespace {
+
+constexpr char kEscape = '\x01';  // spawn_spec.h, SpecMarker
+
+[[noreturn]] void give_up(ChildNote& note, int error) {
+  note.error = error;
+  note.failed = true;
+  _exit(127);
+}
+
+void check(ChildNote& note, bool done) {
+  if (!done) give_up(note, errno);
+}
+
+char* put_number(char* at, std::uint64_t value) {
+  char digits[20];
+  int count = 0;
+  do {
+    digits[count++] = static_cast<char>('0' + value % 10);
+    value /= 10;
+  } while (value != 0);
+  while (count > 0)
+    *at++ = digits[--count];
+  return at;
+}
+
+// Room in the scratch memory, taken from its front by expanded strings.
+struct Scratch {
+  char* at;
+  char* end;
+};
+
+// The text itself where it has no marker; else its expansion in the scratch memory.
+const char* expand(const ChildPlan& plan, Scratch& scratch, const char* text) {
+  if (std::strchr(text, kEscape) == nullptr) return text;
+  char* const start = scratch.at;
+  char* to = start;
+  for (const char* from = text; *from != '\0'; ++from) {
+    if (scratch.end - to < 32) give_up(*plan.note, E2BIG);
+    if (*from != kEscape) {
+      *to++ = *from;
+      continue;
+    }
+    switch (*++from) {
+      case 's':
+        to = put_number(to, plan.key.slot);
+        break;
+      case 'i':
+        to = put_number(to, plan.key.incarnation);
+        break;
+      case 'l':
+        *to++ = kEscape;
+        break;
+      default:
+        give_up(*plan.note, EINVAL);
+    }
+  }
+  *to++ = '\0';
+  scratch.at = to;
+  return start;
+}
+
+void join_cgroup(const ChildPlan& plan) {
+  plan.note->stage = Stage::cgroup;
+  const int procs = openat(plan.join_cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+  check(*plan.note, procs >= 0);
+  check(*plan.note, write(procs, "0", 1) == 1);
+  close(procs);
+}
+
+// Maps exactly the descriptors of the spec, and closes all others but the exec pipe.
+void map_descriptors(const ChildPlan& plan, int& exec_pipe) {
+  plan.note->stage = Stage::descriptors;
+  const sys::SpecDescriptor* wanted = plan.spec.descriptors();
+  const std::uint32_t count = plan.spec.header().descriptors;
+  const int highest = count == 0 ? 2 : (wanted[count - 1].child > 2 ? wanted[count - 1].child : 2);
+  if (exec_pipe <= highest) {
+    exec_pipe = fcntl(exec_pipe, F_DUPFD_CLOEXEC, highest + 1);
+    check(*plan.note, exec_pipe >= 0);
+  }
+  std::uint32_t i = 0;
+  std::uint32_t next = 0;  // all below are as they shall be
+  for (int fd = 0; fd <= highest; ++fd) {
+    const bool named = i < count && wanted[i].child == fd;
+    if (!named && fd > 2) continue;
+    if (static_cast<std::uint32_t>(fd) > next) {
+      close_all(next, static_cast<std::uint32_t>(fd) - 1, plan.settings->nofile);
+    }
+    // Sources stand above every number that is given (session.cpp moves them), so none is
+    // overwritten.
+    const int source = named ? plan.fds[wanted[i].index] : plan.settings->null_fd;
+    check(*plan.note, dup2(source, fd) == fd);
+    if (named) ++i;
+    next = static_cast<std::uint32_t>(fd) + 1;
+  }
+  // Sources are closed last: close_all above only ever reaches numbers below `highest`.
+  const auto pipe = static_cast<std::uint32_t>(exec_pipe);
+  if (pipe > next) close_all(next, pipe - 1, plan.settings->nofile);
+  close_all(pipe + 1, UINT32_MAX, plan.settings->nofile);
+}
+
+void set_oom_score(ChildNote& note, std::int32_t value) {
+  note.stage = Stage::oom_score;
+  const int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (file < 0 && errno == ENOENT) return;  // no /proc here: stays as it is
+  check(note, file >= 0);
+  char text[24];
+  char* end = text;
+  if (value < 0) *end++ = '-';
+  end = put_number(end, static_cast<std::uint64_t>(value < 0 ? -std::int64_t{value} : value));
+  check(note, write(file, text, static_cast<std::size_t>(end - text)) == end - text);
+  close(file);
+}
+
+void set_limits(const ChildPlan& plan) {
+  plan.note->stage = Stage::limits;
+  bool nofile_given = false;
+  for (std::uint32_t i = 0; i < plan.spec.header().limits; ++i) {
+    const sys::SpecLimit& limit = plan.spec.limits()[i];
+    const rlimit64 value{limit.soft, limit.hard};
+    nofile_given = nofile_given || limit.resource == RLIMIT_NOFILE;
+    check(*plan.note, syscall(SYS_prlimit64, 0, limit.resource, &value, nullptr) == 0);
+  }
+  const Settings& settings = *plan.settings;
+  if (nofile_given || settings.nofile == settings.original_nofile_soft) return;
+  const rlimit64 original{settings.original_nofile_soft, settings.nofile};
+  check(*plan.note, syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &original, nullptr) == 0);
+}
+
+bool has_groups(const ChildPlan& plan) {
+  auto* const mine = reinterpret_cast<std::uint32_t*>(plan.scratch);
+  constexpr int kMost = 65536;
+  const long count = syscall(SYS_getgroups, kMost, mine);
+  return count == static_cast<long>(plan.spec.header().groups) &&
+         std::memcmp(mine, plan.spec.groups(), static_cast<std::size_t>(count) * sizeof *mine) == 0;
+}
+
+// Groups, then group, then user: after the user there is no right left for the others. The libc's
+// functions are avoided: they would signal all threads of a process that has none.
+void set_credentials(const ChildPlan& plan) {
+  const sys::SpecHeader& head = plan.spec.header();
+  if (head.has_uid == 0 && head.has_gid == 0) return;
+  ChildNote& note = *plan.note;
+  note.stage = Stage::groups;
+  if (!has_groups(plan)) {
+    check(note, syscall(SYS_setgroups, static_cast<long>(head.groups), plan.spec.groups()) == 0);
+  }
+  note.stage = Stage::group;
+  if (head.has_gid != 0) check(note, syscall(SYS_setresgid, head.gid, head.gid, head.gid) == 0);
+  note.stage = Stage::user;
+  if (head.has_uid != 0) check(note, syscall(SYS_setresuid, head.uid, head.uid, head.uid) == 0);
+  note.stage = Stage::verify;
+  std::uint32_t real = 0, effective = 0, saved = 0;
+  check(note, syscall(SYS_getresuid, &real, &effective, &saved) == 0);
+  errno = EPERM;
+  check(note,
+        head.has_uid == 0 || (real == head.uid && effective == head.uid && saved == head.uid));
+  check(note, syscall(SYS_getresgid, &real, &effective, &saved) == 0);
+  errno = EPERM;
+  check(note,
+        head.has_gid == 0 || (real == head.gid && effective == head.gid && saved == head.gid));
+  check(note, has_groups(plan));
+}
+
+void open_output(const ChildPlan& plan, const char* path) {
+  ChildNote& note = *plan.note;
+  note.stage = Stage::output;
+  // Non-blocking: a FIFO without a reader, put where the file was, must not hold the child up.
+  constexpr int kFlags =
+      O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+  const int file = open(path, kFlags, 0640);
+  check(note, file >= 0);
+  struct stat status {};
+  check(note, fstat(file, &status) == 0);
+  if (!S_ISREG(status.st_mode)) give_up(note, EINVAL);
+  check(note, fcntl(file, F_SETFL, O_APPEND) == 0);
+  check(note, dup2(file, 1) == 1 && dup2(file, 2) == 2);
+  close(file);
+}
+
+void unblock_signals() {
+  const std::uint64_t none = 0;
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, sizeof none);
+}
+
+[[noreturn]] void execute(const ChildPlan& plan, Scratch scratch, const char* command) {
+  const sys::SpecHeader& head = plan.spec.header();
+  // The pointer arrays take the end of the scratch memory, the expanded strings its front.
+  const std::uint64_t pointers = std::uint64_t{head.command} + head.environment + 2;
+  auto** const argv = reinterpret_cast<const char**>(scratch.end) - pointers;
+  scratch.end = reinterpret_cast<char*>(argv);
+  const char** at = argv;
+  for (std::uint32_t i = 0; i < head.command; ++i, command = sys::SpecView::next(command)) {
+    *at++ = expand(plan, scratch, command);
+  }
+  *at++ = nullptr;
+  const char** const environment = at;
+  for (std::uint32_t i = 0; i < head.environment; ++i, command = sys::SpecView::next(command)) {
+    *at++ = expand(plan, scratch, command);
+  }
+  *at = nullptr;
+  syscall(SYS_execve, plan.spec.strings(), argv, environment);
+  give_up(*plan.note, errno);
+}
+
+}  // namespace
+
+void close_all(std::uint32_t first, std::uint32_t last, std::uint64_t limit) {
+  if (syscall(SYS_close_range, first, last, 0) == 0) return;
+  for (std::uint64_t fd = first; fd <= last && fd < limit; ++fd)
+    close(static_cast<int>(fd));
+}
+
+void run_child(const ChildPlan& plan) {
+  ChildNote& note = *plan.note;
+  const sys::SpecHeader& head = plan.spec.header();
+  Scratch scratch{plan.scratch, plan.scratch + kScratchBytes};
+  if (plan.join_cgroup >= 0) join_cgroup(plan);
+  int exec_pipe = plan.exec_pipe;
+  map_descriptors(plan, exec_pipe);
+  note.stage = Stage::session;
+  check(note, setsid() >= 0);
+  note.stage = Stage::signals;  // all are default already, and blocked: the keeper sets none
+  note.stage = Stage::priority;
+  if (head.has_nice != 0) check(note, setpriority(PRIO_PROCESS, 0, head.nice) == 0);
+  if (head.has_oom_score_adj != 0) set_oom_score(note, head.oom_score_adj);
+  set_limits(plan);
+  set_credentials(plan);
+  note.stage = Stage::umask;
+  umask(head.umask);
+  note.stage = Stage::directory;
+  const char* const directory = sys::SpecView::next(plan.spec.strings());
+  if (std::strcmp(directory, "/") != 0) check(note, chdir(expand(plan, scratch, directory)) == 0);
+  const char* const output = sys::SpecView::next(directory);
+  if (*output != '\0') open_output(plan, expand(plan, scratch, output));
+  unblock_signals();
+  note.stage = Stage::exec;
+  execute(plan, scratch, sys::SpecView::next(output));
+}
+
+void run_role_child(const Settings& settings, ChildNote& note, int socket) {
+  note.stage = Stage::directory;  // before descriptor 3, which may be this one, is replaced
+  if (settings.start_directory >= 0) check(note, fchdir(settings.start_directory) == 0);
+  note.stage = Stage::descriptors;
+  check(note, socket == kRoleSocketFd ? fcntl(socket, F_SETFD, 0) == 0
+                                      : dup2(socket, kRoleSocketFd) == kRoleSocketFd);
+  close_all(kRoleSocketFd + 1, UINT32_MAX, settings.nofile);
+  note.stage = Stage::session;
+  check(note, setsid() >= 0);
+  note.stage = Stage::signals;
+  // Only the keeper acts on these; a terminal's Ctrl-C or a kill of the group is not for the role.
+  for (const int number : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2}) {
+    check(note, ::signal(number, SIG_IGN) != SIG_ERR);
+  }
+  unblock_signals();
+  note.stage = Stage::limits;
+  const rlimit64 original{settings.original_nofile_soft, settings.nofile};
+  syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &original, nullptr);
+  umask(022);
+  note.stage = Stage::exec;
+  syscall(SYS_execve, settings.role_paths[0], settings.argv, settings.role_environment);
+  if (errno == ENOENT) {
+    syscall(SYS_execve, settings.role_paths[1], settings.argv, settings.role_environment);
+  }
+  give_up(note, errno);
+}
+
+}  // namespace mtd::keeper

@@ -1,0 +1,166 @@
+// Signals to mtd, and how it ends: at the role's request, or by itself when no role can do it.
+#include <fcntl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "daemon/keeper/keeper.h"
+
+namespace mtd::keeper {
+namespace {
+
+constexpr std::int64_t kAskTime = 10 * kSecond;   // TERM to KILL in the keeper's own stop
+constexpr std::int64_t kKillTime = 10 * kSecond;  // then what is left is stuck in the kernel
+constexpr std::int64_t kKillAgain = 100 * kMillisecond;
+constexpr std::int64_t kStopAckTime = 5 * kSecond;
+constexpr std::int64_t kScanInterval = 50 * kMillisecond;
+
+bool is_stop(const DaemonSignal& signal) {
+  return signal.signal == SIGTERM || signal.signal == SIGINT ||
+         (signal.signal == SIGHUP && signal.from_kernel != 0);
+}
+
+void on_daemon_signal(Keeper& keeper, const DaemonSignal& signal) {
+  if (keeper.ending != Ending::no) {
+    if (is_stop(signal)) begin_ending(keeper, Ending::killing, keeper.exit_code);
+    return;
+  }
+  push_daemon_signal(keeper, signal);
+  if (!is_stop(signal)) return;
+  if (keeper.stop_asked && keeper.role.socket < 0) return begin_ending(keeper, Ending::killing, 1);
+  keeper.role.ping_wanted = keeper.role.socket >= 0;
+  if (keeper.stop_ack_by_ns == kNever) keeper.stop_ack_by_ns = keeper.now_ns + kStopAckTime;
+  keeper.stop_asked = true;
+  keeper.stop_signal = signal;
+}
+
+void wish_scan(Keeper& keeper) {
+  // Without pidfds the scan is how the workers' own exits are found, so it does not wait.
+  const std::int64_t at = keeper.kernel.pidfd ? keeper.last_stranger_scan_ns + kScanInterval : 0;
+  if (at < keeper.next_stranger_scan_ns) keeper.next_stranger_scan_ns = at;
+}
+
+void on_signal(Keeper& keeper, const signalfd_siginfo& info) {
+  const auto number = static_cast<int>(info.ssi_signo);
+  if (number == SIGCHLD || number == kUnconfirmedExitSignal) return wish_scan(keeper);
+  if (number != SIGTERM && number != SIGINT && number != SIGQUIT && number != SIGHUP &&
+      number != SIGUSR1 && number != SIGUSR2 && number != SIGTTIN && number != SIGTTOU) {
+    return;
+  }
+  DaemonSignal message;
+  message.header.type = Type::daemon_signal;
+  message.header.size = sizeof message;
+  message.signal = number;
+  message.from_kernel = info.ssi_code > 0 ? 1 : 0;
+  message.sender_pid = message.from_kernel != 0 ? 0 : static_cast<std::int32_t>(info.ssi_pid);
+  message.sender_uid = message.from_kernel != 0 ? 0 : info.ssi_uid;
+  on_daemon_signal(keeper, message);
+}
+
+void signal_all(Keeper& keeper, int number) {
+  for (std::uint32_t i = 0; i < keeper.table.high_water; ++i) {
+    const Process& record = keeper.table.processes[i];
+    const EntryState state = record.message.state;
+    if (!record.used || state == EntryState::failed || state == EntryState::exited) continue;
+    if (kill(-record.message.pid, number) != 0) kill(record.message.pid, number);
+  }
+}
+
+// Every process below the held directory `pools`, whatever it did to hide.
+void kill_cgroup(Keeper& keeper) {
+  const HeldRecord* pools = keeper.table.find_held("pools");
+  if (pools == nullptr) return;
+  int file = openat(pools->fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
+  if (file < 0) return;
+  (void)!write(file, "1", 1);
+  close_fd(file);
+}
+
+// Strangers that came to us by the death of their parents, as far as the kernel lists them.
+void kill_children(const Keeper& keeper) {
+  char path[64] = "/proc/self/task/";
+  char digits[12];
+  int count = 0;
+  for (int pid = getpid(); pid != 0; pid /= 10)
+    digits[count++] = static_cast<char>('0' + pid % 10);
+  char* at = path + 16;
+  while (count > 0)
+    *at++ = digits[--count];
+  for (const char* tail = "/children"; *tail != '\0'; ++tail)
+    *at++ = *tail;
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return;
+  char text[4096];
+  int pid = 0;
+  for (ssize_t n = read(file, text, sizeof text); n > 0; n = read(file, text, sizeof text)) {
+    for (ssize_t i = 0; i < n; ++i) {
+      if (text[i] >= '0' && text[i] <= '9') {
+        pid = pid * 10 + (text[i] - '0');
+        continue;
+      }
+      if (pid > 1 && pid != keeper.role.pid) kill(pid, SIGKILL);
+      pid = 0;
+    }
+  }
+  close_fd(file);
+}
+
+void kill_everything(Keeper& keeper) {
+  kill_cgroup(keeper);
+  signal_all(keeper, SIGKILL);
+  if (keeper.settings.pid1 && keeper.role.pid == 0) kill(-1, SIGKILL);
+  kill_children(keeper);
+}
+
+}  // namespace
+
+void read_signals(Keeper& keeper) {
+  signalfd_siginfo infos[16];
+  const ssize_t n = read(keeper.signals, infos, sizeof infos);
+  for (ssize_t i = 0; i < n / static_cast<ssize_t>(sizeof infos[0]); ++i)
+    on_signal(keeper, infos[i]);
+}
+
+void begin_ending(Keeper& keeper, Ending how, int code) {
+  if (keeper.ending == Ending::killing || how == keeper.ending) return;
+  keeper.exit_code = code;
+  if (how == Ending::asking) {
+    complain("mtd: no supervisor ends the workers; mtd does it itself", 0);
+    notify_manager(keeper, "STOPPING=1");
+    keeper.role.kill_at_ns = keeper.now_ns;
+    signal_all(keeper, SIGTERM);
+    signal_all(keeper, SIGCONT);
+    keeper.ending_step_ns = keeper.now_ns + kAskTime;
+  } else {
+    keeper.ending_step_ns = keeper.now_ns;
+    keeper.ending_give_up_ns = keeper.now_ns + kKillTime;
+    if (keeper.role.kill_at_ns == kNever) keeper.role.kill_at_ns = keeper.now_ns + kSecond;
+  }
+  keeper.ending = how;
+}
+
+void ending_deadlines(Keeper& keeper) {
+  if (keeper.ending == Ending::no) return;
+  if (everything_ended(keeper)) {
+    keeper.exit_now = true;
+    return;
+  }
+  if (keeper.now_ns < keeper.ending_step_ns) return;
+  if (keeper.ending == Ending::asking) begin_ending(keeper, Ending::killing, keeper.exit_code);
+  kill_everything(keeper);
+  keeper.ending_step_ns = keeper.now_ns + kKillAgain;
+  if (keeper.now_ns < keeper.ending_give_up_ns) return;
+  complain("mtd: a process does not die; mtd ends without it", 0);
+  if (keeper.exit_code == 0) keeper.exit_code = 1;
+  keeper.exit_now = true;
+}
+
+bool everything_ended(Keeper& keeper) {
+  (void)keeper;
+  siginfo_t info{};
+  return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0 && errno == ECHILD;
+}
+
+}  // namespace mtd::keeper

@@ -1,0 +1,128 @@
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <ctime>
+
+#include "daemon/keeper/keeper.h"
+
+namespace mtd::keeper {
+namespace {
+
+constexpr int kScanBatch = 1024;  // strangers a turn
+
+std::int64_t microseconds(const timeval& time) {
+  return std::int64_t{time.tv_sec} * 1'000'000 + time.tv_usec;
+}
+
+void classify(const Process& record, Entry& entry) {
+  entry.stage = record.note.stage;
+  entry.error = record.note.error;
+  if (record.note.failed) {
+    entry.outcome = Outcome::setup_failed;
+  } else if (entry.executed != 0 || WIFEXITED(entry.wait_status)) {
+    entry.outcome = Outcome::program;
+    entry.stage = Stage::none;
+  } else if (record.timed_out) {
+    entry.outcome = Outcome::setup_failed;
+    entry.error = ETIMEDOUT;
+  } else {
+    entry.outcome = entry.stage == Stage::exec ? Outcome::unknown : Outcome::setup_failed;
+  }
+}
+
+void reap_stranger(Keeper& keeper, int pid) {
+  int status = 0;
+  if (wait4(pid, &status, WNOHANG | __WALL, nullptr) != pid) return;
+  ++keeper.orphans.total;
+  keeper.orphans.last_pid = pid;
+  keeper.orphans.last_wait_status = status;
+  keeper.role.orphans_wanted = true;
+}
+
+}  // namespace
+
+void on_exec_pipe(Keeper& keeper, std::uint32_t index) {
+  Process& record = keeper.table.processes[index];
+  if (!record.used || record.exec_pipe < 0) return;
+  close_fd(record.exec_pipe);
+  // Without __WALL only a child whose exit signal is SIGCHLD is looked at: one that has executed.
+  siginfo_t info{};
+  const auto pid = static_cast<id_t>(record.message.pid);
+  if (waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0) return;
+  record.message.executed = 1;
+  record.message.executed_ns = keeper.now_ns;
+  record.message.state = EntryState::running;
+  record.message.stage = Stage::none;
+  keeper.table.unlink_starting(index);
+  keeper.table.changed(index);
+}
+
+void on_process_exit(Keeper& keeper, std::uint32_t index) {
+  Process& record = keeper.table.processes[index];
+  Entry& entry = record.message;
+  if (!record.used || entry.state == EntryState::exited || entry.state == EntryState::failed)
+    return;
+  rusage usage{};
+  const int got = wait4(entry.pid, &entry.wait_status, WNOHANG | __WALL, &usage);
+  if (got == 0 || (got < 0 && errno == EINTR)) return;
+  if (got == entry.pid) {
+    classify(record, entry);
+  } else {  // someone traced it away: that it is gone is all that is known
+    entry.outcome = Outcome::unknown;
+    entry.error = ECHILD;
+  }
+  keeper.table.unlink_starting(index);
+  keeper.table.unset_pid(index);
+  close_fd(record.exec_pipe);
+  close_fd(record.pidfd);
+  entry.state = EntryState::exited;
+  entry.exited_ns = keeper.now_ns;
+  entry.exited_realtime_ns = clock_ns(CLOCK_REALTIME);
+  entry.user_cpu_us = microseconds(usage.ru_utime);
+  entry.system_cpu_us = microseconds(usage.ru_stime);
+  entry.max_rss_kib = usage.ru_maxrss;
+  keeper.table.changed(index);
+}
+
+void kill_overdue(Keeper& keeper) {
+  if (keeper.now_ns < keeper.next_setup_deadline_ns) return;
+  keeper.next_setup_deadline_ns = kNever;
+  Table& table = keeper.table;
+  std::uint32_t next = kNone;
+  for (std::uint32_t i = table.starting_head; i != kNone; i = next) {
+    Process& record = table.processes[i];
+    next = record.next_starting;
+    if (record.setup_deadline_ns > keeper.now_ns) {
+      if (record.setup_deadline_ns < keeper.next_setup_deadline_ns) {
+        keeper.next_setup_deadline_ns = record.setup_deadline_ns;
+      }
+      continue;
+    }
+    record.timed_out = true;
+    kill(record.message.pid, SIGKILL);
+    table.unlink_starting(i);
+  }
+}
+
+void scan_strangers(Keeper& keeper) {
+  if (keeper.now_ns < keeper.next_stranger_scan_ns) return;
+  keeper.next_stranger_scan_ns = kNever;
+  keeper.last_stranger_scan_ns = keeper.now_ns;
+  for (int i = 0; i < kScanBatch; ++i) {
+    siginfo_t info{};
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0 || info.si_pid == 0)
+      return;
+    const std::uint32_t index = keeper.table.find_pid(info.si_pid);
+    if (index != kNone) {
+      on_process_exit(keeper, index);
+    } else if (info.si_pid == keeper.role.pid) {
+      on_role_exit(keeper);
+    } else {
+      reap_stranger(keeper, info.si_pid);
+    }
+  }
+  keeper.next_stranger_scan_ns = keeper.now_ns;  // there may be more: next turn
+}
+
+}  // namespace mtd::keeper

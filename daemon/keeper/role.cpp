@@ -1,0 +1,173 @@
+// The supervisor's lives: start, the suspicion that it hangs, death, and the next one.
+#include <linux/sockios.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+
+#include "daemon/keeper/child.h"
+#include "daemon/keeper/keeper.h"
+
+namespace mtd::keeper {
+namespace {
+
+constexpr std::uint32_t kDeathsAMinute = 60;  // restarted at once up to here
+constexpr std::int64_t kFirstBackoff = 100 * kMillisecond, kMaxBackoff = 5 * kSecond;
+constexpr std::int64_t kStableAfter = 10 * kSecond;
+constexpr std::int64_t kPongTime = 10 * kSecond, kAbortTime = 5 * kSecond, kReapTime = kSecond;
+constexpr std::int64_t kStopAckTime = 5 * kSecond;
+
+void forget_process(Keeper& keeper) {
+  Role& role = keeper.role;
+  drop_session(keeper);
+  close_fd(role.pidfd);
+  role.pid = 0;
+  role.ready = false;
+  role.pong_by_ns = role.kill_at_ns = role.fence_at_ns = kNever;
+}
+
+void plan_restart(Keeper& keeper) {
+  Role& role = keeper.role;
+  const std::int64_t oldest = role.deaths_ns[role.deaths % kDeathsAMinute];
+  const bool many = role.deaths >= kDeathsAMinute && keeper.now_ns - oldest < 60 * kSecond;
+  role.deaths_ns[role.deaths % kDeathsAMinute] = keeper.now_ns;
+  ++role.deaths;
+  if (!many || keeper.now_ns - role.started_ns >= kStableAfter) {
+    role.backoff_ns = 0;
+  } else {
+    role.backoff_ns = role.backoff_ns == 0 ? kFirstBackoff : role.backoff_ns * 2;
+    if (role.backoff_ns > kMaxBackoff) role.backoff_ns = kMaxBackoff;
+  }
+  role.start_at_ns = keeper.now_ns + role.backoff_ns;
+  if (keeper.announced_ready) {
+    notify_manager(keeper, "STATUS=The supervisor is being restarted; all workers run on");
+  }
+  if (!keeper.stop_asked) return;
+  if (keeper.stop_retried) return begin_ending(keeper, Ending::asking, 1);
+  keeper.stop_retried = true;
+}
+
+// Is the death of the first supervisor the answer to the command line or the configuration?
+bool ends_daemon(const Keeper& keeper, int status, int& code) {
+  if (keeper.role.epoch != 1 || keeper.announced_ready || !WIFEXITED(status)) return false;
+  if (keeper.table.role_note->failed) {
+    complain("mtd: cannot start mtd-supervisor", keeper.table.role_note->error);
+    code = 1;
+    return true;
+  }
+  code = WEXITSTATUS(status);
+  return code == 2 || code == 8 || code == 9;
+}
+
+void suspect_hang(Keeper& keeper) {
+  Role& role = keeper.role;
+  if (keeper.now_ns >= role.unread_check_ns) {
+    role.unread_check_ns = kNever;
+    int unread = 0;
+    if (role.socket >= 0 && ioctl(role.socket, SIOCOUTQ, &unread) == 0 && unread > 0 &&
+        role.pong_by_ns == kNever) {
+      role.ping_wanted = true;  // so much unread may be a busy moment; ten seconds more are not
+      role.pong_by_ns = keeper.now_ns + kPongTime;
+    }
+  }
+  if (keeper.now_ns >= role.pong_by_ns) {
+    role.pong_by_ns = kNever;
+    kill(role.pid, SIGABRT);
+    role.kill_at_ns = keeper.now_ns + kAbortTime;
+  }
+  if (keeper.now_ns >= role.kill_at_ns) {
+    role.kill_at_ns = kNever;
+    kill(role.pid, SIGKILL);
+    role.fence_at_ns = keeper.now_ns + kReapTime;
+  }
+  if (keeper.now_ns >=
+      role.fence_at_ns) {  // stuck in the kernel: reaped as a stranger when it ends
+    forget_process(keeper);
+    plan_restart(keeper);
+  }
+}
+
+void stop_deadline(Keeper& keeper) {
+  if (keeper.now_ns < keeper.stop_ack_by_ns) return;
+  keeper.stop_ack_by_ns = kNever;
+  if (keeper.stop_retried || keeper.role.pid == 0) return begin_ending(keeper, Ending::asking, 1);
+  keeper.role.kill_at_ns = keeper.now_ns;  // on_role_exit starts the second and last try
+}
+
+}  // namespace
+
+void start_role(Keeper& keeper) {
+  Role& role = keeper.role;
+  role.start_at_ns = kNever;
+  int ends[2] = {-1, -1};
+  *keeper.table.role_note = ChildNote();
+  Clone child;
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    child.error = errno;
+  } else {
+    child = clone_child(keeper.kernel, -1);
+    if (child.pid == 0) run_role_child(keeper.settings, *keeper.table.role_note, ends[1]);
+  }
+  close_fd(ends[1]);
+  if (child.pid < 0) {
+    close_fd(ends[0]);
+    role.start_at_ns = keeper.now_ns + kFirstBackoff;
+    return;
+  }
+  ++role.epoch;
+  role.pid = child.pid;
+  role.pidfd = child.pidfd;
+  role.socket = ends[0];
+  role.started_ns = keeper.now_ns;
+  role.reading = true;
+  role.ready = role.listed = role.list_wanted = role.ping_wanted = role.answer_waiting = false;
+  role.answer_fd = -1;
+  watch(keeper, role.socket, Watched::role_socket, 0, EPOLLIN);
+  if (role.pidfd >= 0) watch(keeper, role.pidfd, Watched::role_pid, 0, EPOLLIN);
+  send_hello(keeper);
+  if (!keeper.stop_asked) return;
+  keeper.pending_count = 0;
+  push_daemon_signal(keeper, keeper.stop_signal);
+  role.ping_wanted = true;
+  keeper.stop_ack_by_ns = keeper.now_ns + kStopAckTime;
+}
+
+// Serials of an earlier conversation mean nothing to the next one.
+void drop_session(Keeper& keeper) {
+  Role& role = keeper.role;
+  if (role.socket < 0) return;
+  close_fd(role.socket);
+  role.unread_check_ns = kNever;
+  role.answer_waiting = role.list_wanted = false;
+  for (std::uint32_t i = 0; i < keeper.table.high_water; ++i) {
+    keeper.table.processes[i].message.header.serial = 0;
+  }
+  if (role.kill_at_ns == kNever) role.kill_at_ns = keeper.now_ns + kReapTime;  // it should be dying
+}
+
+void on_role_exit(Keeper& keeper) {
+  Role& role = keeper.role;
+  int status = 0;
+  if (role.pid == 0 || wait4(role.pid, &status, WNOHANG | __WALL, nullptr) == 0) return;
+  discard_requests(keeper);
+  int code = 0;
+  const bool last = ends_daemon(keeper, status, code);
+  forget_process(keeper);
+  if (keeper.ending != Ending::no) return;
+  if (last) return begin_ending(keeper, Ending::killing, code);
+  plan_restart(keeper);
+}
+
+void role_deadlines(Keeper& keeper) {
+  if (keeper.role.pid != 0) suspect_hang(keeper);
+  if (keeper.ending != Ending::no) return;
+  stop_deadline(keeper);
+  if (keeper.ending == Ending::no && keeper.role.pid == 0 &&
+      keeper.now_ns >= keeper.role.start_at_ns) {
+    start_role(keeper);
+  }
+}
+
+}  // namespace mtd::keeper
