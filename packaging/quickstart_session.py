@@ -180,7 +180,7 @@ def tell(session):
     session.start()
     session.mtctl("wait", *SHOWN_POOLS, "--for", "ready", "--timeout", "30s")
     session.mtctl("status")
-    claim(fetch(18080) == 200, "web/0 does not answer")
+    claim(fetch(28050) == 200, "web/0 does not answer")
 
     say("Kill two workers. Each is back at once, under the same name and on the same port.")
     before = session.pids()
@@ -204,7 +204,7 @@ def tell(session):
     while session.status()["daemon"]["supervisor_pid"] == supervisor:  # an answer of the old one, at most
         claim(time.monotonic() < deadline, "the supervisor was not replaced")
     claim(session.pids() == before, f"workers changed: {before} became {session.pids()}")
-    claim(fetch(18082) == 200, "web/2 does not answer")
+    claim(fetch(28052) == 200, "web/2 does not answer")
     session.mtctl("status")
     print(f"all {len(before)} workers have the pids they had before")
 
@@ -237,7 +237,7 @@ def tell(session):
     after = session.pids()
     claim(all(before[name] != after[name] for name in ("web/0", "web/1", "web/2")), "web was not replaced")
     claim(before["cache/0"] == after["cache/0"], "cache was restarted without need")
-    claim(fetch(18081) == 200, "web/1 does not answer")
+    claim(fetch(28051) == 200, "web/1 does not answer")
 
     say("A program that crashes at random: what happened, and what happens next.")
     session.mtctl("why", "flaky")
