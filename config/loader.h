@@ -14,18 +14,27 @@ namespace mtd::config {
 struct Problem {
   std::string file;
   std::uint32_t line = 0, column = 0;  // 1-based; 0: the file as a whole
-  std::string message;                 // "pools.web: unknown key \"max_task\", did you mean \"max_tasks\"?"
+  std::string message;  // "pools.web: unknown key \"max_task\", did you mean \"max_tasks\"?"
   [[nodiscard]] std::string text() const;  // file:line:column: message
 };
 
 struct Source {
-  std::string path;   // FILE or DIR; empty: the default place for this user
+  std::string path;  // FILE or DIR; empty: the default place for this user
   bool check_ownership = true;
+};
+
+// A key that a file gives, with its value as written, after drop-ins; keys not here have defaults.
+struct Origin {
+  std::string key;    // "pools.web.backoff.initial", "limits.clients"
+  std::string value;  // JSON
+  std::string file;
+  std::uint32_t line = 0, column = 0;
 };
 
 struct LoadResult {
   Configuration configuration;
   std::vector<Problem> errors;  // not empty: the configuration must not be used
+  std::vector<Origin> origins;  // daemon first, then pools in their order, keys in the table's
 };
 
 [[nodiscard]] LoadResult load(const Source& source);

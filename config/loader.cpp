@@ -1,0 +1,191 @@
+#include "config/loader.h"
+
+#include <algorithm>
+#include <map>
+
+#include "common/escape.h"
+#include "common/names.h"
+#include "config/expand.h"
+#include "config/identity.h"
+#include "config/keys.h"
+#include "config/problems.h"
+#include "config/read_keys.h"
+#include "config/resolve.h"
+#include "config/sources.h"
+
+namespace mtd::config {
+namespace {
+
+constexpr std::size_t kMaxSocketPath = 107;  // sun_path, unix(7)
+constexpr std::size_t kMaxPools = 1024;
+
+const Node* find_path(const Node& top, std::string_view path) {
+  const Node* node = &top;
+  while (node != nullptr && !path.empty()) {
+    const std::size_t dot = std::min(path.find('.'), path.size());
+    node = node->member(path.substr(0, dot));
+    path.remove_prefix(std::min(dot + 1, path.size()));
+  }
+  return node;
+}
+
+class Loader {
+ public:
+  explicit Loader(const Source& source) : source_(source) {
+    options_.check_ownership = source.check_ownership;
+    options_.start = start_environment();
+  }
+
+  LoadResult run() {
+    const Sources sources = read_sources(source_, problems_);
+    result_.configuration.files = sources.files;
+    for (const Document& document : sources.documents)
+      read_root(document);
+    for (const auto& [name, pool] : pools_) {
+      result_.configuration.pools.push_back(resolve_pool(*pool, options_, problems_));
+      note_origins(*pool, pool_keys(), "pools." + name + ".");
+    }
+    check_total();
+    result_.configuration.warnings = problems_.take_warnings();
+    result_.errors = problems_.take_errors();
+    return std::move(result_);
+  }
+
+ private:
+  void read_root(const Document& document) {
+    if (document.main) {
+      read_daemon(document.root);
+    } else {
+      refuse_daemon_keys(document.root);
+    }
+    const Node* pools = document.root.member("pools");
+    if (pools == nullptr) return;
+    if (pools->as<Object>() == nullptr) {
+      problems_.error(
+          pools->place,
+          "pools: must be an object, like {\"web\": {\"command\": …}}, not " + brief(*pools));
+      return;
+    }
+    for (const Node& pool : pools->as<Object>()->members)
+      add_pool(pool);
+  }
+
+  void refuse_daemon_keys(const Node& root) {
+    for (const Node& member : root.as<Object>()->members) {
+      if (member.name == "pools" || is_ignored_key(member.name)) continue;
+      const std::string shown = "\"" + escape_for_terminal(member.name.substr(0, 64)) + "\"";
+      const bool of_daemon = std::any_of(
+          daemon_keys().begin(), daemon_keys().end(),
+          [&](const DaemonKey& key) { return key.info.path.starts_with(member.name + "."); });
+      problems_.error(member.name_place,
+                      of_daemon
+                          ? shown + " belongs in mtd.json; files in pools.d hold \"pools\" only"
+                          : "unknown key " + shown + "; files in pools.d hold \"pools\" only");
+    }
+  }
+
+  void add_pool(const Node& pool) {
+    const std::string shown = "\"" + escape_for_terminal(pool.name.substr(0, 80)) + "\"";
+    if (is_ignored_key(pool.name)) {
+      problems_.warn(pool.name_place,
+                     "pools: " + shown + " is ignored, as every key that begins with $ or x-");
+    } else if (!is_valid_name(pool.name)) {
+      problems_.error(pool.name_place, "pools: " + shown +
+                                           " is no name for a pool; up to 64 letters, digits, "
+                                           "\"_\", \".\" and \"-\", the first a letter or digit");
+    } else if (pool.as<Object>() == nullptr) {
+      problems_.error(
+          pool.place,
+          "pools." + pool.name + ": must be an object, like {\"command\": …}, not " + brief(pool));
+    } else if (const auto found = pools_.find(pool.name); found != pools_.end()) {
+      problems_.error(pool.name_place,
+                      "pools." + pool.name + ": is in " +
+                          problems_.where(found->second->name_place) +
+                          " too; a pool stands in one file, and drop-ins change it");
+    } else if (pools_.size() >= kMaxPools) {
+      problems_.error(pool.name_place,
+                      "pools." + pool.name + ": more than " + std::to_string(kMaxPools) + " pools");
+    } else {
+      pools_.emplace(pool.name, &pool);
+    }
+  }
+
+  void read_daemon(const Node& root) {
+    DaemonSpec& daemon = result_.configuration.daemon;
+    const Given given = read_keys(daemon_keys(), root, "", problems_, daemon, {"pools"});
+    note_origins(root, daemon_keys(), "");
+    if (const auto found = given.find("limits.processes"); found != given.end())
+      processes_ = found->second->place;
+    if (const auto found = given.find("control.socket"); found != given.end()) {
+      daemon.control_socket = socket_path(*found->second);
+    }
+    const auto group = [&](std::string_view key) -> std::optional<std::uint32_t> {
+      const auto found = given.find(key);
+      if (found == given.end()) return std::nullopt;
+      const auto gid = resolve_group(*found->second->as<std::string>());
+      if (gid) return *gid;
+      problems_.error(found->second->place, std::string(key) + ": " + gid.error().message);
+      return std::nullopt;
+    };
+    daemon.operate_gid = group("control.group");
+    daemon.readonly_gid = group("control.readonly_group");
+  }
+
+  std::string socket_path(const Node& node) {
+    Environment environment("");
+    environment.start = options_.start;
+    const auto path = environment.expand(*node.as<std::string>());
+    std::string wrong;
+    if (!path) {
+      wrong = path.error().message;
+    } else if (!path->text.starts_with("/") || has_markers(path->text)) {
+      wrong = "must be an absolute path, not \"" + escape_for_terminal(readable(path->text)) + "\"";
+    } else if (path->text.size() > kMaxSocketPath) {
+      wrong = "has " + std::to_string(path->text.size()) +
+              " bytes; the path of a socket has at most " + std::to_string(kMaxSocketPath);
+    } else {
+      return path->text;
+    }
+    problems_.error(node.place, "control.socket: " + wrong);
+    return {};
+  }
+
+  void check_total() {
+    const std::uint32_t most = result_.configuration.daemon.max_processes;
+    std::uint64_t total = 0;
+    for (const PoolSpec& pool : result_.configuration.pools)
+      total += pool.workers;
+    if (most != 0 && total > most) {
+      problems_.error(processes_, "limits.processes: is " + std::to_string(most) +
+                                      ", but the pools ask for " + std::to_string(total) +
+                                      " workers together");
+    }
+  }
+
+  template <class Spec>
+  void note_origins(const Node& top, const std::vector<Key<Spec>>& keys,
+                    const std::string& prefix) {
+    for (const auto& key : keys) {
+      const Node* node = find_path(top, key.info.path);
+      if (node == nullptr) continue;
+      const Place place = node->name_place;
+      result_.origins.push_back({prefix + std::string(key.info.path), to_json_text(*node),
+                                 problems_.files().at(place.file), place.line, place.column});
+    }
+  }
+
+  Source source_;
+  ResolveOptions options_;
+  Problems problems_;
+  LoadResult result_;
+  std::map<std::string, const Node*> pools_;
+  Place processes_;
+};
+
+}  // namespace
+
+LoadResult load(const Source& source) {
+  return Loader(source).run();
+}
+
+}  // namespace mtd::config

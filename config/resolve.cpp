@@ -1,0 +1,305 @@
+#include "config/resolve.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "common/escape.h"
+#include "common/names.h"
+#include "config/executable.h"
+#include "config/expand.h"
+#include "config/identity.h"
+#include "config/read_file.h"
+#include "config/read_keys.h"
+#include "config/rlimits.h"
+#include "config/split.h"
+
+namespace mtd::config {
+namespace {
+
+class PoolResolver {
+ public:
+  PoolResolver(const Node& pool, const ResolveOptions& options, Problems& problems)
+      : pool_(pool), options_(options), problems_(problems), environment_(pool.name) {
+    spec_.name = pool.name;
+  }
+
+  PoolSpec run() {
+    const std::size_t errors_before = problems_.count();
+    given_ = read_keys(pool_keys(), pool_, "pools." + pool_.name, problems_, spec_);
+    identity();
+    environment();
+    directory();
+    command();
+    log();
+    limits();
+    recycle();
+    overlap();
+    if (problems_.count() == errors_before) {
+      for (const CrossError& error : cross_check(spec_))
+        fail(place_of(error.path), error.path, error.message);
+      spec_.spawn_fingerprint = fingerprint(spec_);
+    }
+    return std::move(spec_);
+  }
+
+ private:
+  [[nodiscard]] const Node* node(std::string_view path) const {
+    const auto found = given_.find(path);
+    return found == given_.end() ? nullptr : found->second;
+  }
+  [[nodiscard]] Place place_of(std::string_view path) const {
+    const Node* found = node(path);
+    return found != nullptr ? found->place : pool_.name_place;
+  }
+  [[nodiscard]] std::optional<std::string> text(std::string_view path) const {
+    const Node* found = node(path);
+    if (found == nullptr) return std::nullopt;
+    return *found->as<std::string>();
+  }
+  void fail(Place place, std::string_view path, const std::string& message) {
+    std::string context = "pools." + pool_.name;
+    if (!path.empty()) context += "." + std::string(path);
+    problems_.error(place, context + ": " + message);
+  }
+  void fail(std::string_view path, const std::string& message) {
+    fail(place_of(path), path, message);
+  }
+
+  void identity() {
+    IdentityKeys keys{text("user"), text("group"), std::nullopt};
+    if (const Node* groups = node("groups")) keys.groups = texts_of(*groups);
+    who_ = own_identity();
+    if (!keys.user && !keys.group && !keys.groups) return;
+    auto resolved = resolve_identity(keys);
+    if (const auto* error = std::get_if<IdentityError>(&resolved)) {
+      fail(error->key, error->message);
+      return;
+    }
+    who_ = std::get<Identity>(std::move(resolved));
+    spec_.identity = who_;
+    if (::geteuid() != 0 && who_.uid != ::geteuid()) {
+      problems_.warn(place_of("user"),
+                     "mtd does not run as root and may not be able to run workers as " +
+                         escape_for_terminal(who_.user_name));
+    }
+  }
+
+  void environment() {
+    environment_.start = options_.start;
+    const Node* clear = node("env_clear");
+    if (clear == nullptr || !*clear->as<bool>()) environment_.standard = standard_variables(who_);
+    if (const Node* pass = node("env_pass")) pass_variables(*pass);
+    if (const Node* own = node("env")) own_variables(*own);
+    if (const Node* files = node("env_file")) read_files(*files);
+    for (const auto& [name, value] : environment_.own) {
+      const auto expanded = environment_.own_value(name);
+      if (!expanded) {
+        fail(value->place, "env." + name, expanded.error().message);
+      } else if (expanded->per_slot) {
+        uses_slot_ = true;
+      }
+    }
+    spec_.environment = environment_.build();
+  }
+
+  void pass_variables(const Node& pass) {
+    for (const std::string& name : texts_of(pass)) {
+      if (!is_variable_name(name) || is_reserved_variable(name)) {
+        fail(pass.place, "env_pass",
+             "\"" + escape_for_terminal(name.substr(0, 64)) + "\" cannot be passed on; " +
+                 (is_reserved_variable(name) ? "mtd sets it itself"
+                                             : "names are made of letters, digits and _"));
+      } else if (const auto found = options_.start.find(name); found != options_.start.end()) {
+        environment_.passed.insert(*found);
+      }
+    }
+  }
+
+  void own_variables(const Node& own) {
+    for (const Node& member : own.as<Object>()->members) {
+      if (is_ignored_key(member.name)) continue;
+      const std::string shown = "\"" + escape_for_terminal(member.name.substr(0, 64)) + "\"";
+      if (!is_variable_name(member.name)) {
+        fail(member.name_place, "env",
+             shown + " is no name of a variable; names are made of letters, digits and _");
+      } else if (is_reserved_variable(member.name)) {
+        fail(member.name_place, "env", shown + " is set by mtd itself; leave it out");
+      } else {
+        environment_.own.emplace(member.name, &member);
+      }
+    }
+  }
+
+  void read_files(const Node& files) {
+    for (const std::string& written : texts_of(files)) {
+      const auto path = environment_.expand(written);
+      if (!path) return fail("env_file", path.error().message);
+      const std::string shown = "\"" + escape_for_terminal(path->text) + "\"";
+      if (path->text.front() != '/' || has_markers(path->text)) {
+        return fail("env_file",
+                    "must be an absolute path that is the same for all workers, not " + shown);
+      }
+      const auto content = read_file(path->text, options_.check_ownership);
+      if (!content) return fail("env_file", shown + " " + content.error().message);
+      auto variables = parse_env_file(*content);
+      if (!variables) return fail("env_file", shown + " " + variables.error().message);
+      for (auto& [name, value] : *variables)
+        environment_.from_file.insert_or_assign(name, std::move(value));
+    }
+  }
+
+  // Expands a path; empty after an error.
+  std::string path_of(std::string_view key) {
+    const auto expanded = environment_.expand(*text(key));
+    if (!expanded) {
+      fail(key, expanded.error().message);
+      return {};
+    }
+    if (!expanded->text.starts_with("/")) {
+      fail(key, "must be an absolute path, not \"" + escape_for_terminal(readable(expanded->text)) +
+                    "\"");
+      return {};
+    }
+    if (key == "cwd" && expanded->per_slot) uses_slot_ = true;
+    return expanded->text;
+  }
+
+  void directory() {
+    if (node("cwd") == nullptr) return;
+    spec_.directory = path_of("cwd");
+    if (spec_.directory.empty() || has_markers(spec_.directory)) return;
+    struct stat info {};
+    if (::stat(spec_.directory.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
+      problems_.warn(place_of("cwd"), "pools." + pool_.name + ".cwd: there is no directory \"" +
+                                          escape_for_terminal(spec_.directory) + "\" yet");
+    }
+  }
+
+  void command() {
+    const Node* written = node("command");
+    if (written == nullptr) {
+      if (pool_.member("command") == nullptr)
+        fail(pool_.name_place, "", "\"command\" is missing; it names the program to run");
+      return;
+    }
+    std::vector<std::string> arguments = texts_of(*written);
+    if (const auto* line = written->as<std::string>()) {
+      auto split = split_command(*line);
+      if (!split) return fail("command", split.error().message + " in " + brief(*written));
+      arguments = std::move(*split);
+      if (arguments.empty()) return fail("command", "names no program");
+      // Quotes may keep a variable from us that a shell in the command expands later.
+      uses_slot_ = uses_slot_ || line->find("MTD_WORKER") != std::string::npos;
+    }
+    for (std::size_t i = 0; i < arguments.size(); ++i) {
+      auto expanded = environment_.expand(arguments[i]);
+      if (!expanded) return fail(argument_place(*written, i), "command", expanded.error().message);
+      uses_slot_ = uses_slot_ || expanded->per_slot;
+      spec_.command.push_back(std::move(expanded->text));
+    }
+    executable(argument_place(*written, 0));
+  }
+
+  static Place argument_place(const Node& written, std::size_t i) {
+    const auto* list = written.as<Array>();
+    return list != nullptr ? list->items[i].place : written.place;
+  }
+
+  void executable(Place place) {
+    const std::string& program = spec_.command.front();
+    if (has_markers(program)) {
+      return fail(
+          place, "command",
+          "the program must be the same for all workers; use ${MTD_WORKER_ID} in its arguments");
+    }
+    const auto path = environment_.expand("${PATH:-" + std::string(kDefaultPath) + "}");
+    const std::string directory = has_markers(spec_.directory) ? "" : spec_.directory;
+    const auto found = find_executable(program, path ? path->text : kDefaultPath, directory);
+    if (!found) return fail(place, "command", found.error().message);
+    spec_.executable = *found;
+  }
+
+  void log() {
+    const bool direct = spec_.log.to == LogTarget::direct;
+    if (node("log.path") != nullptr && !direct) {
+      return fail("log.path", "is only for \"to\": \"direct\"");
+    }
+    if (direct && node("log.path") == nullptr) {
+      return fail("log.to", "\"direct\" needs \"path\", an absolute path");
+    }
+    if (direct) spec_.log.path = path_of("log.path");
+  }
+
+  void limits() {
+    const Node* rlimits = node("rlimits");
+    if (rlimits == nullptr) return;
+    for (const Node& member : rlimits->as<Object>()->members) {
+      if (is_ignored_key(member.name)) continue;
+      const RlimitName* known = find_rlimit(member.name);
+      if (known == nullptr) {
+        const std::string_view close = closest_rlimit(member.name);
+        fail(member.name_place, "rlimits",
+             "unknown limit \"" + escape_for_terminal(member.name.substr(0, 64)) + "\"" +
+                 (close.empty() ? "; getrlimit(2) lists them"
+                                : ", did you mean \"" + std::string(close) + "\"?"));
+        continue;
+      }
+      auto limit = parse_rlimit(member);
+      if (!limit) {
+        fail(member.place, "rlimits." + member.name, limit.error().message);
+      } else if (const std::uint64_t most = hard_limit(*known); limit->hard > most) {
+        fail(member.place, "rlimits." + member.name,
+             brief(member) + " is above mtd's own hard limit of " + std::to_string(most));
+      } else {
+        spec_.rlimits.push_back(std::move(*limit));
+      }
+    }
+    std::sort(spec_.rlimits.begin(), spec_.rlimits.end(),
+              [](const Rlimit& a, const Rlimit& b) { return a.name < b.name; });
+  }
+
+  void recycle() {
+    const Node* alias = node("recycle.maxtasksperchild");
+    if (alias == nullptr) return;
+    if (node("recycle.max_tasks") != nullptr) {
+      return fail("recycle.maxtasksperchild", "is another name of \"max_tasks\"; give one of them");
+    }
+    spec_.recycle.max_tasks = static_cast<std::uint64_t>(*alias->as<std::int64_t>());
+    if (node("recycle.jitter") == nullptr) spec_.recycle.jitter = 0;
+  }
+
+  void overlap() {
+    const Node* given = node("overlap");
+    spec_.overlap = given != nullptr ? *given->as<bool>() : !uses_slot_ && spec_.workers != 1;
+  }
+
+  const Node& pool_;
+  const ResolveOptions& options_;
+  Problems& problems_;
+  Environment environment_;
+  PoolSpec spec_;
+  Given given_;
+  Identity who_;
+  bool uses_slot_ = false;  // do command, env or cwd differ from worker to worker
+};
+
+}  // namespace
+
+PoolSpec resolve_pool(const Node& pool, const ResolveOptions& options, Problems& problems) {
+  return PoolResolver(pool, options, problems).run();
+}
+
+std::vector<CrossError> cross_check(const PoolSpec& spec) {
+  std::vector<CrossError> errors;
+  const auto text = [](Duration duration) { return format_duration(duration); };
+  if (spec.backoff.max < spec.backoff.initial) {
+    errors.push_back({"backoff.max", "is " + text(spec.backoff.max) +
+                                         ", less than backoff.initial (" +
+                                         text(spec.backoff.initial) + ")"});
+  }
+  return errors;
+}
+
+}  // namespace mtd::config

@@ -1,0 +1,34 @@
+// One pool of the file to a PoolSpec: keys are read and checked, strings expanded, users, programs
+// and limits looked up, and members checked against each other.
+#pragma once
+
+#include <string>
+
+#include "config/environment.h"
+#include "config/node.h"
+#include "config/pool_spec.h"
+#include "config/problems.h"
+
+namespace mtd::config {
+
+struct ResolveOptions {
+  bool check_ownership = true;  // of env_file
+  Variables start;              // environment mtd was started with
+};
+
+// What is wrong goes to `problems`; the spec may then be used for nothing.
+[[nodiscard]] PoolSpec resolve_pool(const Node& pool, const ResolveOptions& options,
+                                    Problems& problems);
+
+// Checks between keys that hold for a spec from anywhere; the errors read "key: message".
+struct CrossError {
+  std::string_view path;
+  std::string message;
+};
+[[nodiscard]] std::vector<CrossError> cross_check(const PoolSpec& spec);
+
+// Stable over runs and versions of the compiler: FNV-1a over the canonical form of all rolling
+// keys.
+[[nodiscard]] std::uint64_t fingerprint(const PoolSpec& spec);
+
+}  // namespace mtd::config
