@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/bin/bash
 # run.sh [--quick] [options of supervision.py]: the supervision benchmark, from a release build.
 # MTD_BIN names a bin/ that is built already; without it build/release is configured and built.
 set -eu

@@ -1,0 +1,640 @@
+"""A real mtd in directories of its own, and what a test needs to drive and check it.
+
+Waiting is by events, pidfds and reports of workers; nothing sleeps and hopes. `Mtd` is a context
+manager: at its end it stops the daemon and asserts that nothing is left: no process, zombie, socket
+or cgroup directory, no descriptor more than at the start, no sanitizer or "alert" line in the log.
+"""
+import contextlib
+import ctypes
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+WORKERS = os.path.join(ROOT, "tests", "support", "workers")
+PATIENCE = float(os.environ.get("MTD_TEST_PATIENCE", "20"))  # seconds for one thing to happen
+NOBODY = 65534
+BAD_LINES = re.compile(r"AddressSanitizer|LeakSanitizer|UndefinedBehavior|runtime error:|\balert\b|"
+                       r"terminate called|Assertion|stack smashing")
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def find_bin():
+    given = os.environ.get("MTD_BIN")
+    for place in [given] if given else [os.path.join(ROOT, "build", "release", "bin"), os.path.join(ROOT, "build", "bin")]:
+        if os.access(os.path.join(place, "mtd"), os.X_OK):
+            return os.path.abspath(place)
+    return None
+
+
+BIN = find_bin()
+
+
+def become_subreaper():
+    """What a daemon loses becomes our child, and is found."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def compile_worker(name, directory, *flags):
+    out = os.path.join(directory, name.replace(".cpp", ".so" if "-shared" in flags else ""))
+    subprocess.run(["g++", "-std=c++20", "-O1", *(flags or ["-static"]), os.path.join(WORKERS, name), "-o", out], check=True)
+    os.chmod(out, 0o755)
+    return out
+
+
+# ---- processes -----------------------------------------------------------------------------------
+
+def stat_of(pid):
+    """(state, ppid) or None."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(") ")[2].split()
+        return fields[0], int(fields[1])
+    except (OSError, IndexError):
+        return None
+
+
+def is_alive(pid):
+    found = stat_of(pid)
+    return found is not None and found[0] not in "ZX"
+
+
+def children_map():
+    tree = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            found = stat_of(name)
+            if found:
+                tree.setdefault(found[1], []).append(int(name))
+    return tree
+
+
+def descendants(root=None):
+    tree, found, todo = children_map(), [], [root or os.getpid()]
+    while todo:
+        for child in tree.get(todo.pop(), ()):
+            found.append(child)
+            todo.append(child)
+    return found
+
+
+def wait_gone(pid, seconds=None):
+    """True when the process has ended (reaped or not) within the time."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        return bool(poller.poll((PATIENCE if seconds is None else seconds) * 1000))
+    finally:
+        os.close(fd)
+
+
+def command_of(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return "?"
+
+
+def descriptor_count(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_kib(pid):
+    with open(f"/proc/{pid}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+
+
+def cgroup2_mount():
+    with open("/proc/self/mounts") as mounts:
+        for line in mounts:
+            fields = line.split()
+            if fields[2] == "cgroup2":
+                return fields[1]
+    return None
+
+
+def eventually(condition, seconds=None, what=""):
+    """For what the kernel tells nobody: asks again until it is so. Returns the first true value."""
+    end = time.monotonic() + (PATIENCE if seconds is None else seconds)
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"not within the time: {what or condition}"
+        time.sleep(0.01)
+
+
+# ---- the control socket --------------------------------------------------------------------------
+
+class VarlinkError(Exception):
+    def __init__(self, error, parameters):
+        super().__init__(f"{error} {json.dumps(parameters)}")
+        self.error, self.parameters = error, parameters
+
+
+class Varlink:
+    """A plain client of the control socket: JSON objects that end with a NUL."""
+
+    def __init__(self, path, seconds=None):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(PATIENCE if seconds is None else seconds)
+        self.socket.connect(path)
+        self._buffer = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.socket.close()
+
+    def send_raw(self, data):
+        self.socket.sendall(data)
+
+    def send(self, method, parameters=None, **flags):
+        if "." not in method:
+            method = "io.mtd.Manager." + method
+        self.send_raw(json.dumps({"method": method, "parameters": parameters or {}, **flags}).encode() + b"\0")
+
+    def receive(self):
+        """The next reply, whole; None at the end of the stream."""
+        while b"\0" not in self._buffer:
+            block = self.socket.recv(262144)
+            if not block:
+                return None
+            self._buffer += block
+        frame, _, self._buffer = self._buffer.partition(b"\0")
+        return json.loads(frame)
+
+    def call(self, method, **parameters):
+        self.send(method, parameters)
+        reply = self.receive()
+        if reply is None:
+            raise ConnectionError("closed instead of an answer")
+        if "error" in reply:
+            raise VarlinkError(reply["error"], reply.get("parameters", {}))
+        return reply.get("parameters", {})
+
+
+class Events:
+    """All events since the daemon's start, in order; `expect` finds one, waiting for it if need be."""
+
+    def __init__(self, path, since="0"):
+        self.seen = []
+        self._path, self._since = path, since
+        self._connect(since)
+
+    def _connect(self, since):
+        self._client = Varlink(self._path)
+        self._client.send("Events", {"since": since, "follow": True}, more=True)
+
+    def close(self):
+        self._client.close()
+
+    def read(self, seconds):
+        """Takes in what has come; waits up to `seconds` for something new. True if something came."""
+        self._client.socket.settimeout(max(0.001, seconds))
+        try:
+            reply = self._client.receive()
+        except (TimeoutError, socket.timeout):
+            return False
+        except OSError:
+            reply = None
+        if reply is None:
+            raise EOFError("the event stream ended")
+        if "error" in reply:
+            raise VarlinkError(reply["error"], reply.get("parameters", {}))
+        self.seen += reply["parameters"].get("events", [])
+        return True
+
+    def drain(self):
+        while self.read(0.05):
+            pass
+        return self.seen
+
+    def find(self, test, start=0, **members):
+        for event in self.seen[start:]:
+            if all(event.get(k) == v for k, v in members.items()) and (test is None or test(event)):
+                return event
+        return None
+
+    def expect(self, test=None, seconds=None, start=0, **members):
+        end = time.monotonic() + (PATIENCE if seconds is None else seconds)
+        while True:
+            found = self.find(test, start, **members)
+            if found is not None:
+                return found
+            left = end - time.monotonic()
+            assert left > 0, f"no event {members}; the last ones: {self.seen[-12:]}"
+            self.read(left)
+
+
+class Reports:
+    """What workers tell the test itself: datagrams to the socket named by REPORT."""
+
+    def __init__(self, path):
+        self.path, self.seen = path, []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self._socket.bind(path)
+        os.chmod(path, 0o666)
+
+    def close(self):
+        self._socket.close()
+
+    def expect(self, what, seconds=None, count=1, **members):
+        """The next report(s) of this kind that no earlier expect has returned."""
+        end, found = time.monotonic() + (PATIENCE if seconds is None else seconds), []
+        while True:
+            for report in list(self.seen):
+                if len(found) < count and report["what"] == what and all(report.get(k) == v for k, v in members.items()):
+                    self.seen.remove(report)
+                    found.append(report)
+            if len(found) == count:
+                return found[0] if count == 1 else found
+            left = end - time.monotonic()
+            assert left > 0, f"no report {what} {members} (have {len(found)} of {count}; others: {self.seen[-5:]})"
+            self._socket.settimeout(left)
+            try:
+                self.seen.append(json.loads(self._socket.recv(262144)))
+            except (TimeoutError, socket.timeout):
+                pass
+
+
+class ServiceManager:
+    """Stands in for systemd: a NOTIFY_SOCKET and what was sent to it, with the sender's pid."""
+
+    def __init__(self, path):
+        self.path, self.messages = path, []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._socket.bind(path)
+        os.chmod(path, 0o666)
+
+    def close(self):
+        self._socket.close()
+
+    def expect(self, test, seconds=None):
+        """The first message not yet returned in which a NAME=VALUE line passes `test`."""
+        end = time.monotonic() + (PATIENCE if seconds is None else seconds)
+        while True:
+            left = end - time.monotonic()
+            assert left > 0, f"the service manager was not told; got {self.messages}"
+            self._socket.settimeout(left)
+            try:
+                data, ancillary, _, _ = self._socket.recvmsg(65536, 256)
+            except (TimeoutError, socket.timeout):
+                continue
+            pid = next((int.from_bytes(d[:4], "little") for lv, ty, d in ancillary
+                        if lv == socket.SOL_SOCKET and ty == socket.SCM_CREDENTIALS), 0)
+            lines = data.decode().split("\n")
+            self.messages.append((pid, lines))
+            if any(test(line) for line in lines):
+                return pid, lines
+
+
+# ---- the daemon ----------------------------------------------------------------------------------
+
+class StartFailed(Exception):
+    def __init__(self, code, log):
+        super().__init__(f"mtd ended with {code}:\n{log}")
+        self.code, self.log = code, log
+
+
+def pool(command, **keys):
+    """A pool that is quick to test with: short waits, no jitter."""
+    spec = {"command": command, "stop": {"timeout": "5s"},
+            "backoff": {"initial": "50ms", "max": "200ms", "jitter": 0}}
+    spec.update(keys)
+    return spec
+
+
+SLEEPER = ["/bin/sleep", "infinity"]
+
+
+class Mtd:
+    """mtd over `pools` (name → keys). Start by `with Mtd({...}) as mtd:`.
+
+    user      run as this uid          prefix    words before mtd's own (strace, unshare, prlimit)
+    env       added to its environment  daemon    daemon keys of the file
+    inside    False where the daemon's pids are not ours (a PID namespace) or it has a parent of its own
+    exit_code what it ends with when asked to stop; None: do not check
+    """
+
+    def __init__(self, pools=None, *, user=None, prefix=(), env=None, daemon=None, args=(), exit_code=0,
+                 inside=True, checks_descriptors=True, config_text=None, popen=None, ends_with="TERM"):
+        self.directory = tempfile.mkdtemp(prefix="mtd-t-")
+        os.chmod(self.directory, 0o755)
+        self.user = user if user is not None and os.geteuid() == 0 else None
+        self.config = os.path.join(self.directory, "mtd.json")
+        self.runtime = os.path.join(self.directory, "run")
+        self.state = os.path.join(self.directory, "state")
+        self.socket = os.path.join(self.runtime, "io.mtd.Manager")
+        self.log_path = os.path.join(self.directory, "log")
+        self.prefix, self.args, self.inside, self.exit_code = list(prefix), list(args), inside, exit_code
+        self.env, self.popen, self.ends_with = dict(env or {}), dict(popen or {}), ends_with
+        self.checks_descriptors = checks_descriptors
+        self.reports = Reports(os.path.join(self.directory, "report"))
+        self.pools, self.daemon = dict(pools or {}), dict(daemon or {})
+        self.process, self.events, self.own_cgroup = None, None, None
+        self.strangers_before = set(descendants())
+        if self.user is not None:
+            os.chown(self.directory, self.user, self.user)
+        self.write_config(config_text)
+
+    # configuration
+
+    def write_config(self, text=None):
+        if text is None:
+            for spec in self.pools.values():
+                if isinstance(spec.get("env", {}), dict):
+                    spec.setdefault("env", {}).setdefault("REPORT", self.reports.path)
+            text = json.dumps({**self.daemon, "pools": self.pools}, indent=1)
+        fresh = self.config + ".new"
+        with open(fresh, "w") as file:
+            file.write(text)
+        os.chmod(fresh, 0o600)
+        if self.user is not None:
+            os.chown(fresh, self.user, self.user)
+        os.rename(fresh, self.config)
+
+    # life
+
+    def argv(self, *more):
+        own = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"] if self.user is not None else []
+        return [*own, *self.prefix, os.path.join(BIN, "mtd"), "--config", self.config, "--runtime-dir", self.runtime,
+                "--state-dir", self.state, *self.args, *more]
+
+    def launch(self):
+        """Starts the process and returns the read end of its ready pipe."""
+        ready, theirs = os.pipe()
+        environment = {k: v for k, v in os.environ.items() if k not in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "MTD_SOCKET")}
+        environment.update(self.env)
+        options = {"stdin": subprocess.DEVNULL, "start_new_session": True, "cwd": "/", **self.popen}
+        with open(self.log_path, "ab") as log:
+            options.setdefault("stdout", log)
+            options.setdefault("stderr", log)
+            self.process = subprocess.Popen(self.argv("--ready-fd", str(theirs)), env=environment, pass_fds=(theirs,), **options)
+        os.close(theirs)
+        return ready
+
+    def start(self, seconds=None):
+        ready = self.launch()
+        try:
+            poller = select.poll()
+            poller.register(ready, select.POLLIN)
+            assert poller.poll((PATIENCE if seconds is None else seconds) * 1000), f"not ready: {self.log()}"
+            if os.read(ready, 1) != b"\n":
+                raise StartFailed(self.process.wait(PATIENCE), self.log())
+        finally:
+            os.close(ready)
+        self.events = Events(self.socket)
+        facts = self.status()["daemon"]
+        self.keeper = facts["pid"] if self.inside else None
+        self.first_supervisor = facts["supervisor_pid"] if self.inside else None
+        if self.inside:
+            self.own_cgroup = self._find_cgroup(self.keeper)
+            self.descriptors_at_start = (descriptor_count(self.keeper), descriptor_count(facts["supervisor_pid"]))
+        return self
+
+    @staticmethod
+    def _find_cgroup(pid):
+        mount = cgroup2_mount()
+        with open(f"/proc/{pid}/cgroup") as file:
+            line = next((x.strip() for x in file if x.startswith("0::")), "0::/")
+        path = line[3:]
+        return os.path.dirname(mount + path) if mount and path.endswith("/mtd") else None
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self._end_hard()
+            self._clean()
+            raise
+
+    def __exit__(self, kind, *_):
+        try:
+            if kind is None:
+                self.finish()
+            else:
+                print(f"--- mtd's log ---\n{self.log()[-6000:]}")
+        finally:
+            self._end_hard()
+            self._clean()
+
+    def finish(self):
+        """The end every test has: orderly stop, and nothing left."""
+        if self.process.poll() is None:
+            if self.inside:
+                self._check_alive()
+            self.stop()
+        code = self.process.wait(PATIENCE * 2)
+        if self.exit_code is not None:
+            assert code == self.exit_code, f"exit code {code}: {self.log()[-3000:]}"
+        self.check_nothing_left()
+
+    def stop(self, seconds=40):
+        os.kill(self.main_pid(), getattr(signal, "SIG" + self.ends_with))
+        assert wait_gone(self.process.pid, seconds), f"still there after {self.ends_with}: {self.log()[-3000:]}"
+
+    def main_pid(self):
+        """The keeper's pid as we see it, whatever it was started through."""
+        if self.inside:
+            return getattr(self, "keeper", None) or self.process.pid
+        program = os.path.realpath(os.path.join(BIN, "mtd"))
+        for pid in [self.process.pid, *descendants(self.process.pid)]:
+            with contextlib.suppress(OSError):
+                if os.path.realpath(f"/proc/{pid}/exe") == program:
+                    return pid
+        return self.process.pid
+
+    def _check_alive(self):
+        keeper = self.keeper
+        eventually(lambda: not [p for p in children_map().get(keeper, []) if (stat_of(p) or "?")[0] == "Z"], 3,
+                   "no zombie below the keeper")
+        if not self.checks_descriptors:
+            return
+        self.ctl("stop", "--all", code=None, seconds=60)
+        supervisor = self.status()["daemon"]["supervisor_pid"]
+        for pid, before, name in ((keeper, self.descriptors_at_start[0], "keeper"),
+                                  (supervisor, self.descriptors_at_start[1], "supervisor")):
+            eventually(lambda p=pid, b=before: descriptor_count(p) <= b + 1, 5,
+                       f"the {name} has {descriptor_count(pid)} descriptors, {before} at its start")
+
+    def check_nothing_left(self):
+        left = eventually(lambda: self._reap_and_list() or [None], 2)
+        strays = [p for p in left if p is not None]
+        assert not strays, "left behind: " + ", ".join(f"{p} {command_of(p)}" for p in strays)
+        for name in ("io.mtd.Manager", "notify"):
+            assert not os.path.lexists(os.path.join(self.runtime, name)), f"{name} was left in the runtime directory"
+        if self.own_cgroup:
+            eventually(lambda: not os.path.isdir(os.path.join(self.own_cgroup, "pools")), 3, f"{self.own_cgroup}/pools is gone")
+            if os.path.basename(self.own_cgroup).startswith("mtd."):
+                eventually(lambda: not os.path.isdir(self.own_cgroup), 3, f"{self.own_cgroup} is gone")
+        bad = [line for line in self.log().splitlines() if BAD_LINES.search(line)]
+        assert not bad, "\n".join(bad[:20])
+
+    def _reap_and_list(self):
+        """Descendants of ours that the daemon has lost."""
+        self.process.poll()
+        left = []
+        for pid in descendants():
+            if pid in self.strangers_before:
+                continue
+            found = stat_of(pid)
+            if found and found[0] == "Z" and found[1] == os.getpid() and pid != self.process.pid:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+            elif found and found[0] != "Z":
+                left.append(pid)
+        return left
+
+    def _end_hard(self):
+        for _ in range(100):
+            left = self._reap_and_list() if self.process else []
+            if not left:
+                break
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def _clean(self):
+        if self.events:
+            self.events.close()
+        self.reports.close()
+        if self.own_cgroup and os.path.basename(self.own_cgroup).startswith("mtd."):
+            for path, directories, _ in os.walk(self.own_cgroup, topdown=False):
+                for name in directories:
+                    with contextlib.suppress(OSError):
+                        os.rmdir(os.path.join(path, name))
+            with contextlib.suppress(OSError):
+                os.rmdir(self.own_cgroup)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def log(self):
+        try:
+            with open(self.log_path, errors="replace") as file:
+                return file.read()
+        except OSError:
+            return ""
+
+    # asking and telling
+
+    def run_ctl(self, *words, seconds=60, env=None, user=None, **options):
+        prefix = [] if user is None else ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+        return subprocess.run([*prefix, os.path.join(BIN, "mtctl"), "-s", self.socket, *words], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, errors="replace", timeout=seconds,
+                              env={**os.environ, **(env or {})}, check=False, **options)
+
+    def ctl(self, *words, code=0, **options):
+        """Runs mtctl and checks its exit code (None: any)."""
+        done = self.run_ctl(*words, **options)
+        assert code is None or done.returncode == code, (
+            f"mtctl {' '.join(words)}: exit {done.returncode} instead of {code}\n{done.stdout}{done.stderr}")
+        return done
+
+    def ctl_json(self, *words, code=0, **options):
+        return json.loads(self.ctl("-o", "json", *words, code=code, **options).stdout)
+
+    def call(self, method, **parameters):
+        with Varlink(self.socket) as client:
+            return client.call(method, **parameters)
+
+    def status(self, *selectors):
+        """As `mtctl -o json status`, but without exec: {daemon, pools}, workers where selectors are given."""
+        with Varlink(self.socket) as client:
+            flags = {"more": True} if selectors else {}
+            client.send("Status", {"select": list(selectors)} if selectors else {}, **flags)
+            merged = None
+            while True:
+                reply = client.receive()
+                if reply is None:
+                    raise ConnectionError("closed instead of an answer")
+                if "error" in reply:
+                    raise VarlinkError(reply["error"], reply.get("parameters", {}))
+                parameters = reply["parameters"]
+                if merged is None:
+                    merged = parameters
+                else:
+                    by_name = {p["name"]: p for p in merged["pools"]}
+                    for part in parameters.get("pools", []):
+                        by_name[part["name"]].setdefault("workers", []).extend(part.get("workers", []))
+                if not reply.get("continues"):
+                    return merged
+
+    def pool(self, name):
+        return next(p for p in self.status(name)["pools"] if p["name"] == name)
+
+    def workers(self, name):
+        return self.pool(name).get("workers", [])
+
+    def pids(self, name):
+        return [w["pid"] for w in self.workers(name) if w["pid"]]
+
+    def supervisor(self):
+        return self.status()["daemon"]["supervisor_pid"]
+
+    def until(self, condition, seconds=None, what=""):
+        """Asks again after every event, until it is so."""
+        end = time.monotonic() + (PATIENCE if seconds is None else seconds)
+        while True:
+            value = condition()
+            if value:
+                return value
+            left = end - time.monotonic()
+            assert left > 0, f"not within the time: {what or condition}; {json.dumps(self.status())[:2000]}"
+            self.events.read(min(left, 0.25))
+
+    def wait_ready(self, *selectors):
+        self.ctl("wait", *(selectors or ("--all",)), "--for", "ready")
+
+    def wait_pool(self, name, seconds=None, **members):
+        return self.until(lambda: (lambda p: p if all(p[k] == v for k, v in members.items()) else None)(self.pool(name)),
+                          seconds, f"{name} {members}")
+
+    def kill(self, pid, number=signal.SIGKILL):
+        os.kill(pid, number)
+
+    def kill_supervisor(self):
+        """kill -9 of the supervisor; returns once its successor answers, on a fresh event stream."""
+        pid = self.supervisor()
+        os.kill(pid, signal.SIGKILL)
+        assert wait_gone(pid)
+        self.reconnect(pid)
+        return pid
+
+    def reconnect(self, old_supervisor):
+        def successor():
+            try:
+                found = self.supervisor()
+            except (OSError, EOFError):
+                return None
+            return found if found != old_supervisor else None
+        eventually(successor, what="the successor of the supervisor answers")
+        self.events.close()
+        self.events = Events(self.socket)
