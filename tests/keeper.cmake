@@ -15,7 +15,7 @@ target_compile_definitions(keeper_harness PUBLIC
   KEEPER_WORKER_BINARY="$<TARGET_FILE:keeper_worker>")
 add_dependencies(keeper_harness mtd keeper_role keeper_worker)
 
-foreach(name keeper_protocol_test)
+foreach(name keeper_protocol_test keeper_child_test keeper_system_test)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/system/${name}.cpp)
   target_link_libraries(${name} PRIVATE keeper_harness doctest::doctest)
   add_test(NAME ${name} COMMAND ${name})

@@ -103,6 +103,7 @@ void read_arguments(Settings& settings, char** argv) {
   for (char** at = argv + 1; *at != nullptr && std::strcmp(*at, "--") != 0; ++at) {
     for (const char* asks : {"--check", "--version", "--help", "-h", "-V"}) {
       if (std::strcmp(*at, asks) != 0) continue;
+      reset_signals(0);
       for (const auto& path : settings.role_paths)
         execv(path, argv);
       complain("mtd: cannot start mtd-supervisor", errno);
@@ -276,16 +277,15 @@ int main(int argc, char** argv, char** environment) {
   Settings& settings = keeper.settings;
   const std::uint64_t mask = handled_signals();
   open_standard_descriptors();
-  reset_signals(0);
+  reset_signals(mask);
   settings.argv = argv;
   find_roles(settings);
   read_arguments(settings, argv);
   read_environment(settings, environment);
   close_inherited(settings);
-  reset_signals(mask);
   settle(settings);
   const std::uint64_t most = settings.nofile < UINT32_MAX ? settings.nofile : UINT32_MAX;
-  const std::uint64_t room = most > kReservedFds + 64 ? most - kReservedFds : 64;
+  const std::uint64_t room = most > kReservedFds + 16 ? most - kReservedFds : 16;
   keeper.epoll = epoll_create1(EPOLL_CLOEXEC);
   sigset_t handled;
   static_assert(sizeof handled >= sizeof mask);

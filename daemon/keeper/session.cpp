@@ -282,7 +282,7 @@ int hold(Keeper& keeper, Request& request) {
   if (record == nullptr) record = keeper.table.find_held("");
   if (record == nullptr) return ENOSPC;
   if (record->name[0] != '\0') close_fd(record->fd);
-  std::strncpy(record->name, name, kHoldNameBytes - 1);
+  std::memcpy(record->name, name, kHoldNameBytes);  // ended by NUL: valid_name
   record->fd = request.take(0);
   return 0;
 }

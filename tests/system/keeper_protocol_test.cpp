@@ -55,5 +55,347 @@ TEST_CASE("a process is started, seen to execute, ended and told exactly") {
   CHECK(run.list().empty());
 }
 
+TEST_CASE("a key names one process for ever, however often it is asked for") {
+  KeeperRun run;
+  run.add_revision(1, run.worker({"sleep"}));
+  for (int i = 0; i < 5; ++i)
+    spawn(run, 1);
+  const keeper::Entry first = run.running(key(1));
+  const std::uint64_t serial = run.link().spawn(key(1), 1, "other label", 10'000, -1);
+  keeper::Entry again;
+  while (again.header.serial != serial)
+    again = std::get<keeper::Entry>(*run.next());
+  CHECK(again.pid == first.pid);
+  CHECK(std::string(again.label) == "pool");
+  CHECK(run.list().size() == 1);
+  run.link().release(key(1));  // it lives: not released
+  CHECK(run.list().size() == 1);
+}
+
+TEST_CASE("what cannot be is refused, with a reason") {
+  KeeperRun run;
+  CHECK(run.ack(run.link().spawn(key(1), 99, "", 1000, -1)) == ENOENT);
+  run.add_revision(1, run.worker({"sleep"}));
+  CHECK(run.ack(run.link().spawn(key(1), 1, "", 0, -1)) == EINVAL);
+  CHECK(run.ack(run.link().spawn(key(1), 1, "", 600'001, -1)) == EINVAL);
+  CHECK(run.ack(run.link().signal(key(1), SIGTERM, Scope::process)) == ESRCH);
+  spawn(run, 1);
+  run.running(key(1));
+  CHECK(run.ack(run.link().signal(key(1), 0, Scope::process)) == EINVAL);
+  CHECK(run.ack(run.link().signal(key(1), 65, Scope::process)) == EINVAL);
+  CHECK(run.ack(run.link().signal(key(1), 9, static_cast<Scope>(7))) == EINVAL);
+  CHECK(run.ack(run.link().forget(2)) == ENOENT);
+  CHECK(run.ack(run.link().forget(1)) == 0);
+  CHECK(run.ack(run.link().spawn(key(2), 1, "", 1000, -1)) == ENOENT);
+  CHECK(run.list().size() == 1);
+}
+
+TEST_CASE("descriptors are held, replaced, handed out and dropped by name") {
+  KeeperRun run;
+  Pipe one = make_pipe(), two = make_pipe();
+  CHECK(run.ack(run.link().hold("control", one.write.get())) == 0);
+  CHECK(run.ack(run.link().hold("control", two.write.get())) == 0);
+  CHECK(run.ack(run.link().hold("", two.write.get())) == EINVAL);
+  one.write.reset();
+  two.write.reset();
+  CHECK(read_all(one.read.get()).empty());  // replaced, so closed by the keeper: EOF
+  const std::uint64_t serial = run.link().fetch("control");
+  auto message = run.next();
+  REQUIRE(message);
+  auto& held = std::get<sys::HeldDescriptor>(*message);
+  CHECK(held.message.header.serial == serial);
+  CHECK(held.message.error == 0);
+  CHECK(std::string(held.message.name) == "control");
+  REQUIRE(held.fd);
+  CHECK(write(held.fd.get(), "x", 1) == 1);
+  held.fd.reset();
+  CHECK(run.ack(run.link().drop("control")) == 0);
+  CHECK(run.ack(run.link().drop("control")) == ENOENT);
+  CHECK(read_all(two.read.get()) == "x");
+  run.link().fetch("control");
+  message = run.next();
+  CHECK(std::get<sys::HeldDescriptor>(*message).message.error == ENOENT);
+}
+
+TEST_CASE("held descriptors and revisions have a limit") {
+  KeeperRun run;
+  const Pipe pipe = make_pipe();
+  for (std::uint32_t i = 0; i < keeper::kMaxHeld; ++i) {
+    REQUIRE(run.ack(run.link().hold("name" + std::to_string(i), pipe.read.get())) == 0);
+  }
+  CHECK(run.ack(run.link().hold("one more", pipe.read.get())) == ENOSPC);
+  CHECK(run.ack(run.link().hold("name7", pipe.read.get())) == 0);
+  auto memory = sys::encode(run.worker({"sleep"}));
+  const auto bytes = static_cast<std::uint32_t>(lseek(memory->get(), 0, SEEK_END));
+  for (std::uint64_t id = 1; id <= keeper::kMaxRevisions; ++id) {
+    REQUIRE(run.ack(run.link().revision(id, memory->get(), bytes, {})) == 0);
+  }
+  CHECK(run.ack(run.link().revision(5000, memory->get(), bytes, {})) == ENOSPC);
+  CHECK(run.ack(run.link().revision(3, memory->get(), bytes, {})) == 0);  // the same one again
+  run.kill_role();
+  run.accept_role();  // the next life takes the place of what the earlier one left
+  CHECK(run.ack(run.link().revision(5000, memory->get(), bytes, {})) == 0);
+}
+
+// Sends raw bytes, with descriptors, past KeeperLink.
+void send_raw(KeeperRun& run, const void* bytes, std::size_t size,
+              const std::vector<int>& fds = {}) {
+  iovec part{const_cast<void*>(bytes), size};
+  std::vector<char> control(CMSG_SPACE(fds.size() * sizeof(int)) + CMSG_SPACE(0));
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (!fds.empty()) {
+    message.msg_control = control.data();
+    message.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
+    cmsghdr* head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+    std::memcpy(CMSG_DATA(head), fds.data(), fds.size() * sizeof(int));
+  }
+  REQUIRE(sendmsg(run.link().fd(), &message, MSG_NOSIGNAL) == static_cast<ssize_t>(size));
+}
+
+std::size_t open_descriptors(pid_t pid) {
+  std::size_t count = 0;
+  for (int fd = 0; fd < 2048; ++fd) {
+    char target[64];
+    const std::string path = "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(fd);
+    if (readlink(path.c_str(), target, sizeof target) >= 0) ++count;
+  }
+  return count;
+}
+
+TEST_CASE("garbled, short and oversize requests are refused and harm nothing") {
+  KeeperRun run;
+  run.add_revision(1, run.worker({"sleep"}));
+  spawn(run, 1);
+  const pid_t worker = run.running(key(1)).pid;
+  CHECK(run.list().size() == 1);
+  const std::size_t before = open_descriptors(run.pid());
+  const auto refused = [&run] {
+    for (;;) {
+      auto message = run.next();
+      REQUIRE(message);
+      if (const auto* ack = std::get_if<keeper::Ack>(&*message)) return ack->error;
+    }
+  };
+  char zeros[100'000] = {};
+  send_raw(run, zeros, 1);
+  CHECK(refused() == EINVAL);
+  send_raw(run, zeros, sizeof(keeper::Header));
+  CHECK(refused() == EPROTO);
+  send_raw(run, zeros, sizeof zeros);
+  CHECK(refused() == EMSGSIZE);
+  for (int type = 0; type < 130; ++type) {
+    keeper::Header header;
+    header.type = static_cast<keeper::Type>(type);
+    header.size = sizeof header;
+    header.serial = 5;
+    if (header.type == keeper::Type::list || header.type == keeper::Type::ready ||
+        header.type == keeper::Type::pong) {
+      continue;
+    }
+    send_raw(run, &header, sizeof header);
+    const int error = refused();
+    CHECK((error == EINVAL || error == ENOSYS));
+  }
+  keeper::Hold hold;
+  hold.header.type = keeper::Type::hold;
+  hold.header.size = sizeof hold;
+  std::memset(hold.name, 'a', sizeof hold.name);  // without an end
+  send_raw(run, &hold, sizeof hold, {0});
+  CHECK(refused() == EINVAL);
+  hold.name[1] = '\0';
+  send_raw(run, &hold, sizeof hold);  // without its descriptor
+  CHECK(refused() == EINVAL);
+  send_raw(run, &hold, sizeof hold, std::vector<int>(253, 0));
+  CHECK(refused() == EINVAL);
+  keeper::Revision revision;
+  revision.header.type = keeper::Type::revision;
+  revision.header.size = sizeof revision;
+  revision.id = 2;
+  revision.spec_bytes = 100;
+  send_raw(run, &revision, sizeof revision, {0});  // not a sealed memfd
+  CHECK(refused() == EINVAL);
+  revision.spec_bytes = keeper::kMaxSpecBytes + 1;
+  send_raw(run, &revision, sizeof revision, {0});
+  CHECK(refused() == EMSGSIZE);
+  auto memory = sys::encode(run.worker({"sleep"}));
+  revision.spec_bytes = static_cast<std::uint32_t>(lseek(memory->get(), 0, SEEK_END));
+  revision.descriptors = 3;
+  send_raw(run, &revision, sizeof revision, {memory->get()});  // three are said to come, none comes
+  CHECK(refused() == EINVAL);
+  revision.descriptors = 0;
+  revision.spec_bytes -= 1;
+  send_raw(run, &revision, sizeof revision, {memory->get()});
+  CHECK(refused() == EINVAL);
+  CHECK(run.list().size() == 1);
+  CHECK(open_descriptors(run.pid()) == before);
+  CHECK(kill(worker, 0) == 0);
+}
+
+TEST_CASE("a role's death starts the next epoch; processes, exits and held descriptors stay") {
+  KeeperRun run;
+  const Pipe pipe = make_pipe();
+  CHECK(run.ack(run.link().hold("state", pipe.write.get())) == 0);
+  run.add_revision(1, run.worker({"sleep"}));
+  run.add_revision(2, run.worker({"exit", "42"}));
+  spawn(run, 1);
+  spawn(run, 2);
+  const pid_t alive = run.running(key(1)).pid;
+  spawn(run, 3, 2);
+  run.exited(key(3));
+  run.running(key(2));
+  CHECK(run.ack(run.link().signal(key(2), SIGTERM, Scope::process)) == 0);
+  run.exited(key(2));
+  for (std::uint64_t epoch = 2; epoch <= 6; ++epoch) {
+    run.kill_role();
+    run.accept_role();
+    run.entries.clear();
+    CHECK(run.hello().epoch == epoch);
+    CHECK(run.hello().entries == 3);
+    CHECK(run.ack(run.link().spawn(key(9), 1, "", 1000, -1)) == EPROTO);  // before the list
+    CHECK(run.ack(run.link().signal(key(1), SIGKILL, Scope::process)) == EPROTO);
+    CHECK(run.list().size() == 3);
+    CHECK(run.entries[1].state == EntryState::running);
+    CHECK(run.entries[1].pid == alive);
+    CHECK(WTERMSIG(run.entries[2].wait_status) == SIGTERM);
+    CHECK(run.entries[2].last_sent.signal == SIGTERM);
+    CHECK(WEXITSTATUS(run.entries[3].wait_status) == 42);
+    run.link().fetch("state");
+    auto held = run.next();
+    CHECK(std::get<sys::HeldDescriptor>(*held).fd);
+  }
+}
+
+TEST_CASE("exits of a time without supervisor are exact") {
+  KeeperRun run;
+  run.add_revision(1, run.worker({"sleep"}));
+  for (std::uint64_t i = 1; i <= 20; ++i)
+    spawn(run, i);
+  for (std::uint64_t i = 1; i <= 20; ++i)
+    run.running(key(i));
+  run.kill_role();
+  for (std::uint64_t i = 1; i <= 20; ++i)
+    kill(run.entries[i].pid, static_cast<int>(40 + i));
+  run.accept_role();
+  run.entries.clear();
+  run.list();
+  for (std::uint64_t i = 1; i <= 20; ++i) {
+    const keeper::Entry entry = run.exited(key(i));
+    CHECK(entry.outcome == Outcome::program);
+    CHECK(WTERMSIG(entry.wait_status) == static_cast<int>(40 + i));
+  }
+}
+
+TEST_CASE("a role that does not read holds up nothing, and reads the last truth at the end") {
+  KeeperRun run;
+  run.add_revision(1, run.worker({"exit", "3"}));
+  constexpr std::uint64_t kMany = 2500;  // their entries are more than the socket takes
+  for (std::uint64_t i = 1; i <= kMany; ++i)
+    spawn(run, i);
+  (void)run.link().flush();
+  // Not a message is read here until every process must long be gone.
+  for (int i = 0; i < 200 && run.link().wants_write(); ++i) {
+    usleep(10'000);
+    (void)run.link().flush();
+  }
+  for (std::uint64_t i = 1; i <= kMany; ++i) {
+    const keeper::Entry entry = run.exited(key(i));
+    REQUIRE(WEXITSTATUS(entry.wait_status) == 3);
+    run.link().release(key(i));
+  }
+  CHECK(run.list().empty());
+}
+
+TEST_CASE("a refusal of the first supervisor is mtd's own exit code") {
+  for (const int code : {2, 8, 9}) {
+    Start start;
+    start.accept = false;
+    start.environment = {"KEEPER_TEST_EXIT=" + std::to_string(code)};
+    KeeperRun run(std::move(start));
+    const auto status = run.wait_exit();
+    REQUIRE(status);
+    CHECK(WIFEXITED(*status));
+    CHECK(WEXITSTATUS(*status) == code);
+  }
+}
+
+TEST_CASE("--version and its like are the supervisor's, executed in mtd's place") {
+  for (const char* option : {"--version", "--check", "--help", "-h", "-V"}) {
+    Start start;
+    start.accept = false;
+    start.arguments = {"config.json", option};
+    start.environment = {"KEEPER_TEST_EXIT=55"};
+    KeeperRun run(std::move(start));
+    CHECK(WEXITSTATUS(run.wait_exit().value_or(0)) == 55);
+  }
+}
+
+TEST_CASE("finish ends everything and gives the exit code") {
+  KeeperRun run;
+  run.add_revision(1, run.worker({"ignore"}));
+  for (std::uint64_t i = 1; i <= 10; ++i)
+    spawn(run, i);
+  for (std::uint64_t i = 1; i <= 10; ++i)
+    run.running(key(i));
+  run.link().finish(17);
+  run.end_role(0);
+  const auto status = run.wait_exit();
+  REQUIRE(status);
+  CHECK(WIFEXITED(*status));
+  CHECK(WEXITSTATUS(*status) == 17);
+  for (std::uint64_t i = 1; i <= 10; ++i)
+    CHECK(kill(run.entries[i].pid, 0) != 0);
+}
+
+TEST_CASE("the socket's last words count even when the role is dead before they are read") {
+  KeeperRun run;
+  kill(run.pid(), SIGSTOP);
+  run.link().finish(5);
+  run.kill_role();
+  kill(run.pid(), SIGCONT);
+  CHECK(WEXITSTATUS(run.wait_exit().value_or(0)) == 5);
+}
+
+TEST_CASE("signals to mtd reach the role with their sender, and do nothing else") {
+  KeeperRun run;
+  for (const int number : {SIGHUP, SIGUSR1, SIGUSR2, SIGQUIT, SIGTTIN, SIGTTOU, SIGTERM, SIGINT}) {
+    REQUIRE(kill(run.pid(), number) == 0);
+    for (;;) {
+      auto message = run.next();
+      REQUIRE(message);
+      if (std::holds_alternative<keeper::Ping>(*message)) {
+        run.link().pong();
+        continue;
+      }
+      const auto& signal = std::get<keeper::DaemonSignal>(*message);
+      CHECK(signal.signal == number);
+      CHECK(signal.sender_pid == getpid());
+      CHECK(signal.sender_uid == getuid());
+      CHECK(signal.from_kernel == 0);
+      break;
+    }
+  }
+  for (const int number : {SIGPIPE, SIGALRM, SIGTSTP, SIGIO, SIGXFSZ, 34, 50, 64})
+    kill(run.pid(), number);
+  CHECK(run.list().empty());  // it is there, and answers
+}
+
+TEST_CASE("--ready-fd gets one newline, once in the keeper's life") {
+  Pipe pipe = make_pipe();
+  Start start;
+  start.arguments = {"--ready-fd", "7", "config.json"};
+  start.in_child = [&pipe] { dup2(pipe.write.get(), 7); };
+  KeeperRun run(std::move(start));
+  pipe.write.reset();
+  run.link().ready();
+  CHECK(read_all(pipe.read.get()) == "\n");
+  run.link().ready();
+  CHECK(run.list().empty());
+}
+
 }  // namespace
 }  // namespace mtd::test

@@ -107,7 +107,7 @@ int main(int argc, char** argv, char** environment) {
       char byte = 0;
       if (read(std::atoi(argv[3]), &byte, 1) != 1) return 101;
     }
-    raise(number);
+    syscall(SYS_kill, getpid(), number);  // raise() refuses 32 and 33
     return 0;
   }
   if (std::strcmp(what, "sleep") == 0) {

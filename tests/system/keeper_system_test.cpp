@@ -1,0 +1,472 @@
+// The keeper against the rest of the machine: kernels that refuse, hung file systems, strangers,
+// the service manager, supervisors that hang or are gone, PID 1.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <cstring>
+
+#include "tests/system/keeper_harness.h"
+
+namespace mtd::test {
+namespace {
+
+using keeper::EntryState;
+using keeper::Outcome;
+using keeper::Scope;
+using keeper::Stage;
+using Clock = std::chrono::steady_clock;
+
+bool has_strace() {
+  return access("/usr/bin/strace", X_OK) == 0;
+}
+
+// strace as a detached grandchild (-D), so that mtd stays the test's child.
+std::vector<std::string> under_strace(std::vector<std::string> options, const std::string& output) {
+  std::vector<std::string> all{"strace", "-D", "-f", "-qq", "-o", output};
+  all.insert(all.end(), options.begin(), options.end());
+  return all;
+}
+
+std::string read_file(const std::string& path) {
+  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  return file ? read_all(file.get()) : std::string();
+}
+
+TEST_CASE("the keeper asks the kernel for no memory after its start") {
+  if (!has_strace()) {
+    MESSAGE("skipped: strace is not installed");
+    return;
+  }
+  char name[] = "/tmp/mtd-keeper-trace-XXXXXX";
+  const UniqueFd file(mkstemp(name));
+  {
+    Start start;  // without -f: only the keeper itself
+    start.prefix = {"strace", "-D", "-qq", "-e", "trace=brk,mmap,mremap,munmap,clone3", "-o", name};
+    KeeperRun run(std::move(start));
+    run.add_revision(1, run.worker({"exit", "0"}));
+    for (std::uint64_t i = 1; i <= 100; ++i)
+      run.link().spawn(key(i), 1, "", 10'000, -1);
+    for (std::uint64_t i = 1; i <= 100; ++i) {
+      run.exited(key(i));
+      run.link().release(key(i));
+    }
+    CHECK(run.list().empty());
+  }
+  const std::string trace = read_file(name);
+  unlink(name);
+  const std::size_t first_child = trace.find("clone3");
+  REQUIRE(first_child != std::string::npos);
+  const std::string after = trace.substr(first_child);
+  CHECK(after.find("mmap") == std::string::npos);
+  CHECK(after.find("brk") == std::string::npos);
+  CHECK(after.find("mremap") == std::string::npos);
+  std::size_t clones = 0;
+  for (std::size_t at = after.find("clone3("); at != std::string::npos;
+       at = after.find("clone3(", at + 1)) {
+    ++clones;
+  }
+  CHECK(clones == 101);
+}
+
+TEST_CASE("kernels and filters that refuse clone3, pidfds or close_range change nothing") {
+  if (!has_strace()) {
+    MESSAGE("skipped: strace is not installed");
+    return;
+  }
+  const std::vector<std::vector<std::string>> refusals{
+      {"-e", "trace=clone3", "-e", "inject=clone3:error=ENOSYS"},
+      {"-e", "trace=clone3", "-e", "inject=clone3:error=EPERM"},
+      {"-e", "trace=close_range", "-e", "inject=close_range:error=ENOSYS"},
+      {"-e", "trace=prctl", "-e", "inject=prctl:error=EINVAL"},
+      {"-e", "trace=clone3,clone", "-e", "inject=clone3:error=ENOSYS", "-e",
+       "inject=clone:error=EINVAL:when=1"},
+  };
+  for (const auto& options : refusals) {
+    CAPTURE(options[3]);
+    Start start;
+    start.prefix = under_strace(options, "/dev/null");
+    if (options[3].find("close_range") != std::string::npos) {
+      start.prefix.insert(start.prefix.begin(), {"prlimit", "--nofile=2048:2048"});
+    }
+    KeeperRun run(std::move(start));
+    run.add_revision(1, run.worker({"exit", "5"}));
+    run.add_revision(2, run.worker({"sleep"}));
+    for (std::uint64_t i = 1; i <= 5; ++i)
+      run.link().spawn(key(i), 1, "", 30'000, -1);
+    run.link().spawn(key(6), 2, "", 30'000, -1);
+    for (std::uint64_t i = 1; i <= 5; ++i) {
+      const keeper::Entry entry = run.exited(key(i));
+      CHECK(entry.outcome == Outcome::program);
+      CHECK(WEXITSTATUS(entry.wait_status) == 5);
+    }
+    CHECK(run.running(key(6)).executed == 1);
+    CHECK(run.ack(run.link().signal(key(6), SIGKILL, Scope::group)) == 0);
+    CHECK(WTERMSIG(run.exited(key(6)).wait_status) == SIGKILL);
+  }
+}
+
+std::size_t open_descriptors(pid_t pid) {
+  std::size_t count = 0;
+  for (int fd = 0; fd < 1024; ++fd) {
+    char target[64];
+    const std::string path = "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(fd);
+    if (readlink(path.c_str(), target, sizeof target) >= 0) ++count;
+  }
+  return count;
+}
+
+TEST_CASE("a refused clone is a failed entry with its errno, leaves nothing, and heals") {
+  if (!has_strace()) {
+    MESSAGE("skipped: strace is not installed");
+    return;
+  }
+  for (const char* error : {"EAGAIN", "ENOMEM"}) {
+    Start start;
+    start.prefix = under_strace(
+        {"-e", "trace=clone3", "-e", std::string("inject=clone3:error=") + error + ":when=2..4"},
+        "/dev/null");
+    KeeperRun run(std::move(start));
+    run.add_revision(1, run.worker({"exit", "1"}));
+    const std::size_t before = open_descriptors(run.pid());
+    for (std::uint64_t i = 1; i <= 3; ++i) {
+      run.link().spawn(key(i), 1, "", 30'000, -1);
+      const keeper::Entry entry = run.exited(key(i));
+      CHECK(entry.state == EntryState::failed);
+      CHECK(entry.stage == Stage::clone);
+      CHECK(entry.error == (std::strcmp(error, "EAGAIN") == 0 ? EAGAIN : ENOMEM));
+      CHECK(entry.pid == 0);
+    }
+    CHECK(run.list().size() == 3);
+    CHECK(open_descriptors(run.pid()) == before);
+    run.link().spawn(key(4), 1, "", 30'000, -1);
+    CHECK(run.exited(key(4)).outcome == Outcome::program);
+  }
+}
+
+TEST_CASE("credential calls that fail, or lie, never let the program run") {
+  if (!has_strace() || geteuid() != 0) {
+    MESSAGE("skipped: needs strace and root");
+    return;
+  }
+  struct Case {
+    const char* call;
+    const char* how;
+    Stage stage;
+    int error;
+  };
+  const Case cases[] = {
+      {"setgroups", "error=ENOMEM", Stage::groups, ENOMEM},
+      {"setresgid", "error=EAGAIN", Stage::group, EAGAIN},
+      {"setresuid", "error=EAGAIN", Stage::user, EAGAIN},
+      {"setresuid", "retval=0", Stage::verify, EPERM},
+      {"setresgid", "retval=0", Stage::verify, EPERM},
+      {"setgroups", "retval=0", Stage::verify, EPERM},
+      {"setsid", "error=EPERM:when=1", Stage::session, EPERM},
+  };
+  for (const Case& one : cases) {
+    CAPTURE(one.call);
+    if (std::strcmp(one.call, "setsid") == 0)
+      continue;  // the role's own comes first: not separable
+    Start start;
+    start.prefix = under_strace({"-e", std::string("trace=") + one.call, "-e",
+                                 std::string("inject=") + one.call + ":" + one.how},
+                                "/dev/null");
+    KeeperRun run(std::move(start));
+    sys::SpawnSpec spec = run.worker({"exit", "0"});
+    spec.uid = 1234;
+    spec.gid = 1234;
+    spec.groups = {1234};
+    run.add_revision(1, spec);
+    run.link().spawn(key(1), 1, "", 30'000, -1);
+    const keeper::Entry entry = run.exited(key(1));
+    CHECK(entry.outcome == Outcome::setup_failed);
+    CHECK(entry.stage == one.stage);
+    CHECK(entry.error == one.error);
+  }
+}
+
+TEST_CASE("a program on a hung file system holds nobody") {
+  const UniqueFd server(open("/dev/fuse", O_RDWR | O_CLOEXEC));
+  char directory[] = "/tmp/mtd-keeper-fuse-XXXXXX";
+  REQUIRE(mkdtemp(directory) != nullptr);
+  const std::string options =
+      "fd=" + std::to_string(server.get()) + ",rootmode=40000,user_id=0,group_id=0";
+  if (!server || mount("mtd-test", directory, "fuse", MS_NOSUID | MS_NODEV, options.c_str()) != 0) {
+    MESSAGE("skipped: no FUSE file system can be mounted here");
+    rmdir(directory);
+    return;
+  }
+  {
+    KeeperRun run;  // no one answers on `server`, ever
+    sys::SpawnSpec hung = run.worker({"exit", "0"});
+    hung.executable = std::string(directory) + "/program";
+    run.add_revision(1, hung);
+    hung.directory = directory;
+    run.add_revision(2, hung);
+    run.add_revision(3, run.worker({"exit", "4"}));
+    run.link().spawn(key(1), 1, "", 600'000, -1);
+    run.link().spawn(key(2), 2, "", 300, -1);
+    for (std::uint64_t i = 10; i < 60; ++i)
+      run.link().spawn(key(i), 3, "", 10'000, -1);
+    for (std::uint64_t i = 10; i < 60; ++i)
+      CHECK(WEXITSTATUS(run.exited(key(i)).wait_status) == 4);
+    const keeper::Entry late = run.exited(key(2));
+    CHECK(late.outcome == Outcome::setup_failed);
+    CHECK(late.error == ETIMEDOUT);
+    CHECK(late.stage == Stage::directory);
+    CHECK(run.entries[1].state == EntryState::starting);
+    CHECK(run.ack(run.link().signal(key(1), SIGKILL, Scope::group)) == 0);
+    const keeper::Entry killed = run.exited(key(1));
+    CHECK(killed.outcome == Outcome::unknown);
+    CHECK(killed.stage == Stage::exec);
+  }
+  umount2(directory, MNT_DETACH);
+  rmdir(directory);
+}
+
+TEST_CASE("five thousand strangers are reaped and counted, and no one else waits") {
+  KeeperRun run;
+  run.add_revision(1, run.worker({"storm", "5000"}));
+  run.add_revision(2, run.worker({"exit", "2"}));
+  run.link().spawn(key(1), 1, "", 10'000, -1);
+  run.running(key(1));
+  std::uint64_t number = 2;
+  for (; run.entries[1].state == EntryState::running; ++number) {
+    run.link().spawn(key(number), 2, "", 10'000, -1);
+    CHECK(WEXITSTATUS(run.exited(key(number)).wait_status) == 2);
+  }
+  std::uint64_t total = 0;
+  while (total < 5000) {
+    auto message = run.next();
+    REQUIRE(message);
+    if (const auto* orphans = std::get_if<keeper::Orphans>(&*message)) total = orphans->total;
+  }
+  CHECK(total == 5000);
+}
+
+TEST_CASE("a stopped supervisor does not hold up reaping; it is told the end when it goes on") {
+  KeeperRun run;
+  run.add_revision(1, run.worker({"sleep"}));
+  for (std::uint64_t i = 1; i <= 50; ++i)
+    run.link().spawn(key(i), 1, "", 10'000, -1);
+  for (std::uint64_t i = 1; i <= 50; ++i)
+    run.running(key(i));
+  kill(run.role().pid, SIGSTOP);
+  for (std::uint64_t i = 1; i <= 50; ++i)
+    kill(run.entries[i].pid, SIGKILL);
+  for (std::uint64_t i = 1; i <= 50; ++i) {  // reaped: the pid is no one's, not even a zombie's
+    for (int turn = 0; turn < 2000 && kill(run.entries[i].pid, 0) == 0; ++turn)
+      usleep(1000);
+    CHECK(kill(run.entries[i].pid, 0) != 0);
+  }
+  kill(run.role().pid, SIGCONT);
+  for (std::uint64_t i = 1; i <= 50; ++i)
+    CHECK(WTERMSIG(run.exited(key(i)).wait_status) == SIGKILL);
+}
+
+// A service manager's end of NOTIFY_SOCKET.
+class Manager {
+ public:
+  explicit Manager(std::string name) : name_(std::move(name)) {
+    socket_.reset(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, name_.data(), name_.size());
+    if (name_[0] == '@') address.sun_path[0] = '\0';
+    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name_.size());
+    const int on = 1;
+    setsockopt(socket_.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+    REQUIRE(bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), size) == 0);
+  }
+  ~Manager() {
+    if (name_[0] != '@') unlink(name_.c_str());
+  }
+  std::string next() {
+    pollfd one{socket_.get(), POLLIN, 0};
+    if (poll(&one, 1, 20'000) <= 0) return "nothing came";
+    char text[2048] = {};
+    iovec part{text, sizeof text};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))] = {};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    const ssize_t size = recvmsg(socket_.get(), &message, 0);
+    ucred sender{};
+    std::memcpy(&sender, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof sender);
+    sender_ = sender.pid;
+    return std::string(text, static_cast<std::size_t>(size > 0 ? size : 0));
+  }
+  [[nodiscard]] pid_t sender() const { return sender_; }
+
+ private:
+  std::string name_;
+  UniqueFd socket_;
+  pid_t sender_ = 0;
+};
+
+TEST_CASE("the service manager hears of READY, texts and the watchdog from the keeper itself") {
+  const std::string number = std::to_string(getpid());
+  for (const std::string& name :
+       {"/tmp/mtd-keeper-notify-" + number, "@mtd-keeper-notify-" + number}) {
+    Manager manager(name);
+    Start start;
+    start.environment = {"NOTIFY_SOCKET=" + name, "WATCHDOG_USEC=400000"};
+    KeeperRun run(std::move(start));
+    CHECK(run.hello().under_service_manager == 1);
+    CHECK(run.hello().watchdog_usec == 400'000);
+    run.link().notify("STATUS=Starting");
+    CHECK(manager.next() == "STATUS=Starting");
+    CHECK(manager.sender() == run.pid());
+    run.link().ready();
+    std::string text = manager.next();
+    while (text == "WATCHDOG=1")
+      text = manager.next();
+    CHECK(text == "READY=1");
+    for (;;) {  // the ping of the half-time, the pong, and only then the sign
+      auto message = run.next();
+      REQUIRE(message);
+      if (std::holds_alternative<keeper::Ping>(*message)) break;
+    }
+    run.link().pong();
+    CHECK(manager.next() == "WATCHDOG=1");
+    run.kill_role();
+    run.accept_role();
+    text = manager.next();
+    while (text == "WATCHDOG=1")
+      text = manager.next();
+    CHECK(text.rfind("STATUS=The supervisor is being restarted", 0) == 0);
+    CHECK(manager.next() == "WATCHDOG=1");  // fed although the new one is not ready yet
+  }
+}
+
+TEST_CASE("sixty deaths of the supervisor are mended at once, the next ones with pauses") {
+  KeeperRun run;
+  run.add_revision(1, run.worker({"sleep"}));
+  run.link().spawn(key(1), 1, "", 10'000, -1);
+  const pid_t worker = run.running(key(1)).pid;
+  for (int i = 0; i < 60; ++i) {
+    run.kill_role();
+    run.accept_role();
+  }
+  for (const int pause : {100, 200, 400}) {
+    const auto before = Clock::now();
+    run.kill_role();
+    run.accept_role();
+    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - before);
+    CHECK(took.count() >= pause - 20);
+  }
+  CHECK(run.hello().epoch == 64);
+  CHECK(kill(worker, 0) == 0);
+}
+
+TEST_CASE("no supervisor answers a TERM: restarted once, then mtd ends the workers itself") {
+  KeeperRun run;
+  run.add_revision(1, run.worker({"sleep"}));
+  run.link().spawn(key(1), 1, "", 10'000, -1);
+  const pid_t worker = run.running(key(1)).pid;
+  kill(run.pid(), SIGTERM);
+  run.accept_role();  // the first one, which did not answer, was killed after five seconds
+  for (;;) {          // the second is told again
+    auto message = run.next();
+    REQUIRE(message);
+    const auto* signal = std::get_if<keeper::DaemonSignal>(&*message);
+    if (signal == nullptr) continue;
+    CHECK(signal->signal == SIGTERM);
+    break;
+  }
+  CHECK(kill(worker, 0) == 0);
+  run.kill_role();  // and dies: the keeper's own stop
+  const auto status = run.wait_exit();
+  REQUIRE(status);
+  CHECK(WIFEXITED(*status));
+  CHECK(WEXITSTATUS(*status) == 1);
+  CHECK(kill(worker, 0) != 0);
+}
+
+TEST_CASE("what hides in a session of its own is ended with the rest") {
+  KeeperRun run;
+  sys::SpawnSpec spec = run.worker({});
+  spec.executable = "/bin/sh";
+  spec.command = {"sh", "-c", "setsid sh -c 'trap \"\" TERM; sleep 4321' & echo; exit 0"};
+  spec.environment = {"PATH=/usr/bin:/bin"};
+  Pipe pipe = make_pipe();
+  spec.descriptors = {{1, 0}};
+  run.add_revision(1, spec, {pipe.write.get()});
+  run.link().spawn(key(1), 1, "", 10'000, -1);
+  CHECK(run.exited(key(1)).outcome == Outcome::program);
+  run.link().forget(1);
+  pipe.write.reset();
+  run.link().finish(0);
+  run.end_role(0);
+  CHECK(WEXITSTATUS(run.wait_exit().value_or(1)) == 0);
+  CHECK(read_all(pipe.read.get()) == "\n");  // ends only when the last writer is gone
+}
+
+TEST_CASE("as PID 1 it starts, reaps strangers, takes TERM, and ends all") {
+  if (geteuid() != 0) {
+    MESSAGE("skipped: needs root for a PID namespace");
+    return;
+  }
+  Start start;
+  start.prefix = {"unshare", "--pid", "--fork", "--kill-child"};
+  KeeperRun run(std::move(start));
+  CHECK(run.hello().is_pid1 == 1);
+  CHECK(run.hello().keeper_pid == 1);
+  run.add_revision(1, run.worker({"storm", "20"}));
+  run.link().spawn(key(1), 1, "", 10'000, -1);
+  std::uint64_t total = 0;
+  while (total < 20) {
+    auto message = run.next();
+    REQUIRE(message);
+    if (const auto* orphans = std::get_if<keeper::Orphans>(&*message)) total = orphans->total;
+  }
+  // TERM from within the namespace: a PID 1 without handlers would not even see it.
+  sys::SpawnSpec spec = run.worker({});
+  spec.executable = "/bin/sh";
+  spec.command = {"sh", "-c", "kill -TERM 1"};
+  run.add_revision(2, spec);
+  run.link().spawn(key(2), 2, "", 10'000, -1);
+  for (;;) {
+    auto message = run.next();
+    REQUIRE(message);
+    const auto* signal = std::get_if<keeper::DaemonSignal>(&*message);
+    if (signal == nullptr) continue;
+    CHECK(signal->signal == SIGTERM);
+    break;
+  }
+  run.link().pong();
+  run.link().finish(3);
+  run.end_role(0);
+  CHECK(WEXITSTATUS(run.wait_exit().value_or(0)) == 3);
+}
+
+TEST_CASE("a table of descriptors that is full refuses one process, not the daemon") {
+  Start start;
+  start.prefix = {"prlimit", "--nofile=400:400"};
+  KeeperRun run(std::move(start));
+  CHECK(run.hello().capacity == 400 - 64 - 253);
+  run.add_revision(1, run.worker({"sleep"}));
+  for (std::uint64_t i = 1; i <= run.hello().capacity; ++i) {
+    run.link().spawn(key(i), 1, "", 10'000, -1);
+    REQUIRE(run.running(key(i)).state == EntryState::running);
+  }
+  CHECK(run.ack(run.link().spawn(key(1000), 1, "", 10'000, -1)) == ENOSPC);
+  CHECK(run.list().size() == run.hello().capacity);
+}
+
+}  // namespace
+}  // namespace mtd::test
