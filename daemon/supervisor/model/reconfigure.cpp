@@ -1,0 +1,58 @@
+// A new configuration. Members that apply in place do so at once, to running processes too; where
+// the fingerprint differs the outdated processes are rolled over (rollout.cpp).
+#include <algorithm>
+
+#include "daemon/supervisor/model/turn.h"
+
+namespace mtd::model {
+
+void Turn::apply(const ReconfigureCommand& command) {
+  const config::PoolSpec before = std::move(state_.spec);
+  const std::uint32_t wanted_before = state_.want_override.value_or(before.workers);
+  state_.spec = command.spec;
+  state_.revision = command.revision;
+  grow(state_.want());
+  if (state_.want() > wanted_before) state_.was_full = false;
+  retarget(before);
+  mark_all();
+  const bool respawn = before.spawn_fingerprint != state_.spec.spawn_fingerprint;
+  if (respawn) {
+    for (std::uint32_t slot = 0; slot < state_.slots.size(); ++slot)
+      forgive(slot);
+    reset_breaker();
+    state_.queues.reload.clear();
+    state_.rollout = Rollout{};
+    state_.rollout.active = true;  // check_rollout says when it is done
+    queue_outdated();
+  } else {
+    publish(Happening::reloaded, state_.revision);
+  }
+}
+
+// What running processes take from the new configuration.
+void Turn::retarget(const config::PoolSpec& before) {
+  const config::PoolSpec& spec = state_.spec;
+  const bool limits_differ = before.recycle.max_tasks != spec.recycle.max_tasks ||
+                             before.recycle.jitter != spec.recycle.jitter;
+  for (std::uint32_t number = 0; number < state_.slots.size(); ++number) {
+    Slot& slot = state_.slots[number];
+    for (Process& process : slot.processes) {
+      if (!state_.is_outdated(process)) process.revision = state_.revision;
+      if (limits_differ) process.task_limit = draw_task_limit();
+      if (is<Warming>(process) && spec.ready == config::ReadyMode::exec) become_up(number, process);
+      const bool due = process.task_limit != 0 && process.tasks >= process.task_limit;
+      if (is<Up>(process) && due) state_.queues.recycle.insert(number);
+    }
+    if (slot.replacing != Replacing::reload) continue;
+    const Process* old = slot.draining();
+    Process* newer = slot.current();
+    if (old != nullptr && !state_.is_outdated(*old)) {
+      set_replacing(number, Replacing::no);  // back to what still runs
+      revert_draining(number);
+    } else if (newer != nullptr && state_.is_outdated(*newer) && !is<Up>(*newer)) {
+      begin_stop(number, *newer, ExitCause::reload);
+    }
+  }
+}
+
+}  // namespace mtd::model

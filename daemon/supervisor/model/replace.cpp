@@ -1,0 +1,132 @@
+// Replacing processes that serve: recycling, roll-out of a new revision, restart by command. All
+// three wait in a queue for their turn:
+//   recycle   at most recycle.concurrency slots at a time (default: 10 % of the workers, at least
+//   one) reload    one slot at a time restart   one slot at a time
+// A slot keeps its turn until its new process is ready and the old one is gone (or stuck), so that
+// a replacement that does not come up holds the others back. Where `overlap` allows it the old
+// process drains until the new one is ready, else it is stopped first.
+#include <algorithm>
+
+#include "daemon/supervisor/model/seeded_fault.h"
+#include "daemon/supervisor/model/turn.h"
+
+namespace mtd::model {
+namespace {
+
+ExitCause cause_of(Replacing kind) {
+  switch (kind) {
+    case Replacing::recycle:
+      return ExitCause::recycle_max_tasks;
+    case Replacing::reload:
+      return ExitCause::reload;
+    case Replacing::restart:
+    case Replacing::no:
+      return ExitCause::restart;
+  }
+  return ExitCause::restart;
+}
+
+// Anything that still has to go before the slot's replacement is complete.
+bool is_leaving(const Process& process) {
+  if (is<Stuck>(process) || is_kept(process)) return false;
+  const auto* emptying = std::get_if<Emptying>(&process.state);
+  return emptying == nullptr || emptying->phase != EmptyingPhase::stuck;
+}
+
+}  // namespace
+
+void Turn::pump() {
+  if (state_.stopped || state_.frozen_since) return;
+  Queues& queues = state_.queues;
+  while (pump_one(queues.recycle, Replacing::recycle, recycle_limit())) {
+  }
+  while (pump_one(queues.reload, Replacing::reload, 1)) {
+  }
+  while (pump_one(queues.restart, Replacing::restart, 1)) {
+  }
+}
+
+bool Turn::pump_one(std::set<std::uint32_t>& queue, Replacing kind, std::uint32_t limit) {
+  if (queue.empty() || state_.sums.replacing[static_cast<std::size_t>(kind)] >= limit) return false;
+  const auto next = std::find_if(queue.begin(), queue.end(), [this](std::uint32_t slot) {
+    return state_.slots[slot].replacing == Replacing::no;
+  });
+  if (next == queue.end()) return false;
+  const std::uint32_t slot = *next;
+  queue.erase(next);
+  start_replacing(slot, kind);
+  return true;
+}
+
+void Turn::start_replacing(std::uint32_t number, Replacing kind) {
+  Slot& slot = state_.slots[number];
+  Process* process = slot.current();
+  if (process == nullptr || !state_.wants(number)) return;
+  const bool due = process->task_limit != 0 && process->tasks >= process->task_limit;
+  if (kind == Replacing::recycle && (!due || !is<Up>(*process))) return;
+  if (kind == Replacing::reload && !state_.is_outdated(*process)) return;
+  set_replacing(number, kind);
+  publish(kind == Replacing::recycle ? Happening::recycling : Happening::restarting, number,
+          *process);
+  if (state_.spec.overlap && is<Up>(*process)) {
+    process->state = Draining{cause_of(kind), Instant::never()};
+  } else {
+    begin_stop(number, *process, cause_of(kind));
+  }
+  mark(number);
+}
+
+void Turn::set_replacing(std::uint32_t number, Replacing kind) {
+  Slot& slot = state_.slots[number];
+  if (slot.replacing != Replacing::no) {
+    --state_.sums.replacing[static_cast<std::size_t>(slot.replacing)];
+  }
+  if (kind != Replacing::no) ++state_.sums.replacing[static_cast<std::size_t>(kind)];
+  slot.replacing = kind;
+}
+
+// The new process has proved itself: the old one goes, and when it is gone the turn is over.
+void Turn::check_replaced(std::uint32_t number) {
+  Slot& slot = state_.slots[number];
+  const Process* current = slot.current();
+  const bool given_up = current == nullptr && (rests_as<Completed>(slot) || rests_as<Failed>(slot));
+  const bool ready = current != nullptr && is<Up>(*current) &&
+                     (!waits_for_stability(number) || is_stable(*current));
+  if (ready && slot.replacing == Replacing::reload && !state_.is_outdated(*current)) {
+    state_.rollout.proven = true;
+  }
+  const std::uint64_t newest = current != nullptr ? current->incarnation : 0;
+  bool leaving = false;
+  for (Process& process : slot.processes) {
+    const auto* draining = std::get_if<Draining>(&process.state);
+    if (draining != nullptr && draining->cause != ExitCause::recycle_self) {
+      const bool succeeded = (ready && process.incarnation < newest) || rests_as<Completed>(slot);
+      if (succeeded || !state_.spec.overlap) begin_stop(number, process, draining->cause);
+    }
+    if (process.incarnation != newest && is_leaving(process)) leaving = true;
+  }
+  if ((ready && !leaving) || given_up) set_replacing(number, Replacing::no);
+}
+
+void Turn::leave_queues(std::uint32_t slot) {
+  state_.queues.recycle.erase(slot);
+  state_.queues.reload.erase(slot);
+  state_.queues.restart.erase(slot);
+}
+
+std::uint32_t Turn::recycle_limit() const {
+  const std::uint32_t set = state_.spec.recycle.concurrency;
+  return set != 0 ? set : std::max(1U, state_.want() / 10);
+}
+
+// From [max_tasks × (1 − jitter), max_tasks], at least one.
+std::uint64_t Turn::draw_task_limit() {
+  const config::RecycleSpec& recycle = state_.spec.recycle;
+  if (recycle.max_tasks == 0) return 0;
+  const double jitter = std::clamp(recycle.jitter, 0.0, 1.0);
+  const double less = static_cast<double>(recycle.max_tasks) * jitter * entropy_.fraction();
+  const auto off = static_cast<std::uint64_t>(std::max(0.0, less));
+  return std::max<std::uint64_t>(1, recycle.max_tasks - std::min(off, recycle.max_tasks));
+}
+
+}  // namespace mtd::model

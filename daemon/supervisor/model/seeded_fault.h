@@ -1,0 +1,30 @@
+// Deliberate faults for the proof that the explorer and the simulation find faults: tests build the
+// model again with MTD_SEEDED_FAULT=n. The product is built without, and `if constexpr` leaves
+// nothing.
+#pragma once
+
+namespace mtd::model {
+
+enum class SeededFault {
+  none,
+  accept_stale_facts,          // a fact is applied to the newest incarnation, whatever it names
+  spawn_while_stopped,         // a back-off that ends forgets to look at what is wanted
+  planned_counts_as_crash,     // a planned exit reaches the breaker
+  no_wait_for_tree,            // a process is forgotten when its main process has exited
+  stop_without_deadline,       // a stopping process is never killed
+  two_replacements,            // a draining process does not count against the limit of two
+  signal_before_spawned,       // a stop during a spawn signals what is not there yet
+  deadline_left_behind,        // a back-off that ended stays in the index
+  exit_published_twice,        // a second report of the same exit is believed
+  breaker_ignored,             // an open breaker lets restarts through
+  thaw_forgotten,              // a stop leaves a frozen process frozen
+  left_over_survives_timeout,  // the deadline of a tree without main process does nothing
+};
+
+#ifdef MTD_SEEDED_FAULT
+inline constexpr SeededFault kSeededFault = static_cast<SeededFault>(MTD_SEEDED_FAULT);
+#else
+inline constexpr SeededFault kSeededFault = SeededFault::none;
+#endif
+
+}  // namespace mtd::model

@@ -1,0 +1,125 @@
+// Ending processes: signal, deadline, SIGKILL to the tree, grace, stuck. Whatever the reason, this
+// is the only way a process is ended.
+#include "daemon/supervisor/model/seeded_fault.h"
+#include "daemon/supervisor/model/turn.h"
+
+namespace mtd::model {
+namespace {
+
+constexpr int kSigKill = 9;
+
+}  // namespace
+
+void Turn::begin_stop(std::uint32_t slot, Process& process, ExitCause cause) {
+  if (auto* requested = std::get_if<Requested>(&process.state)) {
+    if constexpr (kSeededFault == SeededFault::signal_before_spawned) {
+      kill(slot, process, cause);
+      return;
+    }
+    if (requested->cancelled) return;
+    requested->cancelled = cause;
+    mark(slot);
+    return;
+  }
+  if (is_kept(process)) {
+    kill_left_overs(slot, process);
+    return;
+  }
+  if (!is_serving(process)) return;
+  thaw(slot, process);
+  const config::StopSpec& stop = state_.spec.stop;
+  if (is<Launching>(process) || stop.timeout.is_zero() || stop.signal.value == kSigKill) {
+    kill(slot, process, cause);
+    return;
+  }
+  act(SignalAction{key_of(slot, process), stop.signal.value, stop.scope});
+  publish(Happening::signalled, slot, process, static_cast<std::uint64_t>(stop.signal.value));
+  const Instant deadline =
+      kSeededFault == SeededFault::stop_without_deadline ? Instant::never() : now_ + stop.timeout;
+  process.state = Stopping{cause, deadline};
+  mark(slot);
+}
+
+void Turn::stop_now(std::uint32_t slot, Process& process, ExitCause cause) {
+  if (const auto* stopping = std::get_if<Stopping>(&process.state)) {
+    kill(slot, process, stopping->cause);
+    return;
+  }
+  if (const auto* emptying = std::get_if<Emptying>(&process.state)) {
+    const bool spared =
+        emptying->phase == EmptyingPhase::waiting || emptying->phase == EmptyingPhase::kept;
+    if (spared) kill_left_overs(slot, process);
+    return;
+  }
+  if (is_serving(process) && !is<Requested>(process)) {
+    thaw(slot, process);
+    kill(slot, process, cause);
+    return;
+  }
+  begin_stop(slot, process, cause);
+}
+
+void Turn::kill(std::uint32_t slot, Process& process, ExitCause cause) {
+  act(KillTreeAction{key_of(slot, process)});
+  publish(Happening::signalled, slot, process, kSigKill);
+  process.state = Killing{cause, now_ + kKillGrace};
+  mark(slot);
+}
+
+void Turn::kill_left_overs(std::uint32_t slot, Process& process) {
+  auto& emptying = std::get<Emptying>(process.state);
+  act(KillTreeAction{key_of(slot, process)});
+  publish(Happening::tree_killed, slot, process);
+  emptying.phase = EmptyingPhase::killed;
+  emptying.deadline = now_ + kKillGrace;
+  mark(slot);
+}
+
+// The deadline of its state has come.
+void Turn::expire(std::uint32_t slot, Process& process) {
+  if (is<Launching>(process)) {
+    kill(slot, process, ExitCause::start_timeout);
+  } else if (is<Warming>(process)) {
+    begin_stop(slot, process, ExitCause::start_timeout);
+  } else if (const auto* draining = std::get_if<Draining>(&process.state)) {
+    begin_stop(slot, process, draining->cause);
+  } else if (const auto* stopping = std::get_if<Stopping>(&process.state)) {
+    const bool by_command = stopping->cause == ExitCause::stop;
+    kill(slot, process, by_command ? ExitCause::stop_timeout : stopping->cause);
+  } else if (const auto* killing = std::get_if<Killing>(&process.state)) {
+    process.state = Stuck{killing->cause};
+    publish(Happening::stuck, slot, process);
+  } else if (auto* emptying = std::get_if<Emptying>(&process.state)) {
+    if (emptying->phase == EmptyingPhase::waiting) {
+      if constexpr (kSeededFault == SeededFault::left_over_survives_timeout) {
+        emptying->deadline = Instant::never();
+        return;
+      }
+      kill_left_overs(slot, process);
+    } else {
+      emptying->phase = EmptyingPhase::stuck;
+      emptying->deadline = Instant::never();
+      publish(Happening::stuck, slot, process);
+    }
+  }
+}
+
+void Turn::freeze(std::uint32_t slot, Process& process) {
+  if (process.frozen || !is_running(process)) return;
+  process.frozen = true;
+  act(FreezeAction{key_of(slot, process), true});
+  mark(slot);
+}
+
+// Its deadlines go on where they stood.
+void Turn::thaw(std::uint32_t slot, Process& process) {
+  if (!process.frozen) return;
+  process.frozen = false;
+  if constexpr (kSeededFault == SeededFault::thaw_forgotten) return;
+  act(FreezeAction{key_of(slot, process), false});
+  const Instant from = std::max(process.started, state_.frozen_since.value_or(now_));
+  shift_deadlines(process, now_.since(from));
+  mark(slot);
+}
+
+}  // namespace mtd::model

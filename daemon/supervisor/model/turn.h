@@ -1,0 +1,147 @@
+// Turn: one step of a pool. Applies one event, then lets deadlines fire and slots reconcile until
+// nothing is left to do now. It touches the slots an event concerns and no others, so that a step's
+// cost does not grow with the pool (commands to a whole pool excepted).
+//
+// The files: turn.cpp (order of a step), facts.cpp, exits_apply.cpp, commands.cpp, reconfigure.cpp
+// (events); reconcile.cpp, replace.cpp (wanted against actual); stop.cpp (ending processes);
+// breaker_apply.cpp.
+#pragma once
+
+#include "daemon/supervisor/model/entropy.h"
+#include "daemon/supervisor/model/exits.h"
+#include "daemon/supervisor/model/state.h"
+
+namespace mtd::model {
+
+class Turn {
+ public:
+  Turn(Pool::State& state, Instant now, std::uint64_t entropy)
+      : state_(state), now_(now), entropy_(entropy) {}
+
+  [[nodiscard]] std::vector<Action> run(const Event& event);
+
+ private:
+  // Facts
+  void apply(const Tick&) {}
+  void apply(const Spawned& fact);
+  void apply(const Executed& fact);
+  void apply(const SpawnRefused& fact);
+  void apply(const Exited& fact);
+  void apply(const TreeEmpty& fact);
+  void apply(const NotifiedReady& fact);
+  void apply(const NotifiedStopping& fact);
+  void apply(const TasksDone& fact);
+  void apply(const Adopted& fact);
+  // Commands
+  void apply(const StartCommand& command);
+  void apply(const StopCommand& command);
+  void apply(const RestartCommand& command);
+  void apply(const ScaleCommand& command);
+  void apply(const ReconfigureCommand& command);
+  void apply(const ResetFailedCommand& command);
+  void apply(const FreezeCommand& command);
+
+  // The process a fact is about; empty and counted when the slot does not hold it.
+  [[nodiscard]] Process* process_of(const WorkerKey& key);
+  void mark(std::uint32_t slot);
+  void mark_all();
+  void grow(std::uint32_t slots);
+  void wake();
+
+  // A step's rest, in this order until nothing happens any more.
+  void settle();
+  void fire(std::uint32_t slot);
+  void reconcile(std::uint32_t slot);
+  void tally(std::uint32_t slot);
+  void finish();
+
+  // Starting
+  [[nodiscard]] bool may_spawn(std::uint32_t slot);
+  [[nodiscard]] bool has_room(const Slot& slot) const;
+  void spawn(std::uint32_t slot);
+  void become_launching(std::uint32_t slot, Process& process);
+  void become_up(std::uint32_t slot, Process& process);
+  [[nodiscard]] std::uint64_t draw_task_limit();
+  [[nodiscard]] Instant slot_deadline(std::uint32_t slot) const;
+  [[nodiscard]] bool waits_for_stability(std::uint32_t slot) const;
+  [[nodiscard]] bool is_stable(const Process& process) const;
+
+  // Ending
+  void begin_stop(std::uint32_t slot, Process& process, ExitCause cause);
+  void stop_now(std::uint32_t slot, Process& process, ExitCause cause);
+  void kill(std::uint32_t slot, Process& process, ExitCause cause);
+  void kill_left_overs(std::uint32_t slot, Process& process);
+  void expire(std::uint32_t slot, Process& process);
+  void thaw(std::uint32_t slot, Process& process);
+  void freeze(std::uint32_t slot, Process& process);
+  void end_unwanted(std::uint32_t slot);
+
+  // After an exit
+  void record(std::uint32_t slot, const Process& process, const ExitRecord& exit, Verdict verdict);
+  void await_tree(std::uint32_t slot, Process& process, Verdict verdict, ExitCause cause);
+  void forget(std::uint32_t slot, std::uint64_t incarnation);
+  void decide_sequel(std::uint32_t slot, const Exited& exit, Verdict verdict, Duration run);
+  void back_off(std::uint32_t slot, Duration delay);
+  void limit_kept(std::uint32_t slot);
+
+  // Breaker
+  void count_crash(std::uint32_t slot);
+  void open_breaker();
+  void close_breaker();
+  void reset_breaker();
+  void check_probe(std::uint32_t slot);
+  void check_breaker();
+  [[nodiscard]] bool breaker_lets(std::uint32_t slot);
+  void release_waiting();
+
+  // Replacing: recycling, roll-out, restart
+  void pump();
+  [[nodiscard]] bool pump_one(std::set<std::uint32_t>& queue, Replacing kind, std::uint32_t limit);
+  void start_replacing(std::uint32_t slot, Replacing kind);
+  void set_replacing(std::uint32_t slot, Replacing kind);
+  void check_replaced(std::uint32_t slot);
+  void leave_queues(std::uint32_t slot);
+  void rollout_failure(std::uint32_t weight);  // of a process of the new revision
+  void fail_rollout();
+  void check_rollout();
+  void queue_outdated();
+  void revert_draining(std::uint32_t slot);
+  [[nodiscard]] std::uint32_t recycle_limit() const;
+
+  // Commands to slots
+  template <class F>
+  void for_slots(const std::vector<std::uint32_t>& slots, F&& act);
+  void refresh(std::uint32_t slot);  // forget failures, hold and completion
+  void forgive(std::uint32_t slot);  // forget failures
+  void retarget(const config::PoolSpec& before);
+
+  void act(Action action) { actions_.push_back(std::move(action)); }
+  void publish(Happening happening, std::uint64_t number = 0);
+  void publish(Happening happening, std::uint32_t slot, const Process& process,
+               std::uint64_t number = 0);
+  void publish_rest(Happening happening, std::uint32_t slot,
+                    std::optional<Duration> next_attempt = std::nullopt);
+
+  Pool::State& state_;
+  Instant now_;
+  Entropy entropy_;
+  std::vector<Action> actions_;
+};
+
+template <class F>
+void Turn::for_slots(const std::vector<std::uint32_t>& slots, F&& act_on) {
+  if (slots.empty()) {
+    for (std::uint32_t slot = 0; slot < state_.slots.size(); ++slot)
+      act_on(slot);
+    return;
+  }
+  for (const std::uint32_t slot : slots) {
+    if (slot < state_.slots.size()) act_on(slot);
+  }
+}
+
+[[nodiscard]] inline WorkerKey key_of(std::uint32_t slot, const Process& process) {
+  return {slot, process.incarnation};
+}
+
+}  // namespace mtd::model

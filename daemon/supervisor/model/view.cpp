@@ -1,0 +1,120 @@
+// What status, why and events tell.
+#include "daemon/supervisor/model/state.h"
+
+namespace mtd::model {
+namespace {
+
+ProcessView view_of(std::uint32_t slot, const Process& process) {
+  ProcessView view;
+  view.key = {slot, process.incarnation};
+  view.state = printed_state(process);
+  view.pid = is<Emptying>(process) ? 0 : process.pid;
+  view.revision = process.revision;
+  view.started = process.started;
+  view.state_deadline = deadline_of(process);
+  view.tasks = process.tasks;
+  view.task_limit = process.task_limit;
+  view.ending = is_kept(process) ? ExitCause::left_over : ending_cause(process);
+  return view;
+}
+
+Instant next_attempt(const Pool::State& state, const Slot& slot) {
+  const auto* backing_off = std::get_if<BackingOff>(&slot.rest);
+  if (backing_off == nullptr || slot.current() != nullptr) return Instant::never();
+  const auto* open = std::get_if<BreakerOpen>(&state.breaker);
+  return open != nullptr ? std::max(open->retry_at, backing_off->until) : backing_off->until;
+}
+
+SlotView view_of(const Pool::State& state, std::uint32_t number) {
+  const Slot& slot = state.slots[number];
+  SlotView view;
+  view.slot = number;
+  view.state = slot.tally.state;
+  view.incarnation = slot.incarnation;
+  view.restarts = slot.restarts;
+  view.recycled = slot.recycled;
+  view.spawn_failures = slot.spawn_failures;
+  view.next_attempt = next_attempt(state, slot);
+  view.exits = slot.exits;
+  for (auto it = slot.processes.rbegin(); it != slot.processes.rend(); ++it) {
+    view.processes.push_back(view_of(number, *it));
+  }
+  return view;
+}
+
+std::uint32_t in_state(const Sums& sums, WorkerState state) {
+  return sums.by_state[static_cast<std::size_t>(state)];
+}
+
+}  // namespace
+
+PoolState Pool::State::state_now() const {
+  if (stopped) return sums.alive > 0 ? PoolState::stopping : PoolState::stopped;
+  if (frozen_since) return PoolState::frozen;
+  if (std::holds_alternative<BreakerTripped>(breaker)) return PoolState::failed;
+  const std::uint32_t slots_wanted = want() - std::min(want(), sums.held);
+  if (slots_wanted == 0) {
+    if (sums.alive > 0) return PoolState::draining;
+    return want() == 0 ? PoolState::running : PoolState::stopped;
+  }
+  const std::uint32_t done = in_state(sums, WorkerState::completed);
+  const std::uint32_t given_up = in_state(sums, WorkerState::failed);
+  if (done >= slots_wanted) return PoolState::completed;
+  if (given_up > 0 && done + given_up >= slots_wanted) return PoolState::failed;
+  if (rollout.active) return PoolState::rolling;
+  if (sums.ready + done >= slots_wanted) {
+    return rollout.failed && sums.outdated > 0 ? PoolState::degraded : PoolState::running;
+  }
+  const std::uint32_t waiting = in_state(sums, WorkerState::backoff);
+  if (sums.ready == 0 && waiting > 0) return PoolState::backoff;
+  const std::uint32_t ailing = waiting + given_up + in_state(sums, WorkerState::stuck);
+  return was_full || ailing > 0 ? PoolState::degraded : PoolState::starting;
+}
+
+PoolView Pool::summary(Instant now) const {
+  const State& state = *state_;
+  PoolView view;
+  view.state = state.shown;
+  view.since = state.shown_since;
+  view.want = state.want();
+  view.want_file = state.spec.workers;
+  view.ready = state.sums.ready;
+  view.alive = state.sums.alive;
+  view.restarts = state.restarts;
+  view.recycled = state.recycled;
+  view.spawn_failures = state.spawn_failures;
+  view.stale_facts = state.stale_facts;
+  view.revision = state.revision;
+  view.outdated = state.sums.outdated;
+  view.breaker_open = !std::holds_alternative<BreakerClosed>(state.breaker);
+  if (const auto* open = std::get_if<BreakerOpen>(&state.breaker))
+    view.breaker_retry = open->retry_at;
+  view.crashes_in_window = state.crashes.count(now, state.spec.crash_limit.window);
+  view.crash_limit = crash_limit(state.spec, state.want());
+  view.rollout_failed = state.rollout.failed;
+  const auto replacing = [&](Replacing kind) {
+    return state.sums.replacing[static_cast<std::size_t>(kind)];
+  };
+  view.rollout_remaining =
+      static_cast<std::uint32_t>(state.queues.reload.size()) + replacing(Replacing::reload);
+  view.restart_remaining =
+      static_cast<std::uint32_t>(state.queues.restart.size()) + replacing(Replacing::restart);
+  return view;
+}
+
+PoolView Pool::view(Instant now) const {
+  PoolView view = summary(now);
+  view.slots.reserve(view.want);
+  for (std::uint32_t number = 0; number < state_->slots.size(); ++number) {
+    const bool shown = number < view.want || !state_->slots[number].processes.empty();
+    if (shown) view.slots.push_back(view_of(*state_, number));
+  }
+  return view;
+}
+
+std::optional<SlotView> Pool::slot_view(std::uint32_t slot) const {
+  if (slot >= state_->slots.size()) return std::nullopt;
+  return view_of(*state_, slot);
+}
+
+}  // namespace mtd::model

@@ -1,0 +1,152 @@
+#include "daemon/supervisor/model/vocabulary.h"
+
+#include <array>
+
+namespace mtd::model {
+namespace {
+
+// The rows stand in the order of the enumerators, which unit tests check: a lookup is an index.
+constexpr std::array kWorkerWords{
+    Word<WorkerState>{WorkerState::starting, "starting", "being started, not ready yet"},
+    Word<WorkerState>{WorkerState::ready, "ready", "serving"},
+    Word<WorkerState>{WorkerState::draining, "draining", "serving until its replacement is ready"},
+    Word<WorkerState>{WorkerState::stopping, "stopping", "asked to end"},
+    Word<WorkerState>{WorkerState::killing, "killing", "killed with its whole tree"},
+    Word<WorkerState>{WorkerState::stuck, "stuck", "outlives SIGKILL in the kernel"},
+    Word<WorkerState>{WorkerState::frozen, "frozen", "suspended by command"},
+    Word<WorkerState>{WorkerState::backoff, "backoff", "waits before the next attempt"},
+    Word<WorkerState>{WorkerState::failed, "failed", "not tried again until told to"},
+    Word<WorkerState>{WorkerState::stopped, "stopped", "not wanted, and nothing of it lives"},
+    Word<WorkerState>{WorkerState::completed, "completed", "ended well and is not restarted"},
+};
+
+constexpr std::array kPoolWords{
+    Word<PoolState>{PoolState::running, "running", "every wanted worker is ready"},
+    Word<PoolState>{PoolState::starting, "starting", "workers are on their way up"},
+    Word<PoolState>{PoolState::degraded, "degraded", "fewer workers are ready than wanted"},
+    Word<PoolState>{PoolState::rolling, "rolling", "a new revision replaces workers one by one"},
+    Word<PoolState>{PoolState::draining, "draining", "no worker is wanted, the last ones end"},
+    Word<PoolState>{PoolState::stopping, "stopping", "stopped by command, processes still live"},
+    Word<PoolState>{PoolState::stopped, "stopped", "stopped, and nothing of it lives"},
+    Word<PoolState>{PoolState::completed, "completed", "every worker has done its work"},
+    Word<PoolState>{PoolState::backoff, "backoff", "no worker is ready, the next attempt waits"},
+    Word<PoolState>{PoolState::failed, "failed", "given up until reset-failed or start"},
+    Word<PoolState>{PoolState::frozen, "frozen", "suspended by command"},
+};
+
+constexpr std::array kCauseWords{
+    Word<ExitCause>{ExitCause::exit, "exit", "the program ended by itself"},
+    Word<ExitCause>{ExitCause::signal, "signal", "killed by a signal that mtd did not send"},
+    Word<ExitCause>{ExitCause::core, "core", "killed by a signal, with a core dump"},
+    Word<ExitCause>{ExitCause::oom, "oom", "killed because memory ran out"},
+    Word<ExitCause>{ExitCause::start_timeout, "start_timeout", "not ready within start_timeout"},
+    Word<ExitCause>{ExitCause::stop, "stop", "stopped by command"},
+    Word<ExitCause>{ExitCause::stop_timeout, "stop_timeout",
+                    "stopped by command, killed at stop.timeout"},
+    Word<ExitCause>{ExitCause::recycle_max_tasks, "recycle:max_tasks",
+                    "recycled after its number of tasks"},
+    Word<ExitCause>{ExitCause::recycle_self, "recycle:self", "announced its end with STOPPING=1"},
+    Word<ExitCause>{ExitCause::reload, "reload", "replaced by a new revision"},
+    Word<ExitCause>{ExitCause::restart, "restart", "restarted by command"},
+    Word<ExitCause>{ExitCause::scale_down, "scale_down", "no longer wanted"},
+    Word<ExitCause>{ExitCause::left_over, "left_over", "a descendant that outlived its worker"},
+    Word<ExitCause>{ExitCause::spawn_failed, "spawn_failed", "never ran: stage and errno say why"},
+    Word<ExitCause>{ExitCause::start_failed, "start_failed",
+                    "died in the instant of exec, cause unknown"},
+    Word<ExitCause>{ExitCause::unknown, "unknown", "not known"},
+};
+
+constexpr std::array kHappeningWords{
+    Word<Happening>{Happening::spawned, "spawned", "a process was created"},
+    Word<Happening>{Happening::executed, "executed", "its program runs"},
+    Word<Happening>{Happening::ready, "ready", "it serves"},
+    Word<Happening>{Happening::signalled, "signalled", "mtd sent a signal to end it"},
+    Word<Happening>{Happening::exited, "exited", "it ended; last_exit says how"},
+    Word<Happening>{Happening::spawn_failed, "spawn_failed", "a process could not be started"},
+    Word<Happening>{Happening::stopped, "stopped",
+                    "a worker or pool is stopped, nothing of it lives"},
+    Word<Happening>{Happening::backoff, "backoff", "the next attempt waits"},
+    Word<Happening>{Happening::failed, "failed", "given up until told otherwise"},
+    Word<Happening>{Happening::completed, "completed", "ended well and is not restarted"},
+    Word<Happening>{Happening::stuck, "stuck", "it outlives SIGKILL"},
+    Word<Happening>{Happening::recycling, "recycling", "its replacement begins"},
+    Word<Happening>{Happening::scaled, "scaled", "the number of workers was changed"},
+    Word<Happening>{Happening::started, "started", "the pool was started by command"},
+    Word<Happening>{Happening::stopping, "stopping", "the pool was stopped by command"},
+    Word<Happening>{Happening::reloaded, "reloaded", "a configuration is applied in full"},
+    Word<Happening>{Happening::restarting, "restarting", "the worker is being replaced"},
+    Word<Happening>{Happening::breaker_opened, "breaker_opened",
+                    "too many crashes: restarts pause"},
+    Word<Happening>{Happening::breaker_half_open, "breaker_half_open", "one worker is tried"},
+    Word<Happening>{Happening::breaker_closed, "breaker_closed", "restarts go on"},
+    Word<Happening>{Happening::frozen, "frozen", "the pool was suspended"},
+    Word<Happening>{Happening::thawed, "thawed", "the pool goes on"},
+    Word<Happening>{Happening::tree_killed, "tree_killed", "left-over descendants were killed"},
+    Word<Happening>{Happening::rollout_failed, "rollout_failed",
+                    "a new revision does not come up; the rest of the old one stays"},
+};
+
+template <class Value, std::size_t N>
+std::string_view lookup(const std::array<Word<Value>, N>& words, Value value) {
+  const auto index = static_cast<std::size_t>(value);
+  return index < N ? words[index].name : std::string_view("unknown");
+}
+
+template <class Value, std::size_t N>
+Words<Value> all_of(const std::array<Word<Value>, N>& words) {
+  return {words.data(), words.data() + N};
+}
+
+}  // namespace
+
+Words<WorkerState> worker_states() {
+  return all_of(kWorkerWords);
+}
+Words<PoolState> pool_states() {
+  return all_of(kPoolWords);
+}
+Words<ExitCause> exit_causes() {
+  return all_of(kCauseWords);
+}
+Words<Happening> happenings() {
+  return all_of(kHappeningWords);
+}
+
+std::string_view name_of(WorkerState value) {
+  return lookup(kWorkerWords, value);
+}
+std::string_view name_of(PoolState value) {
+  return lookup(kPoolWords, value);
+}
+std::string_view name_of(ExitCause value) {
+  return lookup(kCauseWords, value);
+}
+std::string_view name_of(Happening value) {
+  return lookup(kHappeningWords, value);
+}
+
+bool is_planned(ExitCause cause) {
+  switch (cause) {
+    case ExitCause::stop:
+    case ExitCause::stop_timeout:
+    case ExitCause::recycle_max_tasks:
+    case ExitCause::recycle_self:
+    case ExitCause::reload:
+    case ExitCause::restart:
+    case ExitCause::scale_down:
+      return true;
+    case ExitCause::exit:
+    case ExitCause::signal:
+    case ExitCause::core:
+    case ExitCause::oom:
+    case ExitCause::start_timeout:
+    case ExitCause::left_over:
+    case ExitCause::spawn_failed:
+    case ExitCause::start_failed:
+    case ExitCause::unknown:
+      return false;
+  }
+  return false;
+}
+
+}  // namespace mtd::model

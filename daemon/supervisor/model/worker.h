@@ -1,0 +1,108 @@
+// A process of a pool, as the model sees it: one incarnation of a slot in one of nine states.
+//
+//   requested   the keeper was asked; no process is known to exist. Nothing may be signalled yet: a
+//   stop
+//               that comes now is kept as `cancelled` and carried out when the process is there.
+//   launching   it exists and sets itself up; the program has not begun.
+//   warming     the program runs and has not said READY=1 yet (ready: notify).
+//   up          it serves.
+//   draining    it serves, and its end is decided: a replacement is being made ready, or it has
+//   said
+//               STOPPING=1 and goes by itself (then with a deadline).
+//   stopping    the stop signal is sent; at the deadline the tree is killed.
+//   killing     SIGKILL is sent to the tree; the grace is for the kernel.
+//   stuck       it outlived SIGKILL (an uninterruptible sleep); named, waited for by no one.
+//   emptying    the main process is reaped, its descendants are not known to be gone.
+//
+// The first five are "serving", the next three "ending". A deadline lives in the state it belongs
+// to.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <variant>
+
+#include "daemon/supervisor/model/pool.h"
+
+namespace mtd::model {
+
+// How long SIGKILL may take before what it was sent to is called stuck.
+inline constexpr Duration kKillGrace = Duration::seconds(5);
+
+struct Requested {
+  std::optional<ExitCause> cancelled;
+};
+struct Launching {
+  Instant deadline;
+};
+struct Warming {
+  Instant deadline;
+};
+struct Up {
+  Instant since;
+};
+struct Draining {
+  ExitCause cause{};
+  Instant deadline = Instant::never();
+};
+struct Stopping {
+  ExitCause cause{};
+  Instant deadline;
+};
+struct Killing {
+  ExitCause cause{};
+  Instant deadline;
+};
+struct Stuck {
+  ExitCause cause{};
+};
+enum class EmptyingPhase {
+  waiting,  // descendants may end by themselves until the deadline
+  killed,   // SIGKILL is sent; the deadline is the grace
+  stuck,    // they outlived it
+  kept,     // orphans: keep; only a stop ends them
+};
+struct Emptying {
+  EmptyingPhase phase{};
+  ExitCause cause{};  // of the main process's exit
+  Instant deadline = Instant::never();
+};
+
+using ProcessState =
+    std::variant<Requested, Launching, Warming, Up, Draining, Stopping, Killing, Stuck, Emptying>;
+
+struct Process {
+  std::uint64_t incarnation = 0;
+  std::uint64_t revision = 0;
+  std::uint64_t fingerprint = 0;  // of what it was started with
+  Instant started;                // of the program; of the request until that is confirmed
+  std::uint64_t tasks = 0;
+  std::uint64_t task_limit = 0;  // 0: none
+  int pid = 0;                   // 0: not known
+  bool frozen = false;           // its deadlines stand still
+  ProcessState state;
+};
+
+template <class T>
+[[nodiscard]] bool is(const Process& process) {
+  return std::holds_alternative<T>(process.state);
+}
+
+[[nodiscard]] bool is_serving(const Process& process);
+// Serving, and neither draining nor cancelled: the one the slot counts on.
+[[nodiscard]] bool is_current(const Process& process);
+[[nodiscard]] bool is_kept(const Process& process);
+// There is a program that can be signalled or frozen: executed, not reaped.
+[[nodiscard]] bool is_running(const Process& process);
+// Why it is being ended; empty while its end is not decided.
+[[nodiscard]] std::optional<ExitCause> ending_cause(const Process& process);
+// When its state has to be looked at again; never() while frozen.
+[[nodiscard]] Instant deadline_of(const Process& process);
+// All deadlines and the time it is up move by as long as it was frozen.
+void shift_deadlines(Process& process, Duration by);
+[[nodiscard]] WorkerState printed_state(const Process& process);
+
+// Causes that end a process in order to have a newer one in its place.
+[[nodiscard]] bool is_replacement(ExitCause cause);
+
+}  // namespace mtd::model
