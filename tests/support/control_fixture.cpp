@@ -118,7 +118,8 @@ std::vector<nlohmann::json> ControlFixture::answers(RawClient& client, std::size
   bool closed = false;
   reactor.run_until([&] {
     closed = client.read() || closed;
-    for (nlohmann::json& message : client.take()) all.push_back(std::move(message));
+    for (nlohmann::json& message : client.take())
+      all.push_back(std::move(message));
     return all.size() >= count || closed;
   });
   return all;
@@ -150,7 +151,8 @@ std::size_t open_descriptors() {
   std::size_t count = 0;
   DIR* directory = ::opendir("/proc/self/fd");
   REQUIRE(directory != nullptr);
-  while (::readdir(directory) != nullptr) ++count;
+  while (::readdir(directory) != nullptr)
+    ++count;
   ::closedir(directory);
   return count;
 }

@@ -1,13 +1,14 @@
-// A ControlServer on a socket of its own, raw clients beside it, all in one thread: the test turns the
-// reactor whenever it waits for something.
+// A ControlServer on a socket of its own, raw clients beside it, all in one thread: the test turns
+// the reactor whenever it waits for something.
 #pragma once
 
 #include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <nlohmann/json.hpp>
 
 #include "common/unique_fd.h"
 #include "daemon/supervisor/control_server.h"
@@ -62,7 +63,8 @@ class ControlFixture : public supervisor::Dispatcher {
   std::string directory_;
 };
 
-// {"method":"io.mtd.Manager.NAME","parameters":…} and its NUL. `members`: further ones, ",\"more\":true"
+// {"method":"io.mtd.Manager.NAME","parameters":…} and its NUL. `members`: further ones,
+// ",\"more\":true"
 [[nodiscard]] std::string request(std::string_view name, std::string_view parameters = "{}",
                                   std::string_view members = "");
 // Descriptors open in this process.

@@ -95,7 +95,9 @@ TestReactor::TestReactor(Clock clock) : epoll_(::epoll_create1(EPOLL_CLOEXEC)), 
 }
 TestReactor::~TestReactor() = default;
 
-Instant TestReactor::now() const { return clock_ == Clock::real ? real_now() : now_; }
+Instant TestReactor::now() const {
+  return clock_ == Clock::real ? real_now() : now_;
+}
 
 std::unique_ptr<TestReactor::FdWatch> TestReactor::watch_fd(
     int fd, bool readable, bool writable, std::function<void(supervisor::FdReadiness)> callback) {
@@ -165,7 +167,8 @@ bool TestReactor::turn(int wait_ms) {
 }
 
 void TestReactor::settle() {
-  for (int turns = 0; turn() || !scheduled_.empty(); ++turns) REQUIRE(turns < 100'000);
+  for (int turns = 0; turn() || !scheduled_.empty(); ++turns)
+    REQUIRE(turns < 100'000);
 }
 
 void TestReactor::run_until(const std::function<bool()>& done) {

@@ -1,5 +1,5 @@
-// A Reactor for tests: epoll and a clock that stands still until advanced (or follows the real one).
-// Handles may be destroyed in their own callbacks, as Reactor promises.
+// A Reactor for tests: epoll and a clock that stands still until advanced (or follows the real
+// one). Handles may be destroyed in their own callbacks, as Reactor promises.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,9 @@ class TestReactor final : public supervisor::Reactor {
   ~TestReactor() override;
 
   [[nodiscard]] Instant now() const override;
-  [[nodiscard]] std::unique_ptr<FdWatch> watch_fd(int fd, bool readable, bool writable,
-                                                  std::function<void(FdReadiness)> callback) override;
+  [[nodiscard]] std::unique_ptr<FdWatch> watch_fd(
+      int fd, bool readable, bool writable,
+      std::function<void(supervisor::FdReadiness)> callback) override;
   [[nodiscard]] std::unique_ptr<Timer> make_timer(std::function<void()> callback) override;
   [[nodiscard]] std::unique_ptr<Deferred> make_deferred(std::function<void()> callback) override;
 
