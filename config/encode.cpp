@@ -15,6 +15,7 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr std::uint64_t kMaxId = 0xFFFFFFFEU;  // one less than (uid_t)-1
 constexpr std::size_t kMaxEncoded = 64 * 1024 * 1024;
 
 // Keys with a member of their own, as the loader would read them.
@@ -49,15 +50,11 @@ Json json_pool(const PoolSpec& spec) {
   Json json = plain_keys(pool_keys(), spec);
   const KeyInfo unused;
   json["name"] = spec.name;
-  json["resolved"] = {{"command", json_command(spec, unused)},
-                      {"executable", json_raw(spec.executable)},
-                      {"cwd", json_directory(spec, unused)},
-                      {"umask", spec.umask},
-                      {"identity", json_identity(spec.identity)},
-                      {"environment", json_environment(spec, unused)},
-                      {"overlap", spec.overlap},
-                      {"log_path", json_marked(spec.log.path)},
-                      {"rlimits", json_rlimits(spec, unused)}};
+  json["resolved"] = {
+      {"command", json_command(spec, unused)},         {"executable", json_raw(spec.executable)},
+      {"cwd", json_directory(spec, unused)},           {"identity", json_identity(spec.identity)},
+      {"environment", json_environment(spec, unused)}, {"overlap", spec.overlap},
+      {"log_path", json_marked(spec.log.path)},        {"rlimits", json_rlimits(spec, unused)}};
   return json;
 }
 
@@ -91,13 +88,11 @@ class Members {
     if (!at(name).is_boolean()) fail(name, "true or false");
     return at(name).is_boolean() && at(name).get<bool>();
   }
-  std::uint32_t id(const char* name, std::uint64_t most = 0xFFFFFFFEU) {
-    return id(at(name), name, most);
-  }
-  std::uint32_t id(const Json& json, const char* name, std::uint64_t most) {
-    if (json.is_number_unsigned() && json.get<std::uint64_t>() <= most)
+  std::uint32_t id(const char* name) { return id(at(name), name); }
+  std::uint32_t id(const Json& json, const char* name) {
+    if (json.is_number_unsigned() && json.get<std::uint64_t>() <= kMaxId)
       return json.get<std::uint32_t>();
-    fail(name, "a whole number up to " + std::to_string(most));
+    fail(name, "a whole number up to " + std::to_string(kMaxId));
     return 0;
   }
   std::optional<std::uint32_t> optional_id(const char* name) {
@@ -107,7 +102,7 @@ class Members {
   std::vector<std::uint32_t> ids(const char* name) {
     std::vector<std::uint32_t> values;
     for (const Json& item : list(name))
-      values.push_back(id(item, name, 0xFFFFFFFEU));
+      values.push_back(id(item, name));
     return values;
   }
   std::string raw(const char* name) { return take(raw_from_json(at(name)), name); }
@@ -172,7 +167,6 @@ void take_resolved(Members& members, const Node& node, PoolSpec& spec) {
   spec.command = members.markeds("command");
   spec.executable = members.raw("executable");
   spec.directory = members.marked("cwd");
-  spec.umask = members.id("umask", 0777);
   spec.identity = take_identity(members);
   spec.environment = members.markeds("environment");
   spec.overlap = members.boolean("overlap");
