@@ -23,6 +23,24 @@ add_executable(control_test
 target_link_libraries(control_test PRIVATE mtd_control doctest::doctest)
 add_test(NAME control COMMAND control_test)
 
+add_executable(control_many_test
+  system/control_many.cpp
+  support/control_fixture.cpp
+  support/test_reactor.cpp
+)
+target_link_libraries(control_many_test PRIVATE mtd_control doctest::doctest)
+add_test(NAME control_many COMMAND control_many_test)
+
+add_executable(control_foreign_test
+  system/control_foreign.cpp
+  support/control_fixture.cpp
+  support/test_reactor.cpp
+)
+target_compile_definitions(control_foreign_test PRIVATE MTD_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+target_link_libraries(control_foreign_test PRIVATE mtd_control doctest::doctest)
+add_test(NAME control_foreign COMMAND control_foreign_test)
+set_tests_properties(control_foreign PROPERTIES SKIP_RETURN_CODE 77)
+
 if(MTD_FUZZ)
   add_executable(fuzz_varlink_frames fuzz/varlink_frames.cpp)
   target_link_libraries(fuzz_varlink_frames PRIVATE mtd_control -fsanitize=fuzzer)
