@@ -271,9 +271,9 @@ void run_role_child(const Settings& settings, ChildNote& note, int socket) {
   syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &original, nullptr);
   umask(022);
   note.stage = Stage::exec;
-  syscall(SYS_execve, settings.role_paths[0], settings.argv, settings.role_environment);
-  if (errno == ENOENT) {
-    syscall(SYS_execve, settings.role_paths[1], settings.argv, settings.role_environment);
+  for (const auto& path : settings.role_paths) {
+    syscall(SYS_execve, path, settings.argv, settings.role_environment);
+    if (errno != ENOENT) break;
   }
   give_up(note, errno);
 }

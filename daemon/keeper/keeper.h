@@ -140,7 +140,7 @@ enum class Ending : std::uint8_t { no, asking, killing };
 struct Settings {
   char** argv = nullptr;
   char** role_environment = nullptr;
-  char role_paths[2][512] = {};
+  char role_paths[3][512] = {};
   int ready_fd = -1, start_directory = -1, null_fd = -1, notify_fd = -1;
   const char* notify_socket = nullptr;
   std::uint64_t watchdog_usec = 0;

@@ -97,6 +97,7 @@ void find_roles(Settings& settings) {
   std::strncpy(settings.role_paths[0], slash != nullptr ? self : "./", sizeof self);
   std::strcat(settings.role_paths[0], "mtd-supervisor");
   std::strcpy(settings.role_paths[1], MTD_LIBEXECDIR "/mtd-supervisor");
+  std::strcpy(settings.role_paths[2], "/usr/libexec/mtd/mtd-supervisor");
 }
 
 void read_arguments(Settings& settings, char** argv) {

@@ -96,7 +96,8 @@ KeeperRun::KeeperRun(Start start) {
   for (const std::string& argument : start.arguments)
     argv.push_back(argument);
   std::vector<std::string> environment{"KEEPER_TEST_SOCKET=" + socket_path,
-                                       "PATH=/usr/bin:/bin:/usr/sbin:/sbin"};
+                                       "PATH=/usr/bin:/bin:/usr/sbin:/sbin",
+                                       "ASAN_OPTIONS=detect_leaks=0"};
   for (const std::string& one : start.environment)
     environment.push_back(one);
   std::vector<char*> arguments = pointers(argv), variables = pointers(environment);
@@ -199,6 +200,7 @@ std::optional<sys::KeeperMessage> KeeperRun::next(std::chrono::milliseconds pati
 void KeeperRun::note(const sys::KeeperMessage& message) {
   if (const auto* entry = std::get_if<keeper::Entry>(&message))
     entries[entry->key.incarnation] = *entry;
+  if (std::holds_alternative<keeper::Ping>(message)) link().pong();  // alive, and reading
 }
 
 std::int32_t KeeperRun::ack(std::uint64_t serial) {
