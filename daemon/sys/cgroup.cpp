@@ -262,11 +262,12 @@ Result<void> CgroupTree::freeze(const CgroupName& name, bool frozen) {
   return write_leaf(name, "/cgroup.freeze", frozen ? "1" : "0");
 }
 
-std::size_t CgroupTree::signal(const CgroupName& name, int signal) {
+std::size_t CgroupTree::signal(const CgroupName& name, int signal, pid_t except) {
   std::size_t sent = 0;
   const std::string group =
       hierarchy_ + "/pools/" + pool_directory_name(name.pool) + "/" + leaf_name(name);
   for (const pid_t pid : pids(name)) {
+    if (pid == except) continue;
     const UniqueFd pidfd = open_pidfd(pid);
     // The pid may have been used again since it was listed.
     const std::string where = unified_cgroup_of(pid);

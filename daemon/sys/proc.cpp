@@ -42,6 +42,10 @@ Result<std::string> read_small_file_at(int directory, const char* name, std::siz
   return read_all(file, name, limit);
 }
 
+pid_t own_pid() {
+  return ::getpid();
+}
+
 std::optional<pid_t> parent_of(pid_t pid) {
   const auto stat = read_small_file(proc_path(pid, "stat"));
   if (!stat) return std::nullopt;

@@ -132,6 +132,14 @@ Result<UniqueFd> bind_socket(const std::string& path, SocketKind kind, mode_t mo
   return fd;
 }
 
+std::string path_of(int directory, const std::string& otherwise) {
+  std::array<char, 4096> path{};
+  const std::string link = "/proc/self/fd/" + std::to_string(directory);
+  const ssize_t size = ::readlink(link.c_str(), path.data(), path.size() - 1);
+  return size > 0 && path[0] == '/' ? std::string(path.data(), static_cast<std::size_t>(size))
+                                    : otherwise;
+}
+
 void remove_socket(const std::string& path) {
   struct stat info {};
   if (::lstat(path.c_str(), &info) == 0 && S_ISSOCK(info.st_mode)) ::unlink(path.c_str());

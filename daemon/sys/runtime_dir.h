@@ -33,6 +33,8 @@ enum class SocketKind { stream_listener, datagram };
 // Binds `name` in the directory at `path`; the mode is 0666 or 0600. A socket left there by a dead
 // owner is replaced (call it only with the lock held); anything else under that name is an error.
 [[nodiscard]] Result<UniqueFd> bind_socket(const std::string& path, SocketKind kind, mode_t mode);
+// The absolute path of an open directory; `otherwise` where /proc does not tell.
+[[nodiscard]] std::string path_of(int directory, const std::string& otherwise);
 // ENOENT is success.
 void remove_socket(const std::string& path);
 // Is `path` still the socket that `fd` is bound to?

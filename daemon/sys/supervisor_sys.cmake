@@ -10,6 +10,8 @@ add_library(mtd_sys STATIC
   notify_socket.cpp
   proc.cpp
   proc_scan.cpp
+  resource_names.cpp
+  role_socket.cpp
   runtime_dir.cpp
 )
 target_link_libraries(mtd_sys PUBLIC mtd_common PRIVATE PkgConfig::SYSTEMD)

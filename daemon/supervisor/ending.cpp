@@ -1,0 +1,170 @@
+// Supervisor: signals sent to mtd, what the service manager is told, and the end.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <csignal>
+#include <utility>
+
+#include "common/exit_codes.h"
+#include "daemon/supervisor/supervisor.h"
+#include "daemon/sys/clock.h"
+#include "daemon/sys/runtime_dir.h"
+
+namespace mtd::supervisor {
+namespace {
+
+constexpr Duration kExtension = Duration::seconds(30);
+
+std::string sender(const keeper::DaemonSignal& signal) {
+  if (signal.from_kernel != 0) return "from the kernel";
+  return "from pid " + std::to_string(signal.sender_pid) + " of uid " +
+         std::to_string(signal.sender_uid);
+}
+
+}  // namespace
+
+void Supervisor::handle(const keeper::DaemonSignal& signal) {
+  if (!serving_) {
+    early_signals_.push_back(signal);
+    const bool stop =
+        signal.signal == SIGTERM || signal.signal == SIGINT || signal.signal == SIGQUIT;
+    // Nothing runs yet, or an earlier life's workers do: then they are stopped once they are known.
+    if (stop && hello_.epoch <= 1 && greeted_) fail_start(code(DaemonExit::stopped), {});
+    return;
+  }
+  switch (signal.signal) {
+    case SIGTERM:
+      spdlog::info("SIGTERM {}: stopping", sender(signal));
+      begin_stop(false);
+      return;
+    case SIGINT:
+      spdlog::info("SIGINT {}: stopping{}", sender(signal), interrupted_ ? " now" : "");
+      begin_stop(std::exchange(interrupted_, true));
+      return;
+    case SIGQUIT:
+      spdlog::info("SIGQUIT {}: stopping now", sender(signal));
+      begin_stop(true);
+      return;
+    case SIGHUP:
+      if (signal.from_kernel != 0) {
+        spdlog::info("the terminal is gone: stopping");
+        begin_stop(false);
+      } else if (!stopping_) {
+        spdlog::info("SIGHUP {}: reloading", sender(signal));
+        reload({}, [](const ReloadOutcome&) {});
+      }
+      return;
+    case SIGUSR1:
+      spdlog::info("SIGUSR1 {}: logs go to stderr, nothing to reopen", sender(signal));
+      return;
+    case SIGTTIN:
+      change_only_pool(+1);
+      return;
+    case SIGTTOU:
+      change_only_pool(-1);
+      return;
+    default:
+      return;
+  }
+}
+
+void Supervisor::change_only_pool(int delta) {
+  if (stopping_) return;
+  if (pools_.size() != 1) {
+    spdlog::warn("SIGTTIN and SIGTTOU work with exactly one pool; there are {}", pools_.size());
+    return;
+  }
+  auto& pool = *pools_.begin()->second;
+  const std::uint32_t want = pool.model().summary(sys::now()).want;
+  if (delta < 0 && want == 0) return;
+  if (delta > 0 && wanted_processes() >= capacity()) {
+    spdlog::warn("pool {}: {} processes are all there is room for", pool.name(), capacity());
+    return;
+  }
+  const std::uint32_t next = delta > 0 ? want + 1 : want - 1;
+  spdlog::info("pool {}: {} workers instead of {}", pool.name(), next, want);
+  pool.apply(model::ScaleCommand{next});
+  dirty_ = true;
+}
+
+void Supervisor::begin_stop(bool now) {
+  if (stopping_ && (stopping_now_ || !now)) return;
+  const bool first = !std::exchange(stopping_, true);
+  stopping_now_ = stopping_now_ || now;
+  if (first) tell_manager("STOPPING=1\nSTATUS=Stopping all workers");
+  for (const auto& entry : pools_) {
+    entry.second->removing = false;
+    entry.second->successor.reset();
+    entry.second->apply(model::StopCommand{{}, now});
+  }
+  status_timer_.arm(sys::now());
+  dirty_ = true;
+}
+
+void Supervisor::check_stopped() {
+  std::vector<std::string> stuck;
+  for (const auto& [name, pool] : pools_) {
+    if (pool->is_empty()) continue;
+    const auto view = pool->model().view(sys::now());
+    bool any_stuck = false, any_other = false;
+    for (const auto& slot : view.slots) {
+      for (const auto& process : slot.processes) {
+        const bool is_stuck = process.state == model::WorkerState::stuck;
+        any_stuck = any_stuck || is_stuck;
+        any_other = any_other || !is_stuck;
+        if (is_stuck)
+          stuck.push_back(name + "/" + std::to_string(slot.slot) + " pid " +
+                          std::to_string(process.pid));
+      }
+    }
+    if (!any_stuck || any_other) return;
+  }
+  for (const auto& process : stuck) {
+    spdlog::error("{} does not end even by SIGKILL; it is left to the kernel", process);
+  }
+  finish(stuck.empty() ? code(DaemonExit::stopped) : code(DaemonExit::failed));
+}
+
+void Supervisor::finish(int code) {
+  if (std::exchange(finished_, true)) return;
+  spdlog::info("all pools are stopped; mtd ends with code {}", code);
+  waits_.look_again();
+  events_->close();
+  server_->flush();
+  sys::remove_socket(notify_path_);
+  sys::remove_socket(control_path_);
+  if (cgroups_) {
+    for (const auto& entry : pools_)
+      cgroups_->remove_pool(entry.first);
+    cgroups_->dissolve(hello_.keeper_pid);
+  }
+  keeper_.finish(code);
+  (void)keeper_.flush().has_value();
+  loop_.stop(0);
+}
+
+void Supervisor::tell_manager(const std::string& text) {
+  if (hello_.under_service_manager != 0) keeper_.notify(text);
+}
+
+void Supervisor::tell_status() {
+  if (hello_.under_service_manager == 0) return;
+  std::uint64_t ready = 0, alive = 0;
+  for (const auto& entry : pools_) {
+    const auto summary = entry.second->model().summary(sys::now());
+    ready += summary.ready;
+    alive += summary.alive;
+  }
+  if (stopping_) {
+    // The service manager would lose its patience before ours ends.
+    tell_manager(
+        "STATUS=Stopping: " + std::to_string(alive) +
+        " processes are left\nEXTEND_TIMEOUT_USEC=" + std::to_string(kExtension.count_ns() / 1000));
+    status_timer_.arm(sys::now() + Duration::seconds(10));
+    return;
+  }
+  tell_manager("STATUS=" + std::to_string(ready) + "/" + std::to_string(wanted_processes()) +
+               " workers ready");
+}
+
+}  // namespace mtd::supervisor

@@ -1,0 +1,316 @@
+// The half of PoolRunner that performs the model's actions.
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <utility>
+
+#include "daemon/supervisor/pool_runner.h"
+#include "daemon/supervisor/tree_scanner.h"
+#include "daemon/supervisor/worker_label.h"
+#include "daemon/sys/clock.h"
+#include "daemon/sys/proc.h"
+
+namespace mtd::supervisor {
+namespace {
+
+constexpr std::size_t kMaxLeftOvers = 32;
+constexpr std::uint32_t kMaxSetupMs = 600'000;
+
+std::uint32_t setup_timeout_ms(const config::PoolSpec& spec) {
+  const std::int64_t ms =
+      spec.start_timeout.is_infinite() ? kMaxSetupMs : spec.start_timeout.count_ms();
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(ms, 1, kMaxSetupMs));
+}
+
+// A stopped process acts on none of these until it goes on.
+bool needs_continue(int signal) {
+  return signal != SIGKILL && signal != SIGSTOP && signal != SIGTSTP && signal != SIGCONT;
+}
+
+}  // namespace
+
+void PoolRunner::perform(const model::SpawnAction& action) {
+  auto& record = workers_[action.key];
+  record.keeper_revision = keeper_revisions_[action.revision];
+  auto& saved = saved_[action.key.slot];
+  saved.incarnation = std::max(saved.incarnation, action.key.incarnation);
+  save_slot(action.key.slot);  // intended, before the keeper hears of it
+  services_.gate.enter(keeper_key(action.key), [this, action] { send_spawn(action); });
+}
+
+void PoolRunner::send_spawn(const model::SpawnAction& action) {
+  auto& record = workers_[action.key];
+  record.in_gate = true;
+  UniqueFd directory;
+  if (services_.cgroups) {
+    auto made = services_.cgroups->make(cgroup_name(action.key));
+    if (!made) {
+      // Told later: the gate may be working through many of these.
+      services_.loop.post(
+          sys::Priority::keeper, [this, key = action.key, error = made.error().errno_value,
+                                  alive = std::weak_ptr(alive_)] {
+            const auto found = alive.expired() ? workers_.end() : workers_.find(key);
+            if (alive.expired() || found == workers_.end()) return;
+            found->second.told_end = true;
+            leave_gate(found->second);
+            queue(model::SpawnRefused{key, static_cast<int>(keeper::Stage::cgroup), error});
+          });
+      return;
+    }
+    directory = std::move(*made);
+    record.has_directory = true;
+  }
+  const WorkerLabel label{name(), model_.spec().spawn_fingerprint, action.task_limit,
+                          action.revision};
+  const auto serial =
+      services_.keeper.spawn(keeper_key(action.key), record.keeper_revision, encode(label),
+                             setup_timeout_ms(model_.spec()), directory ? directory.get() : -1);
+  services_.spawns[serial] = keeper_key(action.key);
+}
+
+void PoolRunner::send_signal(const model::WorkerKey& key, int signal, config::StopScope scope) {
+  const auto found = workers_.find(key);
+  if (found == workers_.end()) return;
+  const auto& record = found->second;
+  const bool by_cgroup = record.in_cgroup && services_.cgroups;
+  const auto deliver = [&](int number) {
+    const bool group =
+        scope == config::StopScope::group || (scope == config::StopScope::tree && !by_cgroup);
+    if (!record.told_end) {
+      services_.keeper.signal(keeper_key(key), number,
+                              group ? keeper::Scope::group : keeper::Scope::process);
+    }
+    if (scope == config::StopScope::tree && by_cgroup) {
+      services_.cgroups->signal(cgroup_name(key), number, record.pid);
+    }
+  };
+  deliver(signal);
+  if (needs_continue(signal)) deliver(SIGCONT);
+}
+
+void PoolRunner::perform(const model::SignalAction& action) {
+  if (services_.gate.cancel(keeper_key(action.key))) {
+    queue(model::SpawnRefused{action.key, static_cast<int>(keeper::Stage::clone), ECANCELED});
+    return;
+  }
+  if (action.signal == SIGKILL && action.scope == config::StopScope::tree) {
+    perform(model::KillTreeAction{action.key});
+    return;
+  }
+  send_signal(action.key, action.signal, action.scope);
+}
+
+void PoolRunner::perform(const model::KillTreeAction& action) {
+  if (services_.gate.cancel(keeper_key(action.key))) {
+    queue(model::SpawnRefused{action.key, static_cast<int>(keeper::Stage::clone), ECANCELED});
+    return;
+  }
+  const auto found = workers_.find(action.key);
+  if (found == workers_.end()) return;
+  const auto& record = found->second;
+  if (!record.told_end) {
+    services_.keeper.signal(keeper_key(action.key), SIGKILL, keeper::Scope::group);
+  }
+  if (record.in_cgroup && services_.cgroups) {
+    (void)services_.cgroups->kill(cgroup_name(action.key)).has_value();
+  } else if (record.told_spawned) {
+    services_.scanner.kill(
+        tag_of(services_.hello.instance, name(), action.key.slot, action.key.incarnation));
+  }
+}
+
+void PoolRunner::perform(const model::WatchTreeAction& action) {
+  const auto found = workers_.find(action.key);
+  if (found == workers_.end()) {
+    queue(model::TreeEmpty{action.key});
+    return;
+  }
+  if (found->second.in_cgroup && services_.cgroups) {
+    check_cgroup(action.key);
+    return;
+  }
+  services_.scanner.watch(
+      tag_of(services_.hello.instance, name(), action.key.slot, action.key.incarnation),
+      [this, key = action.key](const std::vector<ScannedProcess>& living) {
+        std::vector<LeftOver> left;
+        for (const auto& process : living)
+          left.push_back({process.pid, process.comm});
+        on_tree(key, left);
+      });
+}
+
+void PoolRunner::check_cgroup(const model::WorkerKey& key) {
+  const auto found = workers_.find(key);
+  if (found == workers_.end() || !services_.cgroups) return;
+  auto& record = found->second;
+  // The order matters: a change between opening and reading is reported by the watch.
+  if (!record.tree_events) record.tree_events = services_.cgroups->watch(cgroup_name(key));
+  if (!record.tree_events || !sys::CgroupTree::populated_fd(record.tree_events.get())) {
+    record.tree_watch = {};
+    record.tree_events.reset();
+    queue(model::TreeEmpty{key});
+    return;
+  }
+  if (record.tree_watch) return;
+  std::vector<LeftOver> living;
+  for (const int pid : pids_of(key)) {
+    if (living.size() >= kMaxLeftOvers) break;
+    living.push_back({pid, sys::comm_of(pid)});
+  }
+  note_left_overs(living);
+  auto watch = services_.loop.watch(record.tree_events.get(), EPOLLPRI, sys::Priority::normal,
+                                    [this, key](std::uint32_t) { check_cgroup(key); });
+  if (watch) record.tree_watch = std::move(*watch);
+}
+
+void PoolRunner::on_tree(const model::WorkerKey& key, const std::vector<LeftOver>& living) {
+  note_left_overs(living);
+  if (living.empty()) queue(model::TreeEmpty{key});
+}
+
+void PoolRunner::note_left_overs(const std::vector<LeftOver>& living) {
+  for (const auto& weak : tallies_) {
+    const auto tally = weak.lock();
+    if (!tally) continue;
+    for (const auto& process : living) {
+      const bool known =
+          std::any_of(tally->left_overs.begin(), tally->left_overs.end(),
+                      [&](const LeftOver& other) { return other.pid == process.pid; });
+      if (!known && tally->left_overs.size() < kMaxLeftOvers) tally->left_overs.push_back(process);
+    }
+  }
+}
+
+void PoolRunner::perform(const model::ForgetAction& action) {
+  const auto found = workers_.find(action.key);
+  if (found == workers_.end()) return;
+  auto& record = found->second;
+  record.tree_watch = {};
+  record.tree_events.reset();
+  if (record.has_directory) remove_cgroup(action.key);
+  if (!record.in_cgroup && record.told_spawned) {
+    services_.scanner.forget(
+        tag_of(services_.hello.instance, name(), action.key.slot, action.key.incarnation));
+  }
+  leave_gate(record);
+  const auto pid = services_.pids.find(record.pid);
+  if (pid != services_.pids.end() && pid->second == keeper_key(action.key))
+    services_.pids.erase(pid);
+  services_.keeper.release(keeper_key(action.key));
+  workers_.erase(found);
+}
+
+void PoolRunner::remove_cgroup(const model::WorkerKey& key) {
+  if (!services_.cgroups) return;
+  const auto removed = services_.cgroups->remove(cgroup_name(key));
+  if (!removed && removed.error().errno_value == EBUSY) linger(key);
+}
+
+void PoolRunner::linger(const model::WorkerKey& key) {
+  auto& lingering = lingering_[key];
+  if (!lingering.events) lingering.events = services_.cgroups->watch(cgroup_name(key));
+  if (!lingering.events || !sys::CgroupTree::populated_fd(lingering.events.get())) {
+    (void)services_.cgroups->remove(cgroup_name(key)).has_value();
+    lingering_.erase(key);
+    services_.publisher.changed();
+    return;
+  }
+  if (lingering.watch) return;
+  auto watch = services_.loop.watch(lingering.events.get(), EPOLLPRI, sys::Priority::normal,
+                                    [this, key](std::uint32_t) { linger(key); });
+  if (watch) lingering.watch = std::move(*watch);
+}
+
+void PoolRunner::end_lingering() {
+  for (const auto& entry : lingering_)
+    (void)services_.cgroups->kill(cgroup_name(entry.first)).has_value();
+}
+
+void PoolRunner::perform(const model::FreezeAction& action) {
+  const auto found = workers_.find(action.key);
+  if (found == workers_.end()) return;
+  if (found->second.in_cgroup && services_.cgroups) {
+    (void)services_.cgroups->freeze(cgroup_name(action.key), action.frozen).has_value();
+  } else {
+    services_.keeper.signal(keeper_key(action.key), action.frozen ? SIGSTOP : SIGCONT,
+                            keeper::Scope::group);
+  }
+}
+
+void PoolRunner::perform(const model::PublishAction& action) {
+  if (action.happening == model::Happening::ready && action.worker) {
+    auto& saved = saved_[action.worker->slot];
+    saved.ready_incarnation = action.worker->incarnation;
+    saved.tasks = 0;
+    save_slot(action.worker->slot);
+  }
+  has_stuck = has_stuck || action.happening == model::Happening::stuck;
+  if (action.exit && action.worker) {
+    const bool killed =
+        WIFSIGNALED(action.exit->wait_status) && WTERMSIG(action.exit->wait_status) == SIGKILL;
+    tallies_.erase(std::remove_if(tallies_.begin(), tallies_.end(),
+                                  [](const auto& tally) { return tally.expired(); }),
+                   tallies_.end());
+    for (const auto& weak : tallies_) {
+      if (const auto tally = weak.lock()) ++(killed ? tally->killed : tally->exited);
+    }
+    const auto summary = model_.summary(sys::now());
+    saved_pool_.restarts = summary.restarts;
+    saved_pool_.recycled = summary.recycled;
+    saved_pool_.spawn_failures = summary.spawn_failures;
+    services_.state.put(saved_pool_);
+    if (const auto slot = model_.slot_view(action.worker->slot)) {
+      auto& saved = saved_[action.worker->slot];
+      saved.restarts = slot->restarts;
+      saved.recycled = slot->recycled;
+      save_slot(action.worker->slot);
+    }
+  }
+  services_.publisher.publish(*this, action);
+}
+
+std::size_t PoolRunner::signal(const std::vector<model::WorkerKey>& keys, int signal,
+                               config::StopScope whom) {
+  std::size_t sent = 0;
+  for (const auto& key : keys) {
+    const auto found = workers_.find(key);
+    if (found == workers_.end() || !found->second.told_spawned || found->second.told_end) continue;
+    const auto& record = found->second;
+    const bool by_cgroup = record.in_cgroup && services_.cgroups;
+    const bool group =
+        whom == config::StopScope::group || (whom == config::StopScope::tree && !by_cgroup);
+    services_.keeper.signal(keeper_key(key), signal,
+                            group ? keeper::Scope::group : keeper::Scope::process);
+    if (whom == config::StopScope::tree && by_cgroup) {
+      services_.cgroups->signal(cgroup_name(key), signal, record.pid);
+    }
+    ++sent;
+  }
+  return sent;
+}
+
+std::vector<int> PoolRunner::pids_of(const model::WorkerKey& key) const {
+  const auto found = workers_.find(key);
+  if (found == workers_.end()) return {};
+  if (found->second.in_cgroup && services_.cgroups)
+    return services_.cgroups->pids(cgroup_name(key));
+  if (found->second.pid > 0 && !found->second.told_end) return {found->second.pid};
+  return {};
+}
+
+std::uint64_t PoolRunner::strays() const {
+  std::uint64_t strays = 0;
+  for (const auto& entry : lingering_)
+    strays += services_.cgroups->pids(cgroup_name(entry.first)).size();
+  return strays;
+}
+
+std::string PoolRunner::cgroup_of(const model::WorkerKey& key) const {
+  const auto found = workers_.find(key);
+  if (found == workers_.end() || !found->second.in_cgroup || !services_.cgroups) return {};
+  return services_.cgroups->path(cgroup_name(key));
+}
+
+}  // namespace mtd::supervisor

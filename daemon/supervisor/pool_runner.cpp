@@ -1,0 +1,312 @@
+#include "daemon/supervisor/pool_runner.h"
+
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <csignal>
+#include <utility>
+
+#include "daemon/supervisor/tree_scanner.h"
+#include "daemon/supervisor/worker_label.h"
+#include "daemon/sys/clock.h"
+
+namespace mtd::supervisor {
+namespace {
+
+constexpr std::size_t kKeptExits = 8;
+
+model::PoolMemory to_memory(const PoolRecord& record,
+                            const std::map<std::uint32_t, SlotRecord>& slots) {
+  model::PoolMemory memory;
+  memory.want = record.want;
+  memory.stopped = record.stopped;
+  memory.frozen = record.frozen;
+  memory.restarts = record.restarts;
+  memory.recycled = record.recycled;
+  memory.spawn_failures = record.spawn_failures;
+  for (const auto& [slot, saved] : slots) {
+    auto& kept = memory.slots[slot];
+    kept.incarnation = saved.incarnation;
+    kept.restarts = saved.restarts;
+    kept.recycled = saved.recycled;
+    kept.held = saved.held;
+  }
+  return memory;
+}
+
+bool is_command(const model::Event& event) {
+  return std::holds_alternative<model::StartCommand>(event) ||
+         std::holds_alternative<model::StopCommand>(event) ||
+         std::holds_alternative<model::ScaleCommand>(event) ||
+         std::holds_alternative<model::ReconfigureCommand>(event) ||
+         std::holds_alternative<model::FreezeCommand>(event);
+}
+
+}  // namespace
+
+PoolRunner::PoolRunner(Services& services, std::uint32_t id, config::PoolSpec spec,
+                       const PoolRecord& record, const std::map<std::uint32_t, SlotRecord>& slots)
+    : services_(services),
+      id_(id),
+      revision_(std::max<std::uint64_t>(record.revision, 1)),
+      model_(std::move(spec), revision_, sys::now(), to_memory(record, slots)),
+      saved_(slots),
+      saved_pool_(record) {
+  saved_pool_.id = id_;
+  saved_pool_.name = name();
+  saved_pool_.revision = revision_;
+  services_.state.put(saved_pool_);
+}
+
+PoolRunner::~PoolRunner() {
+  for (auto& entry : workers_) {
+    if (!services_.gate.cancel(keeper_key(entry.first))) leave_gate(entry.second);
+    services_.pids.erase(entry.second.pid);
+    services_.scanner.forget(
+        tag_of(services_.hello.instance, name(), entry.first.slot, entry.first.incarnation));
+  }
+}
+
+const std::deque<ExitFacts>* PoolRunner::exits(std::uint32_t slot) const {
+  const auto found = exits_.find(slot);
+  return found == exits_.end() ? nullptr : &found->second;
+}
+
+keeper::Key PoolRunner::keeper_key(const model::WorkerKey& key) const {
+  return {id_, key.slot, key.incarnation};
+}
+
+sys::CgroupName PoolRunner::cgroup_name(const model::WorkerKey& key) const {
+  return {name(), key.slot, key.incarnation};
+}
+
+Result<void> PoolRunner::upload(const config::PoolSpec& spec, std::uint64_t revision) {
+  const auto prepared = prepare_revision(spec, services_.revision_facts);
+  if (!prepared) return prepared.error();
+  keeper_revisions_[revision] = prepared->id;
+  services_.keeper.revision(prepared->id, prepared->spec.get(), prepared->spec_bytes,
+                            prepared->descriptors);
+  return {};
+}
+
+Result<void> PoolRunner::reconfigure(config::PoolSpec spec) {
+  const auto uploaded = upload(spec, revision_ + 1);
+  if (!uploaded) return uploaded;
+  ++revision_;
+  apply(model::ReconfigureCommand{std::move(spec), revision_});
+  forget_unused_revisions();
+  return {};
+}
+
+void PoolRunner::forget_unused_revisions() {
+  const auto in_use = [&](std::uint64_t keeper_revision) {
+    return std::any_of(workers_.begin(), workers_.end(), [&](const auto& worker) {
+      return worker.second.keeper_revision == keeper_revision;
+    });
+  };
+  const std::uint64_t current = keeper_revisions_[revision_];
+  for (auto at = keeper_revisions_.begin(); at != keeper_revisions_.end();) {
+    // A roll-out may still go back to the one before.
+    if (at->first + 1 >= revision_ || in_use(at->second)) {
+      ++at;
+      continue;
+    }
+    const bool shared = at->second == current || keeper_revisions_[revision_ - 1] == at->second;
+    if (!shared) services_.keeper.forget(at->second);
+    at = keeper_revisions_.erase(at);
+  }
+}
+
+void PoolRunner::apply(const model::Event& event) {
+  queue(event);
+  if (!is_command(event)) return;
+  if (const auto* stop = std::get_if<model::StopCommand>(&event);
+      stop != nullptr && stop->slots.empty()) {
+    end_lingering();
+  }
+  save_pool();
+  for (const auto& [slot, kept] : model_.memory().slots) {
+    if (saved_[slot].held == kept.held) continue;
+    saved_[slot].held = kept.held;
+    save_slot(slot);
+  }
+}
+
+void PoolRunner::queue(model::Event event) {
+  pending_.push_back(std::move(event));
+  if (!applying_) drain();
+}
+
+void PoolRunner::drain() {
+  applying_ = true;
+  while (!pending_.empty()) {
+    const model::Event event = std::move(pending_.front());
+    pending_.pop_front();
+    const auto actions = model_.step(event, sys::now(), services_.entropy());
+    for (const auto& action : actions) {
+      std::visit([this](const auto& each) { perform(each); }, action);
+    }
+  }
+  applying_ = false;
+}
+
+void PoolRunner::adopt(const keeper::Entry& entry) {
+  if (entry.state == keeper::EntryState::failed) return;  // released when its entry is looked at
+  const model::WorkerKey key{entry.key.slot, entry.key.incarnation};
+  const WorkerLabel label = decode_label(entry.label);
+  auto& record = workers_[key];
+  record.pid = entry.pid;
+  record.has_directory = record.in_cgroup = entry.in_cgroup != 0;
+  record.told_spawned = true;
+  record.told_executed = entry.executed != 0;
+  record.keeper_revision = entry.revision;
+  record.started_realtime_ns =
+      sys::realtime_ns() - sys::now().since(Instant::at_ns(entry.started_ns)).count_ns();
+  services_.pids[entry.pid] = entry.key;
+  if (label.revision != revision_) keeper_revisions_[label.revision] = entry.revision;
+
+  const auto saved = saved_.find(key.slot);
+  const bool known = saved != saved_.end() && saved->second.ready_incarnation == key.incarnation;
+  const int stop_signal = model_.spec().stop.signal.value;
+  const auto is_stop = [&](const keeper::SentSignal& sent) {
+    return sent.times > 0 && (sent.signal == stop_signal || sent.signal == SIGKILL);
+  };
+  model::Adopted adopted;
+  adopted.key = key;
+  adopted.revision = label.revision;
+  adopted.pid = entry.pid;
+  adopted.executed = entry.executed != 0;
+  adopted.was_ready = known;
+  adopted.tasks = known ? saved->second.tasks : 0;
+  adopted.started = Instant::at_ns(entry.started_ns);
+  adopted.stop_sent = is_stop(entry.first_sent) || is_stop(entry.last_sent);
+  adopted.fingerprint = label.fingerprint;
+  adopted.task_limit = label.task_limit;
+  queue(adopted);
+}
+
+void PoolRunner::leave_gate(WorkerRecord& record) {
+  if (!record.in_gate) return;
+  record.in_gate = false;
+  services_.gate.leave();
+}
+
+void PoolRunner::on_entry(const keeper::Entry& entry) {
+  const model::WorkerKey key{entry.key.slot, entry.key.incarnation};
+  const auto found = workers_.find(key);
+  const bool ended =
+      entry.state == keeper::EntryState::failed || entry.state == keeper::EntryState::exited;
+  if (found == workers_.end()) {
+    // Told before, and closed: only the keeper still has to hear so.
+    if (ended) services_.keeper.release(entry.key);
+    return;
+  }
+  auto& record = found->second;
+  if (entry.change != 0 && entry.change <= record.change) return;
+  record.change = entry.change;
+  if (entry.state == keeper::EntryState::failed) {
+    if (std::exchange(record.told_end, true)) return;
+    leave_gate(record);
+    queue(model::SpawnRefused{key, static_cast<int>(entry.stage), entry.error});
+    return;
+  }
+  if (!std::exchange(record.told_spawned, true)) {
+    record.pid = entry.pid;
+    record.in_cgroup = entry.in_cgroup != 0;
+    record.started_realtime_ns =
+        sys::realtime_ns() - sys::now().since(Instant::at_ns(entry.started_ns)).count_ns();
+    services_.pids[entry.pid] = entry.key;
+    queue(model::Spawned{key, entry.pid});
+  }
+  if (entry.executed != 0 && !std::exchange(record.told_executed, true)) {
+    leave_gate(record);
+    queue(model::Executed{key});
+  }
+  if (ended && !std::exchange(record.told_end, true)) on_exit(key, record, entry);
+}
+
+void PoolRunner::on_exit(const model::WorkerKey& key, WorkerRecord& record,
+                         const keeper::Entry& entry) {
+  leave_gate(record);
+  services_.before_exit();
+  auto& exits = exits_[key.slot];
+  exits.push_front({key.incarnation, entry.exited_realtime_ns, entry.user_cpu_us,
+                    entry.system_cpu_us, entry.max_rss_kib});
+  if (exits.size() > kKeptExits) exits.pop_back();
+
+  model::Exited exited;
+  exited.key = key;
+  switch (entry.outcome) {
+    case keeper::Outcome::none:
+    case keeper::Outcome::program:
+      exited.kind = model::ReportKind::program;
+      break;
+    case keeper::Outcome::setup_failed:
+      exited.kind = model::ReportKind::setup_failed;
+      break;
+    case keeper::Outcome::unknown:
+      exited.kind = model::ReportKind::unknown;
+      break;
+  }
+  exited.stage = static_cast<int>(entry.stage);
+  exited.error = entry.error;
+  exited.wait_status = entry.wait_status;
+  // Evidence, or nothing: without the memory controller a KILL is just a KILL.
+  if (record.in_cgroup && services_.cgroups && WIFSIGNALED(entry.wait_status) &&
+      WTERMSIG(entry.wait_status) == SIGKILL) {
+    exited.oom = services_.cgroups->oom_kills(cgroup_name(key)).value_or(0) > 0;
+  }
+  queue(exited);
+}
+
+void PoolRunner::on_spawn_error(const model::WorkerKey& key, int error) {
+  const auto found = workers_.find(key);
+  if (found == workers_.end() || std::exchange(found->second.told_end, true)) return;
+  leave_gate(found->second);
+  queue(model::SpawnRefused{key, static_cast<int>(keeper::Stage::clone), error});
+}
+
+void PoolRunner::on_notification(const model::WorkerKey& key,
+                                 const sys::Notification& notification) {
+  const auto found = workers_.find(key);
+  if (found == workers_.end()) return;
+  if (notification.status) found->second.status_text = *notification.status;
+  if (notification.tasks > 0) {
+    auto& saved = saved_[key.slot];
+    if (saved.ready_incarnation == key.incarnation) {
+      saved.tasks += notification.tasks;
+      save_slot(key.slot);
+    }
+    queue(model::TasksDone{key, notification.tasks});
+  }
+  if (notification.ready) queue(model::NotifiedReady{key});
+  if (notification.stopping) queue(model::NotifiedStopping{key});
+}
+
+void PoolRunner::set_stopped_by(std::optional<std::uint32_t> uid) {
+  saved_pool_.stopped_by = uid ? *uid + 1 : 0;
+  services_.state.put(saved_pool_);
+}
+
+std::optional<std::uint32_t> PoolRunner::stopped_by() const {
+  if (saved_pool_.stopped_by == 0) return std::nullopt;
+  return saved_pool_.stopped_by - 1;
+}
+
+void PoolRunner::save_pool() {
+  const auto memory = model_.memory();
+  saved_pool_.want = memory.want;
+  saved_pool_.stopped = memory.stopped;
+  saved_pool_.frozen = memory.frozen;
+  saved_pool_.revision = revision_;
+  services_.state.put(saved_pool_);
+}
+
+void PoolRunner::save_slot(std::uint32_t slot) {
+  auto& saved = saved_[slot];
+  saved.pool = id_;
+  saved.slot = slot;
+  services_.state.put(saved);
+}
+
+}  // namespace mtd::supervisor

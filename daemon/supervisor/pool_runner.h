@@ -1,0 +1,149 @@
+// PoolRunner: the shell of one pool. Turns the keeper's entries and the workers' notifications into
+// model events, and performs the model's actions. It decides nothing.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "daemon/supervisor/model/pool.h"
+#include "daemon/supervisor/services.h"
+#include "daemon/sys/notify_socket.h"
+
+namespace mtd::supervisor {
+
+// What the keeper told about an end beyond what the model keeps.
+struct ExitFacts {
+  std::uint64_t incarnation = 0;
+  std::int64_t at_realtime_ns = 0;
+  std::int64_t user_cpu_us = 0, system_cpu_us = 0, max_rss_kib = 0;
+};
+
+struct LeftOver {
+  int pid = 0;
+  std::string comm;
+};
+
+// What became of the processes of a pool (or of some slots) since an operation began.
+struct Tally {
+  std::uint32_t exited = 0, killed = 0;
+  std::vector<LeftOver> left_overs;  // at most 32
+};
+
+// One process, as the shell knows it.
+struct WorkerRecord {
+  int pid = 0;
+  bool has_directory = false;  // a cgroup directory was made for it
+  bool in_cgroup = false;      // and it was born in it
+  bool told_spawned = false, told_executed = false, told_end = false;
+  bool in_gate = false;
+  std::uint64_t change = 0;  // of the last entry seen
+  std::uint64_t keeper_revision = 0;
+  std::int64_t started_realtime_ns = 0;
+  std::uint64_t oom_kills_seen = 0;
+  std::string status_text;
+  UniqueFd tree_events;  // while left-overs live
+  sys::EventLoop::Watch tree_watch;
+};
+
+class PoolRunner {
+ public:
+  PoolRunner(Services& services, std::uint32_t id, config::PoolSpec spec, const PoolRecord& record,
+             const std::map<std::uint32_t, SlotRecord>& slots);
+  PoolRunner(const PoolRunner&) = delete;
+  PoolRunner& operator=(const PoolRunner&) = delete;
+  ~PoolRunner();
+
+  [[nodiscard]] std::uint32_t id() const { return id_; }
+  [[nodiscard]] const std::string& name() const { return model_.spec().name; }
+  [[nodiscard]] const model::Pool& model() const { return model_; }
+  [[nodiscard]] const std::map<model::WorkerKey, WorkerRecord>& workers() const { return workers_; }
+  [[nodiscard]] const std::deque<ExitFacts>* exits(std::uint32_t slot) const;
+  [[nodiscard]] std::uint64_t revision() const { return revision_; }
+
+  // Sends the current configuration to the keeper. Before the first apply().
+  Result<void> upload() { return upload(model_.spec(), revision_); }
+  // A fact or a command: the model steps, its actions are performed.
+  void apply(const model::Event& event);
+  // A new configuration of the same name.
+  Result<void> reconfigure(config::PoolSpec spec);
+
+  // After a restart of the supervisor, before anything else: a process the keeper has.
+  void adopt(const keeper::Entry& entry);
+  void on_entry(const keeper::Entry& entry);
+  void on_spawn_error(const model::WorkerKey& key, int error);
+  void on_notification(const model::WorkerKey& key, const sys::Notification& notification);
+  // The tree of an exited worker, looked at again (without cgroups: by the scanner).
+  void on_tree(const model::WorkerKey& key, const std::vector<LeftOver>& living);
+
+  // whom: main, group or tree. Number of workers it went to.
+  std::size_t signal(const std::vector<model::WorkerKey>& keys, int signal, config::StopScope whom);
+  [[nodiscard]] std::vector<int> pids_of(const model::WorkerKey& key) const;
+  [[nodiscard]] std::uint64_t strays() const;  // in cgroups of workers that are forgotten already
+  [[nodiscard]] std::string cgroup_of(const model::WorkerKey& key) const;  // empty: none
+  [[nodiscard]] sys::CgroupName cgroup_name(const model::WorkerKey& key) const;
+  [[nodiscard]] keeper::Key keeper_key(const model::WorkerKey& key) const;
+
+  void watch_tally(const std::shared_ptr<Tally>& tally) { tallies_.push_back(tally); }
+  void set_stopped_by(std::optional<std::uint32_t> uid);
+  [[nodiscard]] std::optional<std::uint32_t> stopped_by() const;
+
+  // Nothing of it lives: no process, no descendant, kept orphans included.
+  [[nodiscard]] bool is_empty() const { return model_.is_empty() && lingering_.empty(); }
+
+  bool has_stuck = false;  // a process of it was found stuck in the kernel, some time
+  // Left the configuration: stops, and is dropped once empty. A successor takes its place then.
+  bool removing = false;
+  std::optional<config::PoolSpec> successor;
+
+ private:
+  Result<void> upload(const config::PoolSpec& spec, std::uint64_t revision);
+  void drain();
+  void perform(const model::SpawnAction& action);
+  void perform(const model::SignalAction& action);
+  void perform(const model::KillTreeAction& action);
+  void perform(const model::WatchTreeAction& action);
+  void perform(const model::ForgetAction& action);
+  void perform(const model::FreezeAction& action);
+  void perform(const model::PublishAction& action);
+  void send_spawn(const model::SpawnAction& action);
+  void send_signal(const model::WorkerKey& key, int signal, config::StopScope scope);
+  void queue(model::Event event);
+  void leave_gate(WorkerRecord& record);
+  void on_exit(const model::WorkerKey& key, WorkerRecord& record, const keeper::Entry& entry);
+  void check_cgroup(const model::WorkerKey& key);
+  void note_left_overs(const std::vector<LeftOver>& living);
+  void remove_cgroup(const model::WorkerKey& key);
+  void linger(const model::WorkerKey& key);
+  void save_slot(std::uint32_t slot);
+  void save_pool();
+  void forget_unused_revisions();
+  void end_lingering();
+
+  Services& services_;
+  std::uint32_t id_;
+  std::uint64_t revision_;  // of the configuration, as the model counts
+  model::Pool model_;
+  std::map<model::WorkerKey, WorkerRecord> workers_;
+  std::map<std::uint64_t, std::uint64_t> keeper_revisions_;  // model's → keeper's
+  std::map<std::uint32_t, std::deque<ExitFacts>> exits_;
+  std::map<std::uint32_t, SlotRecord> saved_;
+  // orphans = keep: directories of forgotten workers in which something lives.
+  struct Lingering {
+    UniqueFd events;
+    sys::EventLoop::Watch watch;
+  };
+  std::map<model::WorkerKey, Lingering> lingering_;
+  std::deque<model::Event> pending_;
+  bool applying_ = false;
+  std::vector<std::weak_ptr<Tally>> tallies_;
+  PoolRecord saved_pool_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for handlers that come later
+};
+
+}  // namespace mtd::supervisor

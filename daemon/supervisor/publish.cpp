@@ -1,0 +1,123 @@
+// Supervisor: what has happened goes to the event stream and, where a person may have to act, to
+// the log.
+#include <spdlog/spdlog.h>
+
+#include <nlohmann/json.hpp>
+
+#include "common/exit_status.h"
+#include "daemon/supervisor/model/vocabulary.h"
+#include "daemon/supervisor/stage_names.h"
+#include "daemon/supervisor/status_json.h"
+#include "daemon/supervisor/supervisor.h"
+
+namespace mtd::supervisor {
+namespace {
+
+using model::Happening;
+using nlohmann::json;
+
+std::string exit_text(const model::ExitRecord& exit) {
+  std::string text;
+  if (exit.cause == model::ExitCause::spawn_failed) {
+    text = "could not be started: " + std::string(stage_name(exit.stage)) + ": " +
+           errno_text(exit.error);
+    const std::string hint = advice(exit.stage, exit.error);
+    return hint.empty() ? text : text + " (" + hint + ")";
+  }
+  text = ExitStatus::from_wait(exit.wait_status).text();
+  const std::string_view cause = model::name_of(exit.cause);
+  if (exit.cause == model::ExitCause::exit || exit.cause == model::ExitCause::signal ||
+      exit.cause == model::ExitCause::core) {
+    return text;
+  }
+  return text + ", " + std::string(cause);
+}
+
+std::string next_text(const model::PublishAction& action) {
+  if (!action.next_attempt) return {};
+  if (action.next_attempt->is_zero()) return "; started again at once";
+  return "; next attempt in " + format_duration_brief(*action.next_attempt);
+}
+
+// Planned and ordinary things are for `events`; the log tells what a person wants to find in it.
+spdlog::level::level_enum level_of(const model::PublishAction& action) {
+  switch (action.happening) {
+    case Happening::spawned:
+    case Happening::executed:
+    case Happening::ready:
+    case Happening::signalled:
+    case Happening::recycling:
+    case Happening::tree_killed:
+    case Happening::backoff:
+      return spdlog::level::debug;
+    case Happening::exited:
+      return action.exit && !action.exit->planned ? spdlog::level::info : spdlog::level::debug;
+    case Happening::stopped:
+    case Happening::scaled:
+    case Happening::started:
+    case Happening::stopping:
+    case Happening::reloaded:
+    case Happening::restarting:
+    case Happening::frozen:
+    case Happening::thawed:
+    case Happening::completed:
+    case Happening::breaker_half_open:
+    case Happening::breaker_closed:
+      return action.worker ? spdlog::level::debug : spdlog::level::info;
+    case Happening::spawn_failed:
+    case Happening::stuck:
+    case Happening::rollout_failed:
+    case Happening::breaker_opened:
+      return spdlog::level::warn;
+    case Happening::failed:
+      return spdlog::level::err;
+  }
+  return spdlog::level::info;
+}
+
+}  // namespace
+
+void Supervisor::publish(const PoolRunner& pool, const model::PublishAction& action) {
+  dirty_ = true;
+  const Moment moment = this_moment();
+  const std::string worker =
+      action.worker ? pool.name() + "/" + std::to_string(action.worker->slot) : std::string();
+  const auto level = level_of(action);
+  if (spdlog::should_log(level)) {
+    std::string detail = action.exit ? ": " + exit_text(*action.exit) : std::string();
+    if (action.happening == Happening::scaled) detail = " to " + std::to_string(action.number);
+    spdlog::log(level, "{}{}: {}{}{}", worker.empty() ? "pool " + pool.name() : worker,
+                action.pid > 0 ? " pid " + std::to_string(action.pid) : "",
+                model::name_of(action.happening), detail, next_text(action));
+  }
+
+  json event = {{"time", moment.timestamp(moment.now)},
+                {"pool", pool.name()},
+                {"event", model::name_of(action.happening)}};
+  if (action.worker) {
+    event["worker"] = worker;
+    event["incarnation"] = action.worker->incarnation;
+    if (const auto slot = pool.model().slot_view(action.worker->slot)) {
+      event["state"] = model::name_of(slot->state);
+    }
+  } else {
+    event["state"] = model::name_of(pool.model().summary(moment.now).state);
+  }
+  if (action.pid > 0) event["pid"] = action.pid;
+  if (action.exit) {
+    event["last_exit"] =
+        exit_json(pool, action.worker ? action.worker->slot : 0, *action.exit, moment);
+    event["detail"] = exit_text(*action.exit);
+  }
+  if (action.next_attempt && !action.next_attempt->is_infinite()) {
+    event["next_attempt_ms"] = action.next_attempt->count_ms();
+  }
+  if (action.happening == Happening::scaled)
+    event["detail"] = "want " + std::to_string(action.number);
+  if (action.happening == Happening::signalled) {
+    event["detail"] = "SIG" + signal_name(SignalNumber{static_cast<int>(action.number)});
+  }
+  events_->push(pool.name(), worker, std::move(event));
+}
+
+}  // namespace mtd::supervisor

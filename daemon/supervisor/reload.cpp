@@ -1,0 +1,225 @@
+// Supervisor: another configuration takes the place of the one in force. All or nothing: what
+// cannot be applied as a whole changes nothing.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/escape.h"
+#include "config/loader.h"
+#include "daemon/supervisor/log.h"
+#include "daemon/supervisor/revision.h"
+#include "daemon/supervisor/supervisor.h"
+#include "daemon/sys/clock.h"
+#include "daemon/sys/memfd.h"
+#include "daemon/sys/runtime_dir.h"
+
+namespace mtd::supervisor {
+namespace {
+
+const config::PoolSpec* find_spec(const config::Configuration& configuration,
+                                  const std::string& pool) {
+  for (const auto& spec : configuration.pools) {
+    if (spec.name == pool) return &spec;
+  }
+  return nullptr;
+}
+
+// `current` with the one pool as `wanted` has it (or without it).
+config::Configuration only_pool(const config::Configuration& current,
+                                const config::Configuration& wanted, const std::string& pool) {
+  config::Configuration merged = current;
+  auto& pools = merged.pools;
+  pools.erase(std::remove_if(pools.begin(), pools.end(),
+                             [&](const config::PoolSpec& spec) { return spec.name == pool; }),
+              pools.end());
+  if (const auto* spec = find_spec(wanted, pool)) pools.push_back(*spec);
+  std::sort(pools.begin(), pools.end(),
+            [](const config::PoolSpec& a, const config::PoolSpec& b) { return a.name < b.name; });
+  return merged;
+}
+
+}  // namespace
+
+std::uint32_t Supervisor::capacity() const {
+  const std::uint32_t configured = configuration_.daemon.max_processes;
+  return configured == 0 ? hello_.capacity : std::min(configured, hello_.capacity);
+}
+
+std::uint64_t Supervisor::wanted_processes() const {
+  std::uint64_t wanted = 0;
+  for (const auto& entry : pools_)
+    wanted += entry.second->model().summary(sys::now()).want;
+  return wanted;
+}
+
+std::string Supervisor::check_capacity(const config::Configuration& wanted) const {
+  std::uint64_t workers = 0;
+  for (const auto& spec : wanted.pools)
+    workers += spec.workers;
+  if (wanted.daemon.max_processes != 0 && workers > wanted.daemon.max_processes) {
+    return "the pools have " + std::to_string(workers) + " workers, but limits.processes allows " +
+           std::to_string(wanted.daemon.max_processes);
+  }
+  if (workers <= hello_.capacity) return {};
+  return "the pools have " + std::to_string(workers) + " workers, but there is room for " +
+         std::to_string(hello_.capacity) + " (RLIMIT_NOFILE of mtd; LimitNOFILE= in a unit)";
+}
+
+void Supervisor::reload(const std::string& pool, ReloadDone done) {
+  if (reloading_) {
+    // The files may have changed after the running look at them: one more look serves all who ask
+    // now.
+    if (!reload_next_.empty() && reload_next_pool_ != pool) reload_next_pool_.clear();
+    if (reload_next_.empty()) reload_next_pool_ = pool;
+    reload_next_.push_back(std::move(done));
+    return;
+  }
+  reload_pool_ = pool;
+  reload_done_.push_back(std::move(done));
+  start_reload();
+}
+
+void Supervisor::start_reload() {
+  reloading_ = true;
+  tell_manager("RELOADING=1\nMONOTONIC_USEC=" + std::to_string(sys::now().count_ns() / 1000));
+  auto loader = start_loader(loop_, options_.config,
+                             [this](LoadAnswer answer) { finish_reload(std::move(answer)); });
+  if (!loader) {
+    loop_.post(sys::Priority::normal, [this, message = loader.error().message] {
+      finish_reload({{}, {message}, {}});
+    });
+    return;
+  }
+  loader_ = std::move(*loader);
+}
+
+void Supervisor::finish_reload(LoadAnswer answer) {
+  ReloadOutcome outcome;
+  outcome.errors = answer.errors;
+  if (outcome.errors.empty() && stopping_) outcome.errors.push_back("mtd is stopping");
+  if (outcome.errors.empty() && !reload_pool_.empty() &&
+      find_spec(configuration_, reload_pool_) == nullptr &&
+      find_spec(answer.configuration, reload_pool_) == nullptr) {
+    outcome.errors.push_back("neither the files nor the configuration in force have a pool " +
+                             reload_pool_);
+  }
+  if (outcome.errors.empty()) {
+    outcome = apply_configuration(
+        reload_pool_.empty() ? std::move(answer.configuration)
+                             : only_pool(configuration_, answer.configuration, reload_pool_),
+        true);
+  }
+  config_error_.clear();
+  for (const auto& error : outcome.errors) {
+    config_error_ += (config_error_.empty() ? "" : "; ") + error;
+    spdlog::error("reload: {}", escape_for_terminal(error));
+  }
+  if (!outcome.errors.empty()) spdlog::error("reload: nothing was changed");
+  tell_manager("READY=1");
+  reloading_ = false;
+  for (const auto& done : std::exchange(reload_done_, {}))
+    done(outcome);
+  dirty_ = true;
+  if (reload_next_.empty()) return;
+  reload_done_ = std::exchange(reload_next_, {});
+  reload_pool_ = std::exchange(reload_next_pool_, {});
+  start_reload();
+}
+
+ReloadOutcome Supervisor::apply_configuration(config::Configuration wanted, bool rebind) {
+  ReloadOutcome outcome;
+  const std::string too_many = check_capacity(wanted);
+  if (!too_many.empty()) outcome.errors.push_back(too_many);
+  outcome.plan = config::make_plan(configuration_, wanted);
+  for (const auto& change : outcome.plan.pools) {
+    if (change.apply == config::Apply::unchanged || change.apply == config::Apply::remove) continue;
+    const auto prepared =
+        prepare_revision(*find_spec(wanted, change.pool), services_->revision_facts);
+    if (!prepared) outcome.errors.push_back(prepared.error().message);
+  }
+  if (!outcome.errors.empty()) return outcome;
+
+  bool any = !outcome.plan.daemon_keys.empty();
+  for (const auto& change : outcome.plan.pools) {
+    PoolRunner* pool = find(change.pool);
+    const config::PoolSpec* spec = find_spec(wanted, change.pool);
+    any = any || change.apply != config::Apply::unchanged;
+    switch (change.apply) {
+      case config::Apply::unchanged:
+        break;
+      case config::Apply::add:
+        if (pool != nullptr) {
+          pool->successor = *spec;  // the one of that name is still ending
+        } else {
+          add_pool(*spec)->apply(model::Tick{});
+        }
+        break;
+      case config::Apply::remove:
+        pool->removing = true;
+        pool->successor.reset();
+        pool->apply(model::StopCommand{});
+        break;
+      case config::Apply::hot:
+      case config::Apply::rolling:
+      case config::Apply::restart:
+        if (pool->removing) {
+          pool->successor = *spec;
+        } else {
+          const auto done = pool->reconfigure(*spec);
+          if (!done)
+            spdlog::error("pool {}: {}", change.pool, escape_for_terminal(done.error().message));
+        }
+        break;
+    }
+  }
+  configuration_ = std::move(wanted);
+  if (any) ++config_revision_;
+  encoded_configuration_.clear();
+  hold_configuration();
+  apply_daemon_settings();
+  for (const auto& key : outcome.plan.daemon_restart_keys) {
+    spdlog::warn("reload: {} changes with the next start of mtd only", key);
+  }
+  for (const auto& warning : configuration_.warnings)
+    spdlog::warn("{}", escape_for_terminal(warning));
+  if (rebind && !sys::socket_file_is_there(control_path_)) {
+    const auto& daemon = configuration_.daemon;
+    auto bound = sys::bind_socket(control_path_, sys::SocketKind::stream_listener,
+                                  daemon.operate_gid || daemon.readonly_gid ? 0666 : 0600);
+    if (bound) {
+      keeper_.hold("control", bound->get());
+      server_->set_listener(std::move(*bound));
+    }
+  }
+  spdlog::info("reload: configuration revision {} is in force", config_revision_);
+  return outcome;
+}
+
+void Supervisor::hold_configuration() {
+  state_->put(DaemonRecord{config_revision_, next_pool_id_});
+  if (encoded_configuration_.empty()) encoded_configuration_ = config::encode(configuration_);
+  const auto file = sys::make_sealed_memfd("mtd-config", encoded_configuration_);
+  if (file) {
+    keeper_.hold("config", file->get());
+  } else {
+    spdlog::error("{}", file.error().message);
+  }
+  encoded_configuration_ = {};
+}
+
+void Supervisor::apply_daemon_settings() {
+  const auto& daemon = configuration_.daemon;
+  if (options_.log_level.empty()) set_log_level(daemon.log_level);
+  gate_.set_limit(daemon.start_concurrency);
+  AccessPolicy policy;
+  policy.owner = sys::own_uid();
+  policy.operate_group = daemon.operate_gid;
+  policy.readonly_group = daemon.readonly_gid;
+  server_->set_policy(policy);
+  ControlLimits limits;
+  limits.clients = daemon.max_clients;
+  server_->set_limits(limits);
+}
+
+}  // namespace mtd::supervisor

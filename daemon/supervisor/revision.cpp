@@ -1,0 +1,119 @@
+#include "daemon/supervisor/revision.h"
+
+#include <array>
+#include <cstdio>
+
+#include "daemon/sys/journal_stream.h"
+#include "daemon/sys/keeper_protocol.h"
+#include "daemon/sys/memfd.h"
+#include "daemon/sys/resource_names.h"
+#include "daemon/sys/spawn_spec.h"
+
+namespace mtd::supervisor {
+namespace {
+
+std::string marker(char kind) {
+  return {sys::SpecMarker::kEscape, kind};
+}
+
+std::string escape_markers(const std::string& text) {
+  std::string escaped;
+  for (const char byte : text) {
+    escaped.push_back(byte);
+    if (byte == sys::SpecMarker::kEscape) escaped.push_back(sys::SpecMarker::kLiteral);
+  }
+  return escaped;
+}
+
+std::uint64_t content_id(std::string_view pool, std::uint64_t fingerprint, std::string_view spec) {
+  std::uint64_t hash = 14695981039346656037ULL ^ fingerprint;
+  for (const std::string_view part : {pool, spec}) {
+    for (const char byte : part)
+      hash = (hash ^ static_cast<unsigned char>(byte)) * 1099511628211ULL;
+  }
+  return hash == 0 ? 1 : hash;
+}
+
+// log.to = automatic has its meaning here: only now it is known what started mtd.
+config::LogTarget log_target(const config::LogSpec& log) {
+  if (log.to != config::LogTarget::automatic) return log.to;
+  return sys::under_journal() ? config::LogTarget::journal : config::LogTarget::inherit;
+}
+
+Result<void> add_output(const config::PoolSpec& pool, sys::SpawnSpec& spec,
+                        PreparedRevision& revision) {
+  switch (log_target(pool.log)) {
+    case config::LogTarget::automatic:
+    case config::LogTarget::null:
+      return {};
+    case config::LogTarget::inherit:
+      revision.descriptors = {1, 2};
+      spec.descriptors = {{1, 0}, {2, 1}};
+      return {};
+    case config::LogTarget::journal: {
+      auto stream = sys::open_journal_stream(pool.name);
+      if (!stream) return stream.error();
+      revision.journal = std::move(*stream);
+      revision.descriptors = {revision.journal.get()};
+      spec.descriptors = {{1, 0}, {2, 0}};
+      return {};
+    }
+    case config::LogTarget::direct:
+      spec.output_path = pool.log.path;
+      return {};
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string tag_prefix(std::uint64_t instance, const std::string& pool) {
+  std::array<char, 17> hex{};
+  std::snprintf(hex.data(), hex.size(), "%016llx", static_cast<unsigned long long>(instance));
+  return std::string(hex.data()) + "/" + pool + "/";
+}
+
+std::string tag_of(std::uint64_t instance, const std::string& pool, std::uint32_t slot,
+                   std::uint64_t incarnation) {
+  return tag_prefix(instance, pool) + std::to_string(slot) + "/" + std::to_string(incarnation);
+}
+
+Result<PreparedRevision> prepare_revision(const config::PoolSpec& pool,
+                                          const RevisionFacts& facts) {
+  PreparedRevision revision;
+  sys::SpawnSpec spec;
+  spec.executable = pool.executable;
+  spec.command = pool.command;
+  spec.environment = pool.environment;
+  spec.environment.push_back("NOTIFY_SOCKET=" + escape_markers(facts.notify_path));
+  spec.environment.push_back("MTD_TAG=" + tag_prefix(facts.instance, pool.name) +
+                             marker(sys::SpecMarker::kSlot) + "/" +
+                             marker(sys::SpecMarker::kIncarnation));
+  spec.directory = pool.directory;
+  if (pool.identity) {
+    spec.uid = pool.identity->uid;
+    spec.gid = pool.identity->gid;
+    spec.groups = pool.identity->groups;
+  }
+  spec.umask = pool.umask;
+  for (const auto& limit : pool.rlimits) {
+    const auto resource = sys::resource_number(limit.name);
+    if (!resource) return Error{"pool " + pool.name + ": unknown resource limit " + limit.name};
+    spec.limits.push_back({*resource, limit.soft, limit.hard});
+  }
+  spec.nice = pool.nice;
+  spec.oom_score_adj = pool.oom_score_adj;
+  const auto output = add_output(pool, spec, revision);
+  if (!output) return output.error().with_context("pool " + pool.name);
+
+  auto encoded = sys::encode(spec);
+  if (!encoded) return encoded.error().with_context("pool " + pool.name);
+  revision.spec = std::move(*encoded);
+  const auto bytes = sys::read_memfd(revision.spec.get(), keeper::kMaxSpecBytes);
+  if (!bytes) return bytes.error();
+  revision.spec_bytes = static_cast<std::uint32_t>(bytes->size());
+  revision.id = content_id(pool.name, pool.spawn_fingerprint, *bytes);
+  return revision;
+}
+
+}  // namespace mtd::supervisor

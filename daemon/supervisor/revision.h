@@ -1,0 +1,35 @@
+// What the keeper is given once for all processes of one configuration of a pool.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/result.h"
+#include "common/unique_fd.h"
+#include "config/pool_spec.h"
+
+namespace mtd::supervisor {
+
+struct RevisionFacts {
+  std::uint64_t instance = 0;  // the keeper's
+  std::string notify_path;     // NOTIFY_SOCKET of workers
+};
+
+struct PreparedRevision {
+  std::uint64_t id = 0;  // by content: the same configuration has the same id for ever
+  UniqueFd spec;         // sealed memory file
+  std::uint32_t spec_bytes = 0;
+  std::vector<int> descriptors;  // valid while this object lives
+  UniqueFd journal;              // log.to = journal
+};
+
+// 1 and 2 of this process are the worker's output with log.to = inherit.
+[[nodiscard]] Result<PreparedRevision> prepare_revision(const config::PoolSpec& pool,
+                                                        const RevisionFacts& facts);
+// "0123456789abcdef/web/": the beginning of the MTD_TAG of every process of a pool.
+[[nodiscard]] std::string tag_prefix(std::uint64_t instance, const std::string& pool);
+[[nodiscard]] std::string tag_of(std::uint64_t instance, const std::string& pool,
+                                 std::uint32_t slot, std::uint64_t incarnation);
+
+}  // namespace mtd::supervisor

@@ -1,0 +1,49 @@
+// Services: what the pools' shells use together. Wired by the supervisor; nothing here is global.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <random>
+#include <string>
+#include <unordered_map>
+
+#include "daemon/supervisor/model/pool.h"
+#include "daemon/supervisor/revision.h"
+#include "daemon/supervisor/spawn_gate.h"
+#include "daemon/supervisor/state_store.h"
+#include "daemon/sys/cgroup.h"
+#include "daemon/sys/event_loop.h"
+#include "daemon/sys/keeper_link.h"
+
+namespace mtd::supervisor {
+
+class PoolRunner;
+class TreeScanner;
+
+// Who is told what happened: event stream, log, waiting calls.
+class Publisher {
+ public:
+  virtual ~Publisher() = default;
+  virtual void publish(const PoolRunner& pool, const model::PublishAction& action) = 0;
+  // Something that nobody is told of, but someone may wait for.
+  virtual void changed() = 0;
+};
+
+struct Services {
+  sys::EventLoop& loop;
+  sys::KeeperLink& keeper;
+  StateStore& state;
+  Publisher& publisher;
+  SpawnGate& gate;
+  TreeScanner& scanner;                        // without cgroups
+  std::optional<sys::CgroupTree>& cgroups;     // empty: not available
+  std::unordered_map<int, keeper::Key>& pids;  // of main processes, until they are forgotten
+  std::unordered_map<std::uint64_t, keeper::Key>& spawns;  // by serial, until answered
+  std::minstd_rand& entropy;
+  std::function<void()> before_exit;  // takes in all notifications that have arrived
+  keeper::Hello hello;
+  RevisionFacts revision_facts;
+};
+
+}  // namespace mtd::supervisor

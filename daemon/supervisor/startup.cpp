@@ -1,0 +1,348 @@
+// Supervisor: from HELLO to READY.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <utility>
+
+#include "common/escape.h"
+#include "common/exit_codes.h"
+#include "config/loader.h"
+#include "daemon/supervisor/control_handlers.h"
+#include "daemon/supervisor/log.h"
+#include "daemon/supervisor/supervisor.h"
+#include "daemon/supervisor/worker_label.h"
+#include "daemon/sys/clock.h"
+#include "daemon/sys/memfd.h"
+#include "daemon/sys/proc.h"
+#include "daemon/sys/runtime_dir.h"
+
+namespace mtd::supervisor {
+namespace {
+
+constexpr std::size_t kMaxConfigurationBytes = 64 << 20;
+
+// What stands in for a pool whose configuration is gone: nothing of it is started any more.
+config::PoolSpec leftover_spec(const std::string& name) {
+  config::PoolSpec spec;
+  spec.name = name;
+  spec.enabled = false;
+  return spec;
+}
+
+}  // namespace
+
+void Supervisor::begin_when_told() {
+  if (!greeted_ || !listed_ || !fetches_.empty() || serving_ || loading_ || finished_) return;
+  begin();
+}
+
+UniqueFd Supervisor::held(const std::string& name) {
+  const auto found = held_.find(name);
+  return found == held_.end() ? UniqueFd() : std::move(found->second);
+}
+
+void Supervisor::fail_start(int code, const std::vector<std::string>& errors) {
+  for (const auto& error : errors)
+    spdlog::error("{}", escape_for_terminal(error));
+  finished_ = true;
+  if (hello_.epoch > 1) keeper_.finish(code);
+  (void)keeper_.flush().has_value();
+  loop_.stop(code);
+}
+
+bool Supervisor::take_runtime_dir() {
+  runtime_dir_ = options_.runtime_dir.empty() ? sys::default_runtime_dir() : options_.runtime_dir;
+  const auto directory = sys::open_runtime_dir(runtime_dir_);
+  if (!directory) {
+    fail_start(code(DaemonExit::failed), {directory.error().message});
+    return false;
+  }
+  runtime_dir_ = sys::path_of(directory->get(), runtime_dir_);
+  lock_ = held("lock");
+  if (lock_) return true;
+  auto lock = sys::take_lock(directory->get(), hello_.keeper_pid);
+  if (!lock) {
+    fail_start(code(DaemonExit::failed), {lock.error().message});
+    return false;
+  }
+  if (const auto* other = std::get_if<sys::LockHeld>(&*lock)) {
+    fail_start(
+        code(DaemonExit::another_owner),
+        {"another mtd" + (other->owner > 0 ? " (pid " + std::to_string(other->owner) + ")" : "") +
+         " owns " + runtime_dir_});
+    return false;
+  }
+  lock_ = std::move(std::get<UniqueFd>(*lock));
+  keeper_.hold("lock", lock_.get());
+  return true;
+}
+
+void Supervisor::begin() {
+  if (!take_runtime_dir()) return;
+  config_path_ = options_.config.empty() ? config::default_path() : options_.config;
+  if (const UniqueFd saved = held("config")) {
+    LoadAnswer answer;
+    auto text = sys::read_memfd(saved.get(), kMaxConfigurationBytes);
+    auto decoded = text ? config::decode(*text) : Result<config::Configuration>(text.error());
+    if (decoded) {
+      answer.configuration = std::move(*decoded);
+      answer.encoded = std::move(*text);
+      serve(std::move(answer));
+      return;
+    }
+    spdlog::warn("the configuration in force cannot be read back ({}); reading the files again",
+                 decoded.error().message);
+  }
+  loading_ = true;
+  auto loader = start_loader(loop_, options_.config, [this](LoadAnswer answer) {
+    loading_ = false;
+    if (answer.errors.empty()) {
+      const std::string problem = check_capacity(answer.configuration);
+      if (!problem.empty()) answer.errors.push_back(problem);
+    }
+    if (!answer.errors.empty()) {
+      fail_start(code(DaemonExit::configuration), answer.errors);
+      return;
+    }
+    serve(std::move(answer));
+  });
+  if (!loader) {
+    fail_start(code(DaemonExit::failed), {loader.error().message});
+    return;
+  }
+  loader_ = std::move(*loader);
+}
+
+void Supervisor::serve(LoadAnswer answer) {
+  configuration_ = std::move(answer.configuration);
+  encoded_configuration_ = std::move(answer.encoded);
+  if (options_.log_level.empty()) set_log_level(configuration_.daemon.log_level);
+  for (const auto& warning : configuration_.warnings) {
+    spdlog::warn("{}", escape_for_terminal(warning));
+  }
+  open_state();
+  if (!state_) return;
+  open_cgroups();
+  if (!open_sockets()) return;
+  make_services();
+  serving_ = true;
+  make_pools();
+  if (finished_) return;
+  start_control();
+  hold_configuration();
+  for (const auto& entry : pools_)
+    entry.second->apply(model::Tick{});
+  keeper_.ready();
+  dirty_ = true;
+  spdlog::info("mtd {} {}: {} pools, {} workers wanted, keeper pid {}, control socket {}",
+               MTD_VERSION, hello_.epoch == 1 ? "started" : "goes on", pools_.size(),
+               wanted_processes(), hello_.keeper_pid, escape_for_terminal(control_path_));
+  for (const auto& signal : std::exchange(early_signals_, {}))
+    handle(signal);
+}
+
+void Supervisor::open_state() {
+  UniqueFd file = held("state");
+  if (file) {
+    auto adopted = StateStore::adopt(std::move(file), remembered_);
+    if (adopted) {
+      state_ = std::make_unique<StateStore>(std::move(*adopted));
+    } else {
+      spdlog::warn("the state of the earlier supervisor cannot be read: {}",
+                   adopted.error().message);
+      remembered_ = {};
+    }
+  }
+  if (!state_) {
+    auto created = StateStore::create();
+    if (!created) {
+      fail_start(code(DaemonExit::failed), {created.error().message});
+      return;
+    }
+    state_ = std::make_unique<StateStore>(std::move(*created));
+  }
+  keeper_.hold("state", state_->fd());
+  config_revision_ = std::max<std::uint64_t>(remembered_.daemon.config_revision, 1);
+  next_pool_id_ = std::max<std::uint32_t>(remembered_.daemon.next_pool_id, 1);
+}
+
+void Supervisor::open_cgroups() {
+  UniqueFd pools = held("pools");
+  auto tree = pools ? sys::CgroupTree::reopen(std::move(pools), hello_.instance)
+                    : sys::CgroupTree::open(hello_.instance, hello_.keeper_pid);
+  if (tree) {
+    cgroups_ = std::move(*tree);
+    keeper_.hold("pools", cgroups_->pools_fd());
+    return;
+  }
+  no_cgroups_reason_ = tree.error().message;
+  spdlog::info("no cgroups: {}; process trees are followed by MTD_TAG instead", no_cgroups_reason_);
+}
+
+bool Supervisor::open_sockets() {
+  const auto& daemon = configuration_.daemon;
+  notify_path_ = runtime_dir_ + "/notify";
+  control_path_ =
+      daemon.control_socket.empty() ? runtime_dir_ + "/io.mtd.Manager" : daemon.control_socket;
+  UniqueFd notify = held("notify");
+  if (!notify) {
+    auto bound = sys::bind_socket(notify_path_, sys::SocketKind::datagram, 0666);
+    if (!bound) {
+      fail_start(code(DaemonExit::failed), {bound.error().message});
+      return false;
+    }
+    notify = std::move(*bound);
+  }
+  keeper_.hold("notify", notify.get());
+  auto prepared = sys::NotifySocket::prepare(std::move(notify));
+  if (!prepared) {
+    fail_start(code(DaemonExit::failed), {prepared.error().message});
+    return false;
+  }
+  Notifications::Hooks hooks;
+  hooks.main_process = [this](int pid) -> std::optional<keeper::Key> {
+    const auto found = pids_.find(pid);
+    if (found == pids_.end()) return std::nullopt;
+    return found->second;
+  };
+  hooks.by_cgroup = [this](int pid) { return key_by_cgroup(pid); };
+  hooks.parent = [](int pid) { return sys::parent_of(pid); };
+  hooks.is_started = [this](const keeper::Key& key) { return is_started(key); };
+  hooks.spawns_under_way = [this] { return !spawns_.empty(); };
+  hooks.deliver = [this](const keeper::Key& key, const sys::Notification& notification) {
+    if (PoolRunner* pool = runner_of(key.pool)) {
+      pool->on_notification({key.slot, key.incarnation}, notification);
+    }
+  };
+  notifications_ = std::make_unique<Notifications>(std::move(*prepared), std::move(hooks));
+
+  UniqueFd control = held("control");
+  if (!control) {
+    const mode_t mode = daemon.operate_gid || daemon.readonly_gid ? 0666 : 0600;
+    auto bound = sys::bind_socket(control_path_, sys::SocketKind::stream_listener, mode);
+    if (!bound) {
+      fail_start(code(DaemonExit::failed), {bound.error().message});
+      return false;
+    }
+    control = std::move(*bound);
+  }
+  keeper_.hold("control", control.get());
+  held_["control"] = std::move(control);
+  return true;
+}
+
+void Supervisor::make_services() {
+  scanner_ = std::make_unique<TreeScanner>(loop_, pids_, hello_.instance, hello_.keeper_pid);
+  gate_.set_limit(configuration_.daemon.start_concurrency);
+  services_ = std::make_unique<Services>(Services{
+      loop_, keeper_, *state_, *this, gate_, *scanner_, cgroups_, pids_, spawns_, entropy_,
+      [this] { notifications_->drain(); }, hello_, RevisionFacts{hello_.instance, notify_path_}});
+  std::array<char, 17> epoch{};
+  std::snprintf(
+      epoch.data(), epoch.size(), "%llx",
+      static_cast<unsigned long long>(hello_.instance ^ (hello_.epoch * 0x9e3779b97f4a7c15ULL)));
+  events_ = std::make_unique<EventRing>(epoch.data());
+  for (auto* timer : {&pools_timer_, &status_timer_}) {
+    auto made = timer == &pools_timer_
+                    ? loop_.timer(sys::Priority::normal, [this] { on_deadline(); })
+                    : loop_.timer(sys::Priority::idle, [this] { tell_status(); });
+    if (made) *timer = std::move(*made);
+  }
+  auto watch = loop_.watch(notifications_->fd(), EPOLLIN, sys::Priority::notify,
+                           [this](std::uint32_t) { notifications_->drain(); });
+  if (watch) notify_watch_ = std::move(*watch);
+}
+
+PoolRunner* Supervisor::add_pool(config::PoolSpec spec) {
+  const std::string name = spec.name;
+  PoolRecord record;
+  std::map<std::uint32_t, SlotRecord> slots;
+  const auto remembered = remembered_.pools.find(name);
+  if (remembered != remembered_.pools.end()) {
+    record = remembered->second;
+    slots = remembered_.slots[record.id];
+    remembered_.pools.erase(remembered);
+  }
+  if (record.id == 0) {
+    record.id = next_pool_id_++;
+    state_->put(DaemonRecord{config_revision_, next_pool_id_});
+  }
+  auto runner = std::make_unique<PoolRunner>(*services_, record.id, std::move(spec), record, slots);
+  PoolRunner* pool = runner.get();
+  pools_[name] = std::move(runner);
+  by_id_[pool->id()] = pool;
+  if (!pool->model().spec().command.empty()) {
+    const auto uploaded = pool->upload();
+    if (!uploaded) spdlog::error("{}", escape_for_terminal(uploaded.error().message));
+  }
+  dirty_ = true;
+  return pool;
+}
+
+void Supervisor::make_pools() {
+  // Where the state was lost, the labels still say which id is whose.
+  for (const auto& [key, entry] : early_entries_) {
+    const WorkerLabel label = decode_label(entry.label);
+    next_pool_id_ = std::max(next_pool_id_, entry.key.pool + 1);
+    auto& record = remembered_.pools[label.pool];
+    if (record.id != 0) continue;
+    record.id = entry.key.pool;
+    record.name = label.pool;
+    record.revision = label.revision;
+  }
+  for (const auto& spec : configuration_.pools)
+    add_pool(spec);
+  adopt_entries();
+}
+
+void Supervisor::adopt_entries() {
+  for (const auto& [key, entry] : early_entries_) {
+    PoolRunner* pool = runner_of(entry.key.pool);
+    if (pool == nullptr) {
+      const std::string name = decode_label(entry.label).pool;
+      if (find(name) != nullptr) {  // of an older pool of that name, which was being removed
+        keeper_.signal(entry.key, SIGKILL, keeper::Scope::group);
+        continue;
+      }
+      pool = add_pool(leftover_spec(name));
+      pool->removing = true;
+    }
+    pool->adopt(entry);
+  }
+  auto entries = std::exchange(early_entries_, {});
+  for (const auto& [key, entry] : entries)
+    handle(entry);
+  for (const auto& [name, record] : remembered_.pools)
+    state_->forget_pool(record.id);
+  remembered_ = {};
+  for (const auto& [name, pool] : pools_) {
+    if (pool->removing) pool->apply(model::StopCommand{});
+  }
+}
+
+void Supervisor::start_control() {
+  const auto& daemon = configuration_.daemon;
+  AccessPolicy policy;
+  policy.owner = sys::own_uid();
+  policy.operate_group = daemon.operate_gid;
+  policy.readonly_group = daemon.readonly_gid;
+  ControlLimits limits;
+  limits.clients = daemon.max_clients;
+  ServiceInfo info;
+  info.version = MTD_VERSION;
+  handlers_ = make_control_handlers(*this);
+  server_ =
+      std::make_unique<ControlServer>(reactor_, *handlers_, held("control"), policy, limits, info);
+  events_->set_wake_all(
+      [this](std::vector<std::weak_ptr<Call>>&& calls) { server_->wake_all(std::move(calls)); });
+  server_->on_audit([](const AuditRecord& record) {
+    spdlog::info("control: uid {} pid {} {} {} {}", record.peer.credentials.uid,
+                 record.peer.credentials.pid, record.refused ? "was refused" : "called",
+                 record.method, record.parameters);
+  });
+}
+
+}  // namespace mtd::supervisor

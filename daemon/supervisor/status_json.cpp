@@ -1,0 +1,270 @@
+#include "daemon/supervisor/status_json.h"
+
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+#include "common/escape.h"
+#include "common/exit_status.h"
+#include "common/timestamp.h"
+#include "daemon/supervisor/model/vocabulary.h"
+#include "daemon/supervisor/pool_runner.h"
+#include "daemon/supervisor/stage_names.h"
+#include "daemon/supervisor/supervisor.h"
+#include "daemon/sys/clock.h"
+#include "daemon/sys/proc.h"
+
+namespace mtd::supervisor {
+namespace {
+
+using nlohmann::json;
+
+json until_ms(Instant at, Instant now) {
+  if (at.is_never()) return nullptr;
+  return at.since(now).count_ms();
+}
+
+json text_or_null(std::string text) {
+  if (text.empty()) return nullptr;
+  return text;
+}
+
+const ExitFacts* facts_of(const PoolRunner& pool, std::uint32_t slot, std::uint64_t incarnation) {
+  const auto* exits = pool.exits(slot);
+  if (exits == nullptr) return nullptr;
+  for (const auto& facts : *exits) {
+    if (facts.incarnation == incarnation) return &facts;
+  }
+  return nullptr;
+}
+
+bool was_spawned(const model::ExitRecord& exit) {
+  return exit.cause != model::ExitCause::spawn_failed;
+}
+
+}  // namespace
+
+std::string Moment::timestamp(Instant at) const {
+  return format_timestamp(realtime_ns - (now.count_ns() - at.count_ns()));
+}
+
+Moment this_moment() {
+  return {sys::now(), sys::realtime_ns()};
+}
+
+json exit_json(const PoolRunner& pool, std::uint32_t slot, const model::ExitRecord& exit,
+               const Moment& moment) {
+  json object = {{"cause", model::name_of(exit.cause)},
+                 {"signal", nullptr},
+                 {"signal_name", nullptr},
+                 {"code", nullptr},
+                 {"core", false},
+                 {"planned", exit.planned},
+                 {"stage", nullptr},
+                 {"errno", nullptr},
+                 {"errno_name", nullptr},
+                 {"pid", exit.pid},
+                 {"incarnation", exit.incarnation},
+                 {"user_cpu_ms", nullptr},
+                 {"system_cpu_ms", nullptr},
+                 {"max_rss_bytes", nullptr}};
+  if (was_spawned(exit)) {
+    const auto status = ExitStatus::from_wait(exit.wait_status);
+    if (const auto signal = status.signal()) {
+      object["signal"] = signal->value;
+      object["signal_name"] = "SIG" + signal_name(*signal);
+    }
+    if (const auto code = status.code()) object["code"] = *code;
+    object["core"] = status.core_dumped();
+  }
+  if (exit.error != 0) {
+    object["stage"] = stage_name(exit.stage);
+    object["errno"] = exit.error;
+    object["errno_name"] = errno_name(exit.error);
+  }
+  const ExitFacts* facts = facts_of(pool, slot, exit.incarnation);
+  object["at"] = facts != nullptr && facts->at_realtime_ns != 0
+                     ? format_timestamp(facts->at_realtime_ns)
+                     : moment.timestamp(exit.at);
+  if (facts != nullptr) {
+    object["user_cpu_ms"] = facts->user_cpu_us / 1000;
+    object["system_cpu_ms"] = facts->system_cpu_us / 1000;
+    object["max_rss_bytes"] = facts->max_rss_kib * 1024;
+  }
+  return object;
+}
+
+json worker_json(const PoolRunner& pool, const model::SlotView& slot, const Moment& moment,
+                 bool with_exits) {
+  const model::ProcessView* main = slot.processes.empty() ? nullptr : &slot.processes.front();
+  json object = {{"id", slot.slot},
+                 {"name", pool.name() + "/" + std::to_string(slot.slot)},
+                 {"pid", nullptr},
+                 {"state", model::name_of(slot.state)},
+                 {"revision", main != nullptr ? main->revision : pool.revision()},
+                 {"incarnation", main != nullptr ? main->key.incarnation : slot.incarnation},
+                 {"started", nullptr},
+                 {"uptime_ms", 0},
+                 {"tasks", 0},
+                 {"task_limit", nullptr},
+                 {"current_task", nullptr},
+                 {"rss_bytes", nullptr},
+                 {"cpu_pct", nullptr},
+                 {"restarts", slot.restarts},
+                 {"recycled", slot.recycled},
+                 {"next_attempt_ms", until_ms(slot.next_attempt, moment.now)},
+                 {"status_text", nullptr},
+                 {"cgroup", nullptr},
+                 {"ending", nullptr},
+                 {"retiring", json::array()},
+                 {"last_exit", nullptr}};
+  if (main != nullptr) {
+    const auto record = pool.workers().find(main->key);
+    if (main->pid > 0) {
+      object["pid"] = main->pid;
+      object["uptime_ms"] = moment.now.since(main->started).count_ms();
+      object["started"] = moment.timestamp(main->started);
+    }
+    object["tasks"] = main->tasks;
+    if (main->task_limit != 0) object["task_limit"] = main->task_limit;
+    if (main->ending) object["ending"] = model::name_of(*main->ending);
+    object["cgroup"] = text_or_null(pool.cgroup_of(main->key));
+    if (record != pool.workers().end()) {
+      object["status_text"] = text_or_null(escape_for_terminal(record->second.status_text));
+    }
+    for (std::size_t i = 1; i < slot.processes.size(); ++i) {
+      const auto& older = slot.processes[i];
+      object["retiring"].push_back(
+          {{"pid", older.pid},
+           {"incarnation", older.key.incarnation},
+           {"state", model::name_of(older.state)},
+           {"ending", older.ending ? json(model::name_of(*older.ending)) : json()}});
+    }
+  }
+  if (!slot.exits.empty())
+    object["last_exit"] = exit_json(pool, slot.slot, slot.exits.front(), moment);
+  if (with_exits) {
+    json exits = json::array();
+    for (const auto& exit : slot.exits)
+      exits.push_back(exit_json(pool, slot.slot, exit, moment));
+    object["exits"] = std::move(exits);
+  }
+  return object;
+}
+
+std::string note_of(const PoolRunner& pool, const model::PoolView& view, const Moment& moment) {
+  const auto in = [&](Instant at) { return format_duration_brief(at.since(moment.now)); };
+  if (pool.removing) return pool.successor ? "being replaced" : "left the configuration; ending";
+  if (view.breaker_open) {
+    const std::string what = "crash limit reached (" + std::to_string(view.crashes_in_window) +
+                             " in " +
+                             format_duration_brief(pool.model().spec().crash_limit.window) + ")";
+    return view.breaker_retry.is_never() ? what + "; waits for reset-failed"
+                                         : what + "; one try in " + in(view.breaker_retry);
+  }
+  if (view.rollout_failed) {
+    return "revision " + std::to_string(view.revision) + " did not come up; older workers stay";
+  }
+  if (view.rollout_remaining > 0) {
+    return "rev " + std::to_string(view.revision) + ": " +
+           std::to_string(view.want - std::min(view.want, view.rollout_remaining)) + " of " +
+           std::to_string(view.want) + " updated";
+  }
+  if (view.restart_remaining > 0) {
+    return "restart: " + std::to_string(view.restart_remaining) + " to go";
+  }
+  if (view.state == model::PoolState::stopped) {
+    if (const auto uid = pool.stopped_by()) return "by uid " + std::to_string(*uid);
+    return pool.model().spec().enabled ? "" : "not enabled";
+  }
+  if (view.state != model::PoolState::degraded && view.state != model::PoolState::backoff &&
+      view.state != model::PoolState::failed) {
+    return {};
+  }
+  for (std::uint32_t slot = 0; slot < view.want; ++slot) {
+    const auto each = pool.model().slot_view(slot);
+    if (!each ||
+        (each->state != model::WorkerState::backoff && each->state != model::WorkerState::failed)) {
+      continue;
+    }
+    std::string note = pool.name() + "/" + std::to_string(slot);
+    if (!each->exits.empty()) {
+      const auto& exit = each->exits.front();
+      note += " " + (was_spawned(exit) ? ExitStatus::from_wait(exit.wait_status).text()
+                                       : "spawn failed: " + std::string(stage_name(exit.stage)) +
+                                             " " + errno_name(exit.error));
+      if (exit.cause == model::ExitCause::oom)
+        note = pool.name() + "/" + std::to_string(slot) + " oom-killed";
+    }
+    return each->next_attempt.is_never() ? note : note + ", retry in " + in(each->next_attempt);
+  }
+  return {};
+}
+
+json pool_json(const PoolRunner& pool, const Moment& moment) {
+  const auto view = pool.model().summary(moment.now);
+  const auto& spec = pool.model().spec();
+  const auto stopped_by =
+      view.state == model::PoolState::stopped ? pool.stopped_by() : std::nullopt;
+  return {{"name", pool.name()},
+          {"state", model::name_of(view.state)},
+          {"want", view.want},
+          {"want_file", view.want_file},
+          {"ready", view.ready},
+          {"busy", nullptr},
+          {"idle", nullptr},
+          {"queue", nullptr},
+          {"restarts", view.restarts},
+          {"recycled", view.recycled},
+          {"spawn_failures", view.spawn_failures},
+          {"revision", view.revision},
+          {"outdated", view.outdated},
+          {"since", moment.timestamp(view.since)},
+          {"since_ms", moment.now.since(view.since).count_ms()},
+          {"note", note_of(pool, view, moment)},
+          {"stopped_by", stopped_by ? json(*stopped_by) : json()},
+          {"breaker",
+           {{"open", view.breaker_open},
+            {"retry_ms", until_ms(view.breaker_retry, moment.now)},
+            {"crashes_in_window", view.crashes_in_window},
+            {"limit", view.crash_limit},
+            {"window_ms", spec.crash_limit.window.is_infinite()
+                              ? json()
+                              : json(spec.crash_limit.window.count_ms())}}}};
+}
+
+json daemon_json(const Supervisor& supervisor, const Moment& moment) {
+  std::uint64_t ready = 0, want = 0, stale = 0;
+  for (const auto& entry : supervisor.pools()) {
+    const auto view = entry.second->model().summary(moment.now);
+    ready += view.ready;
+    want += view.want;
+    stale += view.stale_facts;
+  }
+  json warnings = json::array();
+  for (const auto& warning : supervisor.configuration().warnings)
+    warnings.push_back(warning);
+  if (!supervisor.cgroups()) warnings.push_back("no cgroups: " + supervisor.no_cgroups_reason());
+  const auto& lost = supervisor.unattributed();
+  if (lost.count > 0) {
+    warnings.push_back(std::to_string(lost.count) +
+                       " notifications came from no worker, the last from pid " +
+                       std::to_string(lost.last_pid) + " of uid " + std::to_string(lost.last_uid));
+  }
+  const auto& hello = supervisor.hello();
+  return {{"version", MTD_VERSION},
+          {"pid", hello.keeper_pid},
+          {"supervisor_pid", sys::own_pid()},
+          {"uptime_ms", moment.now.since(Instant::at_ns(hello.keeper_started_ns)).count_ms()},
+          {"config_rev", supervisor.config_revision()},
+          {"config_in_sync", supervisor.config_error().empty() ? json() : json(false)},
+          {"config_error", text_or_null(supervisor.config_error())},
+          {"config_path", supervisor.config_path()},
+          {"workers_ready", ready},
+          {"workers_want", want},
+          {"stray", supervisor.strays()},
+          {"stale_facts", stale},
+          {"warnings", warnings}};
+}
+
+}  // namespace mtd::supervisor

@@ -1,0 +1,36 @@
+# mtd-supervisor: everything but main in a library, so that tests can link it.
+add_library(mtd_supervisor_core STATIC
+  control_handlers.cpp
+  ending.cpp
+  goals.cpp
+  handlers_operate.cpp
+  handlers_read.cpp
+  loader.cpp
+  log.cpp
+  loop_reactor.cpp
+  notifications.cpp
+  options.cpp
+  pool_actions.cpp
+  pool_runner.cpp
+  publish.cpp
+  reload.cpp
+  revision.cpp
+  selection.cpp
+  stage_names.cpp
+  startup.cpp
+  state_records.cpp
+  state_store.cpp
+  status_json.cpp
+  supervisor.cpp
+  tree_scanner.cpp
+  why_lines.cpp
+  worker_label.cpp
+)
+target_link_libraries(mtd_supervisor_core
+  PUBLIC mtd_common mtd_config mtd_model mtd_sys mtd_keeper_link mtd_control
+         nlohmann_json::nlohmann_json spdlog::spdlog
+  PRIVATE CLI11::CLI11)
+
+add_executable(mtd-supervisor main.cpp)
+target_link_libraries(mtd-supervisor PRIVATE mtd_supervisor_core)
+install(TARGETS mtd-supervisor DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/mtd)

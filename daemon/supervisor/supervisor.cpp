@@ -1,0 +1,216 @@
+#include "daemon/supervisor/supervisor.h"
+
+#include <spdlog/spdlog.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "daemon/supervisor/control_handlers.h"
+#include "daemon/sys/clock.h"
+#include "daemon/sys/proc.h"
+
+namespace mtd::supervisor {
+namespace {
+
+constexpr int kMessagesATurn = 64;
+
+}  // namespace
+
+Supervisor::Supervisor(Options options, sys::EventLoop loop, UniqueFd role_socket)
+    : options_(std::move(options)),
+      loop_(std::move(loop)),
+      keeper_(std::move(role_socket)),
+      reactor_(loop_),
+      entropy_(std::random_device{}()) {}
+
+Supervisor::~Supervisor() {
+  // Answers that are still due go out from destructors of calls: the server is still there for
+  // them.
+  waits_.clear();
+  pools_.clear();
+}
+
+int Supervisor::run() {
+  auto watch = loop_.watch(keeper_.fd(), EPOLLIN, sys::Priority::keeper,
+                           [this](std::uint32_t events) { on_keeper(events); });
+  if (!watch) {
+    spdlog::error("{}", watch.error().message);
+    return 1;
+  }
+  keeper_watch_ = std::move(*watch);
+  loop_.after_turn([this] { after_turn(); });
+  const auto code = loop_.run();
+  if (!code) {
+    spdlog::error("{}", code.error().message);
+    return 1;
+  }
+  return *code;
+}
+
+PoolRunner* Supervisor::find(std::string_view pool) {
+  const auto found = pools_.find(pool);
+  return found == pools_.end() ? nullptr : found->second.get();
+}
+
+PoolRunner* Supervisor::runner_of(std::uint32_t pool_id) {
+  const auto found = by_id_.find(pool_id);
+  return found == by_id_.end() ? nullptr : found->second;
+}
+
+std::uint64_t Supervisor::strays() const {
+  std::uint64_t strays = 0;
+  for (const auto& entry : pools_)
+    strays += entry.second->strays();
+  return strays;
+}
+
+void Supervisor::on_keeper(std::uint32_t) {
+  for (int i = 0; i < kMessagesATurn && !finished_; ++i) {
+    auto message = keeper_.receive();
+    if (!message) {
+      // Without the keeper this role owns nothing; the keeper's own end has ended the workers.
+      spdlog::error("the keeper is gone: {}", message.error().message);
+      finished_ = true;
+      loop_.stop(1);
+      return;
+    }
+    if (!*message) return;
+    std::visit([this](auto& each) { handle(each); }, **message);
+  }
+}
+
+void Supervisor::handle(const keeper::Hello& hello) {
+  hello_ = hello;
+  greeted_ = true;
+  keeper_.list();
+  if (hello.epoch == 1) return;
+  for (const char* name : {"control", "notify", "lock", "config", "state", "pools"}) {
+    fetches_[keeper_.fetch(name)] = name;
+  }
+}
+
+void Supervisor::handle(const keeper::Ack& ack) {
+  const auto spawn = spawns_.find(ack.header.serial);
+  if (spawn == spawns_.end()) return;
+  const keeper::Key key = spawn->second;
+  spawns_.erase(spawn);
+  PoolRunner* pool = runner_of(key.pool);
+  if (ack.error != 0 && pool != nullptr)
+    pool->on_spawn_error({key.slot, key.incarnation}, ack.error);
+}
+
+void Supervisor::handle(const keeper::Entry& entry) {
+  if (entry.header.serial != 0) spawns_.erase(entry.header.serial);
+  if (!serving_) {
+    auto& known = early_entries_[{entry.key.pool, entry.key.slot, entry.key.incarnation}];
+    if (known.change <= entry.change) known = entry;
+    return;
+  }
+  if (PoolRunner* pool = runner_of(entry.key.pool)) {
+    pool->on_entry(entry);
+  } else if (entry.state == keeper::EntryState::exited ||
+             entry.state == keeper::EntryState::failed) {
+    keeper_.release(entry.key);
+  }
+}
+
+void Supervisor::handle(const keeper::ListEnd&) {
+  listed_ = true;
+  begin_when_told();
+}
+
+void Supervisor::handle(sys::HeldDescriptor& held) {
+  const auto fetch = fetches_.find(held.message.header.serial);
+  if (fetch == fetches_.end()) return;
+  if (held.message.error == 0) held_[fetch->second] = std::move(held.fd);
+  fetches_.erase(fetch);
+  begin_when_told();
+}
+
+void Supervisor::handle(const keeper::Orphans& orphans) {
+  orphans_ = orphans.total;
+}
+
+void Supervisor::handle(const keeper::Ping&) {
+  keeper_.pong();
+}
+
+std::optional<keeper::Key> Supervisor::key_by_cgroup(int pid) {
+  if (!cgroups_) return std::nullopt;
+  const auto name = cgroups_->owner_of(pid);
+  if (!name) return std::nullopt;
+  const PoolRunner* pool = find(name->pool);
+  if (pool == nullptr) return std::nullopt;
+  return keeper::Key{pool->id(), name->slot, name->incarnation};
+}
+
+bool Supervisor::is_started(const keeper::Key& key) {
+  const PoolRunner* pool = runner_of(key.pool);
+  if (pool == nullptr) return false;
+  const auto worker = pool->workers().find({key.slot, key.incarnation});
+  return worker != pool->workers().end() && worker->second.told_spawned;
+}
+
+// After every handler: what was changed is followed up once.
+void Supervisor::after_turn() {
+  if (finished_) return;
+  for (int i = 0; i < 4 && dirty_; ++i)
+    settle();
+  if (keeper_.wants_write()) (void)keeper_.flush().has_value();
+  if (keeper_.wants_write() != keeper_wants_write_) {
+    keeper_wants_write_ = keeper_.wants_write();
+    keeper_watch_.set_events(keeper_wants_write_ ? EPOLLIN | EPOLLOUT : EPOLLIN);
+  }
+  arm_pools();
+}
+
+void Supervisor::settle() {
+  dirty_ = false;
+  waits_.look_again();
+  drop_emptied_pools();
+  if (serving_ && hello_.under_service_manager != 0 && status_timer_.deadline().is_never()) {
+    status_timer_.arm(sys::now() + Duration::seconds(1));
+  }
+  if (stopping_) check_stopped();
+}
+
+void Supervisor::arm_pools() {
+  Instant first = Instant::never();
+  for (const auto& entry : pools_)
+    first = std::min(first, entry.second->model().next_deadline());
+  pools_timer_.arm(first);
+}
+
+void Supervisor::on_deadline() {
+  const Instant now = sys::now();
+  for (const auto& entry : pools_) {
+    if (entry.second->model().next_deadline() > now) continue;
+    entry.second->apply(model::Tick{});
+    dirty_ = true;
+  }
+}
+
+void Supervisor::drop_emptied_pools() {
+  for (auto at = pools_.begin(); at != pools_.end();) {
+    auto& pool = *at->second;
+    if (!pool.removing || !pool.is_empty()) {
+      ++at;
+      continue;
+    }
+    const std::string name = at->first;
+    auto successor = std::move(pool.successor);
+    by_id_.erase(pool.id());
+    state_->forget_pool(pool.id());
+    if (cgroups_) cgroups_->remove_pool(name);
+    spdlog::info("pool {}: removed", name);
+    at = pools_.erase(at);
+    if (successor && !stopping_) {
+      add_pool(std::move(*successor));
+      dirty_ = true;
+      return;  // the rest at the next look
+    }
+    dirty_ = true;
+  }
+}
+
+}  // namespace mtd::supervisor

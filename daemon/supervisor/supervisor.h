@@ -1,0 +1,195 @@
+// Supervisor: the head of mtd. Owns the pools, the configuration in force, the control socket, and
+// the conversation with the keeper; one thread, one loop, nothing that blocks.
+//
+// A life: HELLO and LIST of the keeper, what earlier lives left with it (FETCH), runtime directory
+// and lock, configuration (of the earlier life, or from the loader), then pools and READY. The
+// files: startup.cpp up to READY, supervisor.cpp the conversation, reload.cpp, ending.cpp,
+// publish.cpp.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <set>
+#include <string>
+#include <tuple>
+#include <unordered_map>
+#include <vector>
+
+#include "config/plan.h"
+#include "config/pool_spec.h"
+#include "daemon/supervisor/control_server.h"
+#include "daemon/supervisor/event_ring.h"
+#include "daemon/supervisor/loader.h"
+#include "daemon/supervisor/loop_reactor.h"
+#include "daemon/supervisor/notifications.h"
+#include "daemon/supervisor/options.h"
+#include "daemon/supervisor/pool_runner.h"
+#include "daemon/supervisor/services.h"
+#include "daemon/supervisor/tree_scanner.h"
+#include "daemon/supervisor/waits.h"
+#include "daemon/sys/cgroup.h"
+#include "daemon/sys/event_loop.h"
+#include "daemon/sys/helper_process.h"
+#include "daemon/sys/keeper_link.h"
+
+namespace mtd::supervisor {
+
+struct ReloadOutcome {
+  std::vector<std::string> errors;  // not empty: nothing was changed
+  config::Plan plan;
+};
+using ReloadDone = std::function<void(const ReloadOutcome&)>;
+
+class Supervisor final : public Publisher {
+ public:
+  Supervisor(Options options, sys::EventLoop loop, UniqueFd role_socket);
+  ~Supervisor() override;
+  // Until the keeper is told to end, or is gone. The exit code of this process.
+  [[nodiscard]] int run();
+
+  // ---- what the control handlers and status need ----
+  using Pools = std::map<std::string, std::unique_ptr<PoolRunner>, std::less<>>;
+  [[nodiscard]] const Pools& pools() const { return pools_; }
+  [[nodiscard]] PoolRunner* find(std::string_view pool);
+  [[nodiscard]] const config::Configuration& configuration() const { return configuration_; }
+  [[nodiscard]] std::uint64_t config_revision() const { return config_revision_; }
+  [[nodiscard]] const std::string& config_error() const { return config_error_; }
+  [[nodiscard]] const std::string& config_path() const { return config_path_; }
+  [[nodiscard]] const keeper::Hello& hello() const { return hello_; }
+  [[nodiscard]] const std::optional<sys::CgroupTree>& cgroups() const { return cgroups_; }
+  [[nodiscard]] const std::string& no_cgroups_reason() const { return no_cgroups_reason_; }
+  [[nodiscard]] const Unattributed& unattributed() const { return notifications_->unattributed(); }
+  [[nodiscard]] std::uint64_t orphans_reaped() const { return orphans_; }
+  // Living processes that outlived their forgotten worker (orphans = keep).
+  [[nodiscard]] std::uint64_t strays() const;
+  [[nodiscard]] const SpawnGate& gate() const { return gate_; }
+  [[nodiscard]] ControlServer& server() { return *server_; }
+  [[nodiscard]] EventRing& events() { return *events_; }
+  [[nodiscard]] Waits& waits() { return waits_; }
+  [[nodiscard]] bool stopping() const { return stopping_; }
+  // Processes the tables allow: the smaller of the keeper's and limits.processes.
+  [[nodiscard]] std::uint32_t capacity() const;
+  [[nodiscard]] std::uint64_t wanted_processes() const;
+
+  // `pool` empty: all of the files. A reload under way is followed by another one.
+  void reload(const std::string& pool, ReloadDone done);
+  void begin_stop(bool now);
+
+  // ---- Publisher ----
+  void publish(const PoolRunner& pool, const model::PublishAction& action) override;
+  void changed() override { dirty_ = true; }
+
+ private:
+  // supervisor.cpp
+  void on_keeper(std::uint32_t events);
+  void handle(const keeper::Hello& hello);
+  void handle(const keeper::Ack& ack);
+  void handle(const keeper::Entry& entry);
+  void handle(const keeper::ListEnd& end);
+  void handle(sys::HeldDescriptor& held);
+  void handle(const keeper::Orphans& orphans);
+  void handle(const keeper::DaemonSignal& signal);
+  void handle(const keeper::Ping& ping);
+  void after_turn();
+  void settle();
+  void arm_pools();
+  void on_deadline();
+  void drop_emptied_pools();
+  [[nodiscard]] PoolRunner* runner_of(std::uint32_t pool_id);
+  [[nodiscard]] std::optional<keeper::Key> key_by_cgroup(int pid);
+  [[nodiscard]] bool is_started(const keeper::Key& key);
+
+  // startup.cpp
+  void begin_when_told();
+  void begin();
+  [[nodiscard]] bool take_runtime_dir();
+  void serve(LoadAnswer answer);
+  [[nodiscard]] bool open_sockets();
+  void open_cgroups();
+  void open_state();
+  void make_services();
+  void make_pools();
+  PoolRunner* add_pool(config::PoolSpec spec);
+  void adopt_entries();
+  void start_control();
+  void fail_start(int code, const std::vector<std::string>& errors);
+  [[nodiscard]] UniqueFd held(const std::string& name);
+
+  // reload.cpp
+  void start_reload();
+  void finish_reload(LoadAnswer answer);
+  [[nodiscard]] ReloadOutcome apply_configuration(config::Configuration wanted, bool rebind);
+  void hold_configuration();
+  void apply_daemon_settings();
+  [[nodiscard]] std::string check_capacity(const config::Configuration& wanted) const;
+
+  // ending.cpp
+  void check_stopped();
+  void finish(int code);
+  void tell_manager(const std::string& text);
+  void tell_status();
+  void change_only_pool(int delta);
+
+  Options options_;
+  sys::EventLoop loop_;
+  sys::KeeperLink keeper_;
+  sys::EventLoop::Watch keeper_watch_;
+  bool keeper_wants_write_ = false;
+  LoopReactor reactor_;
+
+  // before READY
+  keeper::Hello hello_{};
+  bool greeted_ = false, listed_ = false, serving_ = false, loading_ = false;
+  std::unordered_map<std::uint64_t, std::string> fetches_;  // by serial
+  std::map<std::string, UniqueFd> held_;
+  using EntryKey =
+      std::tuple<std::uint32_t, std::uint32_t, std::uint64_t>;  // pool, slot, incarnation
+  std::map<EntryKey, keeper::Entry> early_entries_;
+  std::vector<keeper::DaemonSignal> early_signals_;
+  StateStore::Content remembered_;
+
+  std::string runtime_dir_, control_path_, notify_path_, config_path_;
+  UniqueFd lock_;
+  config::Configuration configuration_;
+  std::string encoded_configuration_;
+  std::uint64_t config_revision_ = 0;
+  std::string config_error_;
+  std::uint32_t next_pool_id_ = 1;
+
+  std::unique_ptr<StateStore> state_;
+  std::optional<sys::CgroupTree> cgroups_;
+  std::string no_cgroups_reason_;
+  SpawnGate gate_;
+  std::unique_ptr<TreeScanner> scanner_;
+  std::unordered_map<int, keeper::Key> pids_;
+  std::unordered_map<std::uint64_t, keeper::Key> spawns_;
+  std::minstd_rand entropy_;
+  std::unique_ptr<Services> services_;
+  std::unique_ptr<Notifications> notifications_;
+  sys::EventLoop::Watch notify_watch_;
+
+  Pools pools_;
+  std::unordered_map<std::uint32_t, PoolRunner*> by_id_;
+  sys::EventLoop::Timer pools_timer_, status_timer_;
+  Waits waits_;
+  std::unique_ptr<EventRing> events_;
+  std::unique_ptr<Dispatcher> handlers_;
+  std::unique_ptr<ControlServer> server_;
+  bool dirty_ = false;
+  std::uint64_t orphans_ = 0;
+
+  sys::HelperProcess loader_;
+  bool reloading_ = false;
+  std::string reload_pool_;
+  std::vector<ReloadDone> reload_done_, reload_next_;
+  std::string reload_next_pool_;
+
+  bool stopping_ = false, stopping_now_ = false, finished_ = false, interrupted_ = false;
+  int exit_code_ = 0;  // of this process
+};
+
+}  // namespace mtd::supervisor

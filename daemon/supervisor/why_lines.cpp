@@ -1,0 +1,170 @@
+#include "daemon/supervisor/why_lines.h"
+
+#include <algorithm>
+
+#include "common/exit_status.h"
+#include "daemon/supervisor/model/vocabulary.h"
+#include "daemon/supervisor/pool_runner.h"
+#include "daemon/supervisor/stage_names.h"
+#include "daemon/supervisor/supervisor.h"
+
+namespace mtd::supervisor {
+namespace {
+
+constexpr std::size_t kMaxWorkersTold = 20;
+
+std::string ago(Instant at, const Moment& moment) {
+  return format_duration_brief(moment.now.since(at)) + " ago";
+}
+
+std::string in(Instant at, const Moment& moment) {
+  return "in " + format_duration_brief(at.since(moment.now));
+}
+
+std::string plural(std::uint64_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
+bool remarkable(const model::SlotView& slot) {
+  return slot.state != model::WorkerState::ready || !slot.exits.empty();
+}
+
+void tell_worker(std::vector<std::string>& lines, const PoolRunner& pool,
+                 const model::SlotView& slot, const Moment& moment) {
+  const std::string name = pool.name() + "/" + std::to_string(slot.slot);
+  std::string line = name + " is " + std::string(model::name_of(slot.state));
+  if (!slot.processes.empty()) {
+    const auto& main = slot.processes.front();
+    if (main.pid > 0) line += " (pid " + std::to_string(main.pid) + ")";
+    if (main.ending) line += ", being ended: " + std::string(model::name_of(*main.ending));
+    if (!main.state_deadline.is_never()) line += "; deadline " + in(main.state_deadline, moment);
+    if (main.task_limit != 0) {
+      line += "; " + std::to_string(main.tasks) + " of " + std::to_string(main.task_limit) +
+              " tasks done";
+    }
+  }
+  if (!slot.next_attempt.is_never()) line += "; started again " + in(slot.next_attempt, moment);
+  lines.push_back(line + ".");
+  for (const auto& exit : slot.exits) {
+    lines.push_back("  " + ago(exit.at, moment) +
+                    (exit.pid > 0 ? ", pid " + std::to_string(exit.pid) : "") + ": " +
+                    exit_sentence(exit) + (exit.planned ? " (planned)." : "."));
+  }
+  for (const auto& process : slot.processes) {
+    const auto record = pool.workers().find(process.key);
+    if (record == pool.workers().end() || !record->second.tree_events) continue;
+    const auto left = pool.pids_of(process.key);
+    lines.push_back("  " + plural(left.size(), "process") +
+                    " of it outlived the main process and " + (left.size() == 1 ? "is" : "are") +
+                    " being ended.");
+  }
+}
+
+}  // namespace
+
+std::string exit_sentence(const model::ExitRecord& exit) {
+  if (exit.cause == model::ExitCause::spawn_failed) {
+    std::string text = "could not be started: " + std::string(stage_name(exit.stage)) + ": " +
+                       errno_text(exit.error) + " (" + errno_name(exit.error) + ")";
+    const std::string hint = advice(exit.stage, exit.error);
+    return hint.empty() ? text : text + "; " + hint;
+  }
+  const auto status = ExitStatus::from_wait(exit.wait_status);
+  std::string text = "ended with " + status.text();
+  switch (exit.cause) {
+    case model::ExitCause::exit:
+    case model::ExitCause::signal:
+    case model::ExitCause::core:
+      return text;
+    case model::ExitCause::oom:
+      return text + ": the kernel killed it for want of memory (memory.events)";
+    case model::ExitCause::start_timeout:
+      return text + " after it had not become ready within start_timeout";
+    case model::ExitCause::stop_timeout:
+      return text + " after it had not ended within stop.timeout";
+    case model::ExitCause::start_failed:
+      return text + " in the instant of exec: start failure, cause unknown";
+    case model::ExitCause::left_over:
+      return text + ", left over from an earlier mtd";
+    case model::ExitCause::stop:
+    case model::ExitCause::recycle_max_tasks:
+    case model::ExitCause::recycle_self:
+    case model::ExitCause::reload:
+    case model::ExitCause::restart:
+    case model::ExitCause::scale_down:
+    case model::ExitCause::spawn_failed:
+    case model::ExitCause::unknown:
+      break;
+  }
+  return text + ", cause " + std::string(model::name_of(exit.cause));
+}
+
+std::vector<std::string> why_lines(const Supervisor& supervisor, const PoolRunner& pool,
+                                   const std::vector<model::SlotView>& slots, bool whole_pool,
+                                   const Moment& moment) {
+  std::vector<std::string> lines;
+  const auto view = pool.model().summary(moment.now);
+  const auto& spec = pool.model().spec();
+  if (whole_pool) {
+    std::string line = "Pool " + pool.name() + " is " + std::string(model::name_of(view.state)) +
+                       " since " + format_duration_brief(moment.now.since(view.since)) + ": " +
+                       std::to_string(view.ready) + " of " + std::to_string(view.want) +
+                       " workers are ready";
+    if (view.want != view.want_file)
+      line += " (the file says " + std::to_string(view.want_file) + ")";
+    lines.push_back(line + ".");
+    if (const auto uid = pool.stopped_by(); uid && view.state == model::PoolState::stopped) {
+      lines.push_back("It was stopped by uid " + std::to_string(*uid) + "; `mtctl start " +
+                      pool.name() + "` starts it.");
+    } else if (view.state == model::PoolState::stopped && !spec.enabled) {
+      lines.push_back("It is not enabled in the configuration; `mtctl start " + pool.name() +
+                      "` starts it.");
+    }
+    lines.push_back(plural(view.restarts, "unplanned restart") + ", " +
+                    plural(view.recycled, "recycling") + ", " +
+                    plural(view.spawn_failures, "failed start") + " so far.");
+    lines.push_back("Crash limit: " + std::to_string(view.crashes_in_window) + " of " +
+                    std::to_string(view.crash_limit) + " crashes in the last " +
+                    format_duration_brief(spec.crash_limit.window) +
+                    (view.breaker_open ? "; it is reached, nothing is started." : "."));
+    if (view.breaker_open) {
+      lines.push_back(view.breaker_retry.is_never()
+                          ? "It stays so until `mtctl reset-failed " + pool.name() + "`."
+                          : "One worker is tried again " + in(view.breaker_retry, moment) + ".");
+    }
+    if (view.rollout_failed) {
+      lines.push_back("Revision " + std::to_string(view.revision) +
+                      " did not come up; workers of the older one go on.");
+    } else if (view.rollout_remaining > 0) {
+      lines.push_back(plural(view.rollout_remaining, "worker") +
+                      " still to be replaced by revision " + std::to_string(view.revision) + ".");
+    }
+    if (view.stale_facts > 0) {
+      lines.push_back(plural(view.stale_facts, "late fact") + " about replaced processes dropped.");
+    }
+    const auto& lost = supervisor.unattributed();
+    if (lost.count > 0) {
+      lines.push_back(plural(lost.count, "notification") +
+                      " came from no worker, the last from pid " + std::to_string(lost.last_pid) +
+                      " of uid " + std::to_string(lost.last_uid) + ".");
+    }
+    const auto strays = pool.strays();
+    if (strays > 0) {
+      lines.push_back(plural(strays, "descendant") +
+                      " of ended workers still run (orphans: keep).");
+    }
+  }
+  std::size_t told = 0, more = 0;
+  for (const auto& slot : slots) {
+    if (whole_pool && !remarkable(slot)) continue;
+    if (told++ < kMaxWorkersTold) {
+      tell_worker(lines, pool, slot, moment);
+    } else {
+      ++more;
+    }
+  }
+  if (more > 0) lines.push_back("… and " + plural(more, "more worker") + ".");
+  return lines;
+}
+
+}  // namespace mtd::supervisor
