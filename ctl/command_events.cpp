@@ -1,0 +1,59 @@
+// events: the stream of state changes, each printed as soon as it comes.
+#include <nlohmann/json.hpp>
+
+#include "ctl/commands.h"
+#include "ctl/interrupts.h"
+#include "ctl/json_access.h"
+#include "ctl/json_output.h"
+#include "ctl/render_event.h"
+#include "ctl/session.h"
+
+namespace mtd::ctl {
+namespace {
+
+Json parameters_of(const Invocation& invocation) {
+  Json parameters{{"follow", invocation.has("--follow")}};
+  if (invocation.has("--since")) parameters["since"] = invocation.value("--since");
+  if (!invocation.words.empty()) parameters["select"] = invocation.words;
+  return parameters;
+}
+
+void print_event(const Context& context, const Json& event) {
+  if (context.options().quiet) return;
+  switch (context.options().format) {
+    case Format::json:
+    case Format::jsonl:
+      return context.out.write(print_json(event, {false, context.screen.terminal}));
+    case Format::name:
+      return context.out.line(safe_text(event, "event"));
+    case Format::table:
+    case Format::wide:
+      return context.out.write(render_event(event, context.screen));
+  }
+}
+
+}  // namespace
+
+Outcome<CtlExit> run_events(Context& context) {
+  const Interrupts interrupts;
+  Outcome<Session> session = Session::open(context.options(), context.surroundings);
+  if (!session) return session.failure();
+  const auto begun = session->begin("Events", parameters_of(context.invocation));
+  if (!begun) return begun.failure();
+  const bool follow = context.invocation.has("--follow");
+  while (context.out.usable()) {
+    if (!session->has_part() && follow) {
+      const Interruption what = wait_for_input(session->fd(), context.out.fd(), interrupts);
+      if (what == Interruption::stop) break;
+      if (what == Interruption::resized) continue;
+    }
+    const Outcome<Session::Part> part = session->next();
+    if (!part) return part.failure();
+    for (const Json& event : array(part->parameters, "events"))
+      print_event(context, event);
+    if (part->last) break;
+  }
+  return CtlExit::ok;
+}
+
+}  // namespace mtd::ctl

@@ -1,0 +1,63 @@
+// wait and is-ready: when is it so, or is it so now.
+#include <nlohmann/json.hpp>
+
+#include "ctl/commands.h"
+#include "ctl/json_access.h"
+#include "ctl/phrases.h"
+#include "ctl/progress.h"
+#include "ctl/render_pools.h"
+#include "ctl/session.h"
+
+namespace mtd::ctl {
+namespace {
+
+// "web: ready (4/4)", "web: not ready: backoff, 2/4; retry in 3s"
+std::string readiness_line(const Json& pool) {
+  const auto ready = integer(pool, "ready");
+  const auto want = integer(pool, "want");
+  const std::string state = safe_text(pool, "state");
+  const bool is_so = (state == "running" || state == "rolling") && ready && want && *ready >= *want;
+  const std::string counts = number_phrase(ready) + "/" + number_phrase(want);
+  std::string line = safe_text(pool, "name") + ": ";
+  if (is_so) return line + "ready (" + counts + ")";
+  line += "not ready: " + state + ", " + counts;
+  if (const std::string note = safe_text(pool, "note"); !note.empty()) line += "; " + note;
+  return line;
+}
+
+}  // namespace
+
+Outcome<CtlExit> run_wait(Context& context) {
+  std::string goal = context.invocation.value("--for");
+  if (goal.empty()) goal = "ready";
+  const Json parameters{{"select", selectors(context)}, {"for", goal}};
+  Outcome<Session> session = Session::open(context.options(), context.surroundings);
+  if (!session) return session.failure();
+  const Outcome<Json> reply =
+      call_with_progress(context, *session, "Wait", parameters, "waiting until " + goal);
+  if (!reply) return reply.failure();
+  print_pools(context, *reply);
+  return CtlExit::ok;
+}
+
+Outcome<CtlExit> run_is_ready(Context& context) {
+  Outcome<Session> session = Session::open(context.options(), context.surroundings);
+  if (!session) return session.failure();
+  Json parameters = Json::object();
+  if (const auto select = selectors(context); !select.empty()) parameters["select"] = select;
+  const Outcome<Json> reply = session->call("IsReady", parameters);
+  if (!reply) {
+    if (!context.options().quiet || reply.failure().code != CtlExit::not_ready)
+      return reply.failure();
+    return CtlExit::not_ready;
+  }
+  if (context.options().wants_json()) {
+    context.print(*reply);
+  } else if (!context.options().quiet) {
+    for (const Json& pool : array(*reply, "pools"))
+      context.out.line(readiness_line(pool));
+  }
+  return is_true(*reply, "ready") ? CtlExit::ok : CtlExit::not_ready;
+}
+
+}  // namespace mtd::ctl

@@ -1,0 +1,45 @@
+// One conversation with the daemon: calls, and what its errors mean for a person.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "ctl/command_line.h"
+#include "ctl/json.h"
+#include "ctl/outcome.h"
+#include "ctl/socket_search.h"
+
+namespace mtd::ctl {
+
+class Session {
+ public:
+  [[nodiscard]] static Outcome<Session> open(const Options& options,
+                                             const Surroundings& surroundings);
+
+  // The parameters of the reply.
+  [[nodiscard]] Outcome<Json> call(std::string_view method, const Json& parameters);
+  // A call with several replies: begin(), then next() until `last`.
+  [[nodiscard]] Outcome<bool> begin(std::string_view method, const Json& parameters);
+  struct Part {
+    Json parameters;
+    bool last = false;
+  };
+  [[nodiscard]] Outcome<Part> next();
+
+  // For poll(2): next() does not wait when one of them says that something is there.
+  [[nodiscard]] int fd() const { return connection_.client.fd(); }
+  [[nodiscard]] bool has_part() const { return connection_.client.has_buffered_reply(); }
+  [[nodiscard]] const std::string& path() const { return connection_.path; }
+
+ private:
+  explicit Session(Connection connection) : connection_(std::move(connection)) {}
+  Connection connection_;
+};
+
+// `error` in full, "io.mtd.Manager.NoSuchPool".
+[[nodiscard]] Failure failure_of_error(std::string_view error, const Json& parameters);
+
+}  // namespace mtd::ctl
