@@ -152,7 +152,7 @@ void Turn::await_tree(std::uint32_t slot, Process& process, Verdict verdict, Exi
     if (state_.spec.stop.scope == config::StopScope::tree) {
       next = {EmptyingPhase::waiting, cause, stopping->deadline};
     }
-  } else if (verdict != Verdict::planned && !is_ended_on_purpose(process) &&
+  } else if (verdict != Verdict::planned && is_serving(process) &&
              state_.spec.orphans == config::OrphanPolicy::keep && state_.wants(slot)) {
     next = {EmptyingPhase::kept, cause, Instant::never()};
   }

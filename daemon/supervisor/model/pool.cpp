@@ -60,20 +60,28 @@ bool Pool::is_settled() const {
   return state_->awake && state_->sums.unsettled == 0;
 }
 
-PoolMemory Pool::memory() const {
-  const State& state = *state_;
+PoolMemory Pool::memory_without_slots() const {
   PoolMemory memory;
-  memory.want = state.want_override;
-  memory.stopped = state.stopped;
-  memory.frozen = state.frozen_since.has_value();
-  memory.restarts = state.restarts;
-  memory.recycled = state.recycled;
-  memory.spawn_failures = state.spawn_failures;
-  for (std::uint32_t number = 0; number < state.slots.size(); ++number) {
-    const Slot& slot = state.slots[number];
-    const bool held = rests_as<Held>(slot);
-    if (slot.incarnation == 0 && !held) continue;
-    memory.slots[number] = {slot.incarnation, slot.restarts, slot.recycled, held};
+  memory.want = state_->want_override;
+  memory.stopped = state_->stopped;
+  memory.frozen = state_->frozen_since.has_value();
+  memory.restarts = state_->restarts;
+  memory.recycled = state_->recycled;
+  memory.spawn_failures = state_->spawn_failures;
+  return memory;
+}
+
+PoolMemory::SlotMemory Pool::slot_memory(std::uint32_t slot) const {
+  if (slot >= state_->slots.size()) return {};
+  const Slot& known = state_->slots[slot];
+  return {known.incarnation, known.restarts, known.recycled, rests_as<Held>(known)};
+}
+
+PoolMemory Pool::memory() const {
+  PoolMemory memory = memory_without_slots();
+  for (std::uint32_t slot = 0; slot < state_->slots.size(); ++slot) {
+    const PoolMemory::SlotMemory one = slot_memory(slot);
+    if (one.incarnation != 0 || one.held) memory.slots[slot] = one;
   }
   return memory;
 }

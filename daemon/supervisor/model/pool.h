@@ -299,8 +299,11 @@ class Pool {
   [[nodiscard]] PoolView view(Instant now) const;
   // The same without slots, and one slot alone (empty: no such slot); O(1).
   [[nodiscard]] PoolView summary(Instant now) const;
-  [[nodiscard]] std::optional<SlotView> slot_view(std::uint32_t slot) const;
+  [[nodiscard]] std::optional<SlotView> slot_view(std::uint32_t slot, Instant now = {}) const;
   [[nodiscard]] PoolMemory memory() const;
+  // The same without slots, and one slot's part alone; O(1).
+  [[nodiscard]] PoolMemory memory_without_slots() const;
+  [[nodiscard]] PoolMemory::SlotMemory slot_memory(std::uint32_t slot) const;
   [[nodiscard]] const config::PoolSpec& spec() const;
   // True when nothing of it lives: no process, no descendant, no spawn under way.
   [[nodiscard]] bool is_empty() const;

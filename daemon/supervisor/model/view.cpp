@@ -112,7 +112,7 @@ PoolView Pool::view(Instant now) const {
   return view;
 }
 
-std::optional<SlotView> Pool::slot_view(std::uint32_t slot) const {
+std::optional<SlotView> Pool::slot_view(std::uint32_t slot, Instant) const {
   if (slot >= state_->slots.size()) return std::nullopt;
   return view_of(*state_, slot);
 }

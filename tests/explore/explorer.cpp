@@ -1,0 +1,405 @@
+#include "tests/explore/explorer.h"
+
+#include <deque>
+#include <unordered_set>
+
+#include "daemon/supervisor/model/state.h"
+#include "tests/explore/world.h"
+
+namespace mtd::test {
+namespace {
+
+using namespace model;
+
+constexpr int kKilled = 9;
+constexpr int kFailed = 1 << 8;
+
+struct Node {
+  Pool pool;
+  World world;
+  Instant now;
+  std::size_t index = 0;
+  std::uint64_t variant = 0;  // of the configuration
+};
+
+struct Step {
+  std::size_t parent = 0;
+  std::string text;
+};
+
+// ---- Canonical form -----------------------------------------------------------------------------
+class Hash {
+ public:
+  void add(std::uint64_t value) {
+    a_ = (a_ ^ value) * 0x100000001b3ULL;
+    b_ = (b_ + value) * 0x9e3779b97f4a7c15ULL;
+    b_ ^= b_ >> 29;
+  }
+  void add(Instant at, Instant now) {
+    if (at.is_never()) return add(~std::uint64_t{0});
+    add(at > now ? static_cast<std::uint64_t>(at.since(now).count_ms()) + 1 : 0);
+  }
+  // How long ago, as far as it matters.
+  void add_age(Instant at, Instant now, Duration most) {
+    add(static_cast<std::uint64_t>(std::min(now.since(at), most).count_ms()));
+  }
+  [[nodiscard]] std::uint64_t value() const { return a_ ^ (b_ << 1); }
+
+ private:
+  std::uint64_t a_ = 0xcbf29ce484222325ULL, b_ = 1;
+};
+
+void add_process(Hash& hash, const Process& process, const Node& node) {
+  const Pool::State& state = node.pool.state();
+  const Duration age = std::max(state.spec.backoff.reset_after, state.spec.min_uptime);
+  hash.add(process.state.index());
+  hash.add(state.is_outdated(process) ? 1 : 0);
+  hash.add(process.frozen ? 1 : 0);
+  hash.add(ending_cause(process) ? static_cast<std::uint64_t>(*ending_cause(process)) + 1 : 0);
+  if (const auto* emptying = std::get_if<Emptying>(&process.state)) {
+    hash.add(static_cast<std::uint64_t>(emptying->phase));
+  }
+  Process thawed = process;  // the deadline that stands still counts as well
+  thawed.frozen = false;
+  hash.add(deadline_of(thawed), node.now);
+  hash.add_age(process.started, node.now, age);
+  if (const auto* up = std::get_if<Up>(&process.state)) hash.add_age(up->since, node.now, age);
+  hash.add(std::min(process.tasks, process.task_limit));
+}
+
+void add_body(Hash& hash, const Body& body) {
+  hash.add(static_cast<std::uint64_t>(body.life));
+  hash.add((body.descendants ? 1U : 0U) | (body.terminated ? 2U : 0U) | (body.killed ? 4U : 0U) |
+           (body.frozen ? 8U : 0U) | (body.watched ? 16U : 0U) | (body.exits_published << 5U));
+}
+
+void add_breaker(Hash& hash, const Node& node) {
+  const Pool::State& state = node.pool.state();
+  hash.add(state.breaker.index());
+  if (const auto* open = std::get_if<BreakerOpen>(&state.breaker))
+    hash.add(open->retry_at, node.now);
+  if (const auto* half = std::get_if<BreakerHalfOpen>(&state.breaker))
+    hash.add(half->probe.value_or(99));
+  for (const auto& entry : state.crashes.entries()) {
+    const Instant leaves = entry.first + state.spec.crash_limit.window;
+    if (leaves <= node.now) continue;
+    hash.add(leaves, node.now);
+    hash.add(entry.crashes);
+  }
+}
+
+std::uint64_t canonical(const Node& node) {
+  const Pool::State& state = node.pool.state();
+  Hash hash;
+  hash.add(node.variant);
+  hash.add((state.stopped ? 1U : 0U) | (state.awake ? 2U : 0U) | (state.was_full ? 4U : 0U));
+  hash.add(state.want());
+  hash.add(state.frozen_since ? state.frozen_since->since(Instant()).count_ns() != 0 : 2U);
+  if (state.frozen_since) hash.add_age(*state.frozen_since, node.now, Duration::seconds(20));
+  hash.add((state.rollout.active ? 1U : 0U) | (state.rollout.proven ? 2U : 0U) |
+           (state.rollout.failed ? 4U : 0U) | (state.rollout.failures << 3U));
+  add_breaker(hash, node);
+  for (const auto* queue : {&state.queues.recycle, &state.queues.reload, &state.queues.restart}) {
+    hash.add(77);
+    for (const std::uint32_t slot : *queue)
+      hash.add(slot);
+  }
+  for (std::uint32_t number = 0; number < state.slots.size(); ++number) {
+    const Slot& slot = state.slots[number];
+    hash.add(1000 + slot.rest.index());
+    if (const auto* waits = std::get_if<BackingOff>(&slot.rest)) hash.add(waits->until, node.now);
+    hash.add(static_cast<std::uint64_t>(slot.replacing));
+    hash.add(std::min(slot.crash_streak, 2U));  // by then the delay is at its maximum
+    hash.add(std::min(slot.spawn_streak, 2U));
+    for (const Process& process : slot.processes) {
+      add_process(hash, process, node);
+      add_body(hash, node.world.bodies().at({number, process.incarnation}));
+    }
+  }
+  return hash.value();
+}
+
+// ---- Events that may come -----------------------------------------------------------------------
+struct Choice {
+  std::string text;
+  Event event;
+  WorkerKey key;
+  Life life = Life::asked;  // of the body afterwards, where the event is about one
+  bool about_body = false;
+  bool descendants = false;
+  Instant at;
+  std::uint64_t variant = 0;
+};
+
+class Choices {
+ public:
+  Choices(const Node& node, const Walk& walk) : node_(node), walk_(walk) {}
+
+  std::vector<Choice> all() {
+    advance();
+    for (const auto& [key, body] : node_.world.bodies())
+      facts(key, body);
+    commands();
+    if (walk_.menu.stale) stale();
+    return std::move(choices_);
+  }
+
+ private:
+  Choice& add(std::string text, Event event) {
+    Choice choice;
+    choice.text = std::move(text);
+    choice.event = std::move(event);
+    choice.at = node_.now;
+    choice.variant = node_.variant;
+    choices_.push_back(std::move(choice));
+    return choices_.back();
+  }
+  void add(std::string text, Event event, WorkerKey key, Life life, bool descendants) {
+    Choice& choice =
+        add(text + " " + std::to_string(key.slot) + "." + std::to_string(key.incarnation),
+            std::move(event));
+    choice.key = key;
+    choice.life = life;
+    choice.about_body = true;
+    choice.descendants = descendants;
+  }
+
+  void advance() {
+    const Instant next = node_.pool.next_deadline();
+    if (!next.is_never()) add("deadline", Tick{}).at = std::max(next, node_.now);
+    // A unit of time in which nothing is due, as long as that can make a difference.
+    const Instant later = node_.now + Duration::seconds(1);
+    if (next > later) add("time passes", Tick{}).at = later;
+  }
+
+  void facts(const WorkerKey& key, const Body& body) {
+    const Menu& menu = walk_.menu;
+    switch (body.life) {
+      case Life::asked:
+        add("spawned", Spawned{key, 100}, key, Life::launching, false);
+        if (menu.refuse) add("refused", SpawnRefused{key, 2, 11}, key, Life::dead, false);
+        return;
+      case Life::launching:
+        if (!body.killed) add("executed", Executed{key}, key, Life::running, false);
+        if (menu.setup_failure) exits("setup failed", key, ReportKind::setup_failed, 0, false);
+        if (body.killed) exits("killed in set-up", key, ReportKind::unknown, kKilled, false);
+        return;
+      case Life::running:
+        running(key, body);
+        return;
+      case Life::dead:
+        if (body.watched && (!body.descendants || body.killed || body.terminated)) {
+          add("tree empty", TreeEmpty{key}, key, Life::dead, false);
+        }
+        return;
+    }
+  }
+
+  void running(const WorkerKey& key, const Body& body) {
+    const Menu& menu = walk_.menu;
+    const bool asked = body.terminated || body.killed;
+    if (menu.crash || asked) exits("crash", key, ReportKind::program, kKilled, false);
+    if (menu.leave_descendants)
+      exits("crash with left-overs", key, ReportKind::program, kKilled, true);
+    if (body.frozen || body.killed) return;
+    if (menu.clean_exit) exits("clean exit", key, ReportKind::program, 0, false);
+    if (walk_.spec.ready == config::ReadyMode::notify) {
+      add("ready", NotifiedReady{key}, key, Life::running, false);
+    }
+    if (menu.tasks) add("task done", TasksDone{key, 1}, key, Life::running, false);
+    if (menu.self_stop) add("says stopping", NotifiedStopping{key}, key, Life::running, false);
+  }
+
+  void exits(const char* text, const WorkerKey& key, ReportKind kind, int status,
+             bool descendants) {
+    Exited fact;
+    fact.key = key;
+    fact.kind = kind;
+    fact.wait_status = status;
+    if (kind == ReportKind::setup_failed) {
+      fact.stage = 16;
+      fact.error = 2;
+    }
+    add(text, fact, key, Life::dead, descendants);
+  }
+
+  void commands() {
+    const Menu& menu = walk_.menu;
+    const std::uint32_t workers = walk_.spec.workers;
+    if (menu.stop_start) {
+      add("stop", StopCommand{});
+      add("stop now", StopCommand{{}, true});
+      add("start", StartCommand{});
+    }
+    if (menu.stop_one) {
+      add("stop 0", StopCommand{{0}, false});
+      add("start 0", StartCommand{{0}});
+    }
+    if (menu.scale) {
+      add("scale 1", ScaleCommand{1U});
+      add("scale reset", ScaleCommand{});
+      add("scale 0", ScaleCommand{0U});
+    }
+    if (menu.restart) add("restart", RestartCommand{});
+    if (menu.restart && workers > 1) add("restart 1", RestartCommand{{1}});
+    if (menu.freeze) {
+      add("freeze", FreezeCommand{true});
+      add("thaw", FreezeCommand{false});
+    }
+    if (menu.reload) {
+      ReconfigureCommand command{walk_.spec, 2 - node_.variant};
+      command.spec.spawn_fingerprint = walk_.spec.spawn_fingerprint + (1 - node_.variant);
+      add("reload", command).variant = 1 - node_.variant;
+    }
+  }
+
+  void stale() {
+    for (std::uint32_t slot = 0; slot < node_.pool.state().slots.size(); ++slot) {
+      const WorkerKey past{slot, 1'000'000};
+      add("stale exit", Exited{past, ReportKind::program, 0, 0, kFailed, false});
+      add("stale ready", NotifiedReady{past});
+      add("stale empty", TreeEmpty{past});
+    }
+    for (const auto& [key, body] : node_.world.bodies()) {
+      if (body.life != Life::dead) continue;
+      add("exit again", Exited{key, ReportKind::program, 0, 0, kKilled, false});
+      add("executed late", Executed{key});
+    }
+  }
+
+  const Node& node_;
+  const Walk& walk_;
+  std::vector<Choice> choices_;
+};
+
+std::string take(Node& node, const Choice& choice) {
+  node.now = choice.at;
+  node.variant = choice.variant;
+  if (choice.about_body) {
+    Body& body = node.world.bodies().at(choice.key);
+    body.life = choice.life;
+    if (choice.life == Life::dead) {
+      if (std::holds_alternative<TreeEmpty>(choice.event)) body.descendants = false;
+      if (choice.descendants) body.descendants = true;
+      body.frozen = false;
+    }
+  }
+  const std::uint64_t planned = node.world.planned_exits();
+  const std::uint64_t restarts = node.pool.state().restarts;
+  const std::uint32_t crashes = node.pool.summary(node.now).crashes_in_window;
+  node.world.perform(node.pool, node.pool.step(choice.event, node.now, 1), node.now);
+  if (!node.world.wrong().empty()) return node.world.wrong();
+  if (node.world.planned_exits() > planned &&
+      (node.pool.state().restarts > restarts ||
+       node.pool.summary(node.now).crashes_in_window > crashes)) {
+    return "a planned end was counted as a crash";
+  }
+  return {};
+}
+
+// Stop the pool and let the world obey: it must be stopped after a bounded number of steps.
+std::string stops_from(Node node) {
+  node.world.perform(node.pool, node.pool.step(StopCommand{}, node.now, 1), node.now);
+  for (int turn = 0; turn < 200; ++turn) {
+    if (!node.world.wrong().empty()) return node.world.wrong();
+    if (node.pool.summary(node.now).state == PoolState::stopped) return {};
+    Choice choice;
+    bool found = false;
+    Walk calm;
+    calm.spec = node.pool.spec();
+    calm.menu.crash = false;
+    for (Choice& offered : Choices(node, calm).all()) {
+      const bool ends = std::holds_alternative<Exited>(offered.event) ||
+                        std::holds_alternative<TreeEmpty>(offered.event) ||
+                        std::holds_alternative<Spawned>(offered.event);
+      if (!ends && (found || !std::holds_alternative<Tick>(offered.event))) continue;
+      if (ends && !node.world.bodies().at(offered.key).killed &&
+          std::holds_alternative<Exited>(offered.event)) {
+        continue;  // the world obeys SIGKILL only
+      }
+      found = true;
+      choice = std::move(offered);
+      if (ends) break;
+    }
+    if (!found) return "a stop waits for nothing";
+    const std::string wrong = take(node, choice);
+    if (!wrong.empty()) return wrong;
+  }
+  return "a stop does not come to its end";
+}
+
+std::string trace_of(const std::vector<Step>& steps, std::size_t index, const std::string& last) {
+  std::string text = last;
+  while (index != 0) {
+    text = steps[index].text + "\n  " + text;
+    index = steps[index].parent;
+  }
+  return "  " + text;
+}
+
+// A comment on one configuration: what a stopped slot may be asked is checked by breaker and policy
+// too.
+std::string check_breaker(const Node& before, const Node& after) {
+  const auto& breaker = before.pool.state().breaker;
+  if (!std::holds_alternative<BreakerOpen>(breaker) ||
+      !std::holds_alternative<BreakerOpen>(after.pool.state().breaker)) {
+    return {};
+  }
+  for (std::uint32_t slot = 0; slot < before.pool.state().slots.size(); ++slot) {
+    const Slot& was = before.pool.state().slots[slot];
+    const Slot& is_now = after.pool.state().slots[slot];
+    if (rests_as<BackingOff>(was) && is_now.incarnation > was.incarnation) {
+      return "a crashed slot was restarted while the breaker is open";
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Finding explore(const Walk& walk) {
+  Finding finding;
+  std::unordered_set<std::uint64_t> seen;
+  std::vector<Step> steps{Step{}};
+  std::deque<Node> frontier;
+  frontier.push_back(
+      Node{Pool(walk.spec, 1, Instant::at_ns(1), {}), World(), Instant::at_ns(1), 0, 0});
+  frontier.back().world.perform(frontier.back().pool,
+                                frontier.back().pool.step(Tick{}, Instant::at_ns(1), 1),
+                                Instant::at_ns(1));
+  seen.insert(canonical(frontier.back()));
+  finding.complete = true;
+  while (!frontier.empty()) {
+    const Node node = std::move(frontier.front());
+    frontier.pop_front();
+    for (const Choice& choice : Choices(node, walk).all()) {
+      Node next = node;
+      ++finding.steps;
+      finding.wrong = take(next, choice);
+      if (finding.wrong.empty() && !std::holds_alternative<ResetFailedCommand>(choice.event)) {
+        finding.wrong = check_breaker(node, next);
+      }
+      if (finding.wrong.empty()) {
+        if (!seen.insert(canonical(next)).second) continue;
+        if (seen.size() % 16 == 0) finding.wrong = stops_from(next);
+      }
+      if (!finding.wrong.empty()) {
+        finding.trace = trace_of(steps, node.index, choice.text);
+        finding.states = seen.size();
+        return finding;
+      }
+      if (seen.size() >= walk.most_states) {
+        finding.complete = false;
+        frontier.clear();
+        break;
+      }
+      next.index = steps.size();
+      steps.push_back({node.index, choice.text});
+      frontier.push_back(std::move(next));
+    }
+  }
+  finding.states = seen.size();
+  return finding;
+}
+
+}  // namespace mtd::test

@@ -1,0 +1,48 @@
+// Breadth-first walk over every state that a pool and its simulated world can reach together, in
+// small whole units of time. Two states are the same when nothing that decides the future differs:
+// time is relative, incarnations are ranks, counters are left out.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "config/pool_spec.h"
+
+namespace mtd::test {
+
+// Which kinds of events are tried; a walk over all of them at once would be too wide to end.
+struct Menu {
+  bool crash = true;
+  bool clean_exit = false;
+  bool refuse = false;  // spawn refused
+  bool setup_failure = false;
+  bool leave_descendants = false;
+  bool stop_start = false;
+  bool stop_one = false;  // of one slot
+  bool scale = false;
+  bool reload = false;
+  bool restart = false;
+  bool tasks = false;
+  bool self_stop = false;
+  bool freeze = false;
+  bool stale = false;
+};
+
+struct Walk {
+  std::string name;
+  config::PoolSpec spec;
+  Menu menu;
+  std::size_t most_states = 60'000;
+};
+
+struct Finding {
+  std::size_t states = 0;
+  std::size_t steps = 0;
+  bool complete = false;  // no state was left out
+  std::string wrong;      // empty: every invariant held everywhere
+  std::string trace;      // the events that lead there
+};
+
+[[nodiscard]] Finding explore(const Walk& walk);
+
+}  // namespace mtd::test

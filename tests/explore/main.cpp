@@ -1,0 +1,110 @@
+// Walks the pool model under several configurations. Prints one line a walk; exit 1 when an
+// invariant does not hold. `--expect-finding`: for models built with a deliberate fault; exit 0
+// when one is found.
+#include <cstdio>
+#include <cstring>
+
+#include "tests/explore/explorer.h"
+
+namespace {
+
+using mtd::Duration;
+using mtd::test::Menu;
+using mtd::test::Walk;
+
+mtd::config::PoolSpec small_spec(std::uint32_t workers) {
+  mtd::config::PoolSpec spec;
+  spec.name = "small";
+  spec.workers = workers;
+  spec.spawn_fingerprint = 1;
+  spec.backoff = {Duration::seconds(1), 2, Duration::seconds(2), 0, Duration::seconds(2)};
+  spec.crash_limit = {3, Duration::seconds(3), mtd::config::BreakerAction::backoff,
+                      Duration::seconds(2)};
+  spec.start_timeout = Duration::seconds(2);
+  spec.min_uptime = Duration::seconds(1);
+  spec.stop.timeout = Duration::seconds(1);
+  spec.recycle.jitter = 0;
+  return spec;
+}
+
+std::vector<Walk> walks() {
+  std::vector<Walk> all;
+  Walk basic{"crash, stop, start", small_spec(3), {}};
+  basic.menu.stop_start = true;
+  all.push_back(basic);
+
+  Walk stale{"stale facts, left-overs, clean exits", small_spec(3), {}};
+  stale.menu.stale = stale.menu.leave_descendants = stale.menu.clean_exit = true;
+  stale.menu.stop_start = true;
+  stale.most_states = 40'000;
+  all.push_back(stale);
+
+  Walk refusals{"refusals, set-up failures, notify, on-failure", small_spec(3), {}};
+  refusals.spec.ready = mtd::config::ReadyMode::notify;
+  refusals.spec.restart = mtd::config::RestartPolicy::on_failure;
+  refusals.menu.refuse = refusals.menu.setup_failure = refusals.menu.clean_exit = true;
+  refusals.menu.stop_one = true;
+  refusals.most_states = 30'000;
+  all.push_back(refusals);
+
+  Walk breaker{"breaker that fails the pool, two slots", small_spec(2), {}};
+  breaker.spec.crash_limit.action = mtd::config::BreakerAction::fail;
+  breaker.menu.stop_start = breaker.menu.stop_one = true;
+  breaker.most_states = 20'000;
+  all.push_back(breaker);
+
+  Walk scale{"scale, stop one, no overlap", small_spec(3), {}};
+  scale.spec.overlap = false;
+  scale.menu.scale = scale.menu.stop_one = scale.menu.restart = true;
+  scale.most_states = 30'000;
+  all.push_back(scale);
+
+  Walk roll{"reload, restart, overlap", small_spec(3), {}};
+  roll.menu.reload = roll.menu.restart = roll.menu.stop_start = true;
+  roll.most_states = 30'000;
+  all.push_back(roll);
+
+  Walk roll_notify{"reload, notify, set-up failures, two slots", small_spec(2), {}};
+  roll_notify.spec.ready = mtd::config::ReadyMode::notify;
+  roll_notify.menu.reload = roll_notify.menu.setup_failure = true;
+  roll_notify.most_states = 20'000;
+  all.push_back(roll_notify);
+
+  Walk recycle{"recycling, self-stop, scale", small_spec(3), {}};
+  recycle.spec.recycle.max_tasks = 1;
+  recycle.menu.tasks = recycle.menu.self_stop = recycle.menu.scale = recycle.menu.stop_start = true;
+  recycle.most_states = 30'000;
+  all.push_back(recycle);
+
+  Walk freeze{"freeze, thaw, left-overs kept, never", small_spec(2), {}};
+  freeze.spec.orphans = mtd::config::OrphanPolicy::keep;
+  freeze.spec.restart = mtd::config::RestartPolicy::never;
+  freeze.menu.freeze = freeze.menu.leave_descendants = freeze.menu.stop_start = true;
+  freeze.menu.restart = true;
+  freeze.most_states = 20'000;
+  all.push_back(freeze);
+  return all;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const bool expects = argc > 1 && std::strcmp(argv[1], "--expect-finding") == 0;
+  std::size_t states = 0;
+  std::size_t steps = 0;
+  for (const Walk& walk : walks()) {
+    const mtd::test::Finding finding = mtd::test::explore(walk);
+    states += finding.states;
+    steps += finding.steps;
+    if (!finding.wrong.empty()) {
+      std::printf("%s: %s\n%s\n", walk.name.c_str(), finding.wrong.c_str(), finding.trace.c_str());
+      return expects ? 0 : 1;
+    }
+    if (!expects) {
+      std::printf("%-50s %7zu states, %8zu steps, %s\n", walk.name.c_str(), finding.states,
+                  finding.steps, finding.complete ? "complete" : "cut off");
+    }
+  }
+  std::printf("%zu states, %zu steps\n", states, steps);
+  return expects ? 1 : 0;
+}

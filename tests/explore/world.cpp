@@ -1,0 +1,150 @@
+#include "tests/explore/world.h"
+
+#include "daemon/supervisor/model/state.h"
+#include "daemon/supervisor/model/vocabulary.h"
+
+namespace mtd::test {
+
+using namespace model;
+
+void World::fail(const std::string& what) {
+  if (wrong_.empty()) wrong_ = what;
+}
+
+void World::fail(const std::string& what, const WorkerKey& key) {
+  fail(what + " (slot " + std::to_string(key.slot) + ", incarnation " +
+       std::to_string(key.incarnation) + ")");
+}
+
+Body* World::body_of(const WorkerKey& key, const char* what) {
+  const auto it = bodies_.find(key);
+  if (it != bodies_.end()) return &it->second;
+  fail(std::string(what) + " of a process that is not there", key);
+  return nullptr;
+}
+
+void World::perform(const Pool& pool, const std::vector<Action>& actions, Instant now) {
+  for (const Action& action : actions) {
+    std::visit([&](const auto& one) { apply(pool, one); }, action);
+  }
+  check(pool, now);
+}
+
+void World::apply(const Pool& pool, const SpawnAction& action) {
+  if (pool.state().stopped) fail("spawned while stopped", action.key);
+  if (pool.state().frozen_since) fail("spawned while frozen", action.key);
+  if (action.key.slot >= pool.state().want()) fail("spawned beyond want", action.key);
+  if (std::holds_alternative<BreakerTripped>(pool.state().breaker) &&
+      pool.state().slots[action.key.slot].crash_streak > 0) {
+    fail("restarted a crashed slot although the breaker has tripped", action.key);
+  }
+  std::uint64_t& newest = newest_[action.key.slot];
+  if (action.key.incarnation <= newest) fail("a key was used twice", action.key);
+  newest = action.key.incarnation;
+  bodies_[action.key] = Body{};
+}
+
+void World::apply(const Pool&, const SignalAction& action) {
+  Body* body = body_of(action.key, "signal");
+  if (body == nullptr) return;
+  if (body->life != Life::running) fail("signal to a process that does not run", action.key);
+  if (body->terminated) fail("the stop signal was sent twice", action.key);
+  if (body->frozen) fail("stop signal to a frozen process", action.key);
+  body->terminated = true;
+}
+
+void World::apply(const Pool&, const KillTreeAction& action) {
+  Body* body = body_of(action.key, "kill");
+  if (body == nullptr) return;
+  if (body->life == Life::asked) fail("kill before the process is there", action.key);
+  // Once more when the main process is gone is allowed: a scan without cgroups may have missed a
+  // fork.
+  if (body->killed && (body->life != Life::dead || body->watched)) fail("killed twice", action.key);
+  body->killed = true;
+}
+
+void World::apply(const Pool&, const WatchTreeAction& action) {
+  Body* body = body_of(action.key, "watch");
+  if (body == nullptr) return;
+  if (body->life != Life::dead) fail("watch while the main process lives", action.key);
+  body->watched = true;
+}
+
+void World::apply(const Pool&, const ForgetAction& action) {
+  Body* body = body_of(action.key, "forget");
+  if (body == nullptr) return;
+  if (body->life != Life::dead) fail("a live process was forgotten", action.key);
+  if (body->descendants) fail("a process was forgotten while its descendants live", action.key);
+  if (body->exits_published != 1) fail("an end was not told exactly once", action.key);
+  bodies_.erase(action.key);
+}
+
+void World::apply(const Pool&, const FreezeAction& action) {
+  Body* body = body_of(action.key, "freeze");
+  if (body == nullptr) return;
+  if (body->life != Life::running) fail("freeze of a process that does not run", action.key);
+  body->frozen = action.frozen;
+}
+
+void World::apply(const Pool&, const PublishAction& action) {
+  const bool ended =
+      action.happening == Happening::exited || action.happening == Happening::spawn_failed;
+  if (!ended) return;
+  if (!action.exit || !action.worker) {
+    fail("an end without its record");
+    return;
+  }
+  if (action.exit->planned) ++planned_exits_;
+  Body* body = body_of(*action.worker, "published end");
+  if (body != nullptr && ++body->exits_published > 1) fail("an end was told twice", *action.worker);
+}
+
+void World::check(const Pool& pool, Instant now) {
+  if (pool.next_deadline() < now) fail("a deadline is left in the past");
+  std::size_t known = 0;
+  for (std::uint32_t slot = 0; slot < pool.state().slots.size(); ++slot) {
+    check_slot(pool, slot, true);
+    known += pool.state().slots[slot].processes.size();
+  }
+  if (known != bodies_.size()) fail("model and world count different processes");
+  if (pool.is_empty() != bodies_.empty()) fail("is_empty is wrong");
+  if (pool.summary(now).state == PoolState::stopped && pool.state().stopped && !bodies_.empty()) {
+    fail("stopped is said while something lives");
+  }
+}
+
+void World::check_slot(const Pool& pool, std::uint32_t number, bool) {
+  const Slot& slot = pool.state().slots[number];
+  std::size_t live = 0;
+  for (const Process& process : slot.processes) {
+    const WorkerKey key{number, process.incarnation};
+    const auto it = bodies_.find(key);
+    if (it == bodies_.end()) {
+      fail("the model holds a process that the world has not", key);
+      continue;
+    }
+    const Body& body = it->second;
+    if (body.life != Life::dead) ++live;
+    if ((body.life == Life::dead) != is<Emptying>(process)) {
+      fail("model and world disagree whether the main process lives", key);
+    }
+    if (body.frozen != process.frozen && body.life == Life::running) {
+      fail("model and world disagree whether it is frozen", key);
+    }
+    const bool waits = is<Stopping>(process) && !pool.spec().stop.timeout.is_infinite();
+    if (waits && deadline_of(process).is_never()) fail("a stop without a deadline", key);
+    const auto* emptying = std::get_if<Emptying>(&process.state);
+    if (emptying != nullptr && emptying->phase == EmptyingPhase::waiting &&
+        emptying->deadline.is_never()) {
+      fail("left-overs without a deadline", key);
+    }
+    if (!pool.state().wants(number) && is_serving(process) && !is<Requested>(process)) {
+      fail("an unwanted process is not being ended", key);
+    }
+  }
+  if (live > 2) fail("more than two processes in a slot", {number, slot.incarnation});
+  if (live > 1 && !pool.spec().overlap)
+    fail("two processes in a slot without overlap", {number, 0});
+}
+
+}  // namespace mtd::test

@@ -1,0 +1,39 @@
+# The pool model: explorer, simulation, scenarios, unit tests, and the proof that they find faults.
+get_filename_component(MTD_MODEL_DIR ${CMAKE_CURRENT_LIST_DIR}/../daemon/supervisor/model ABSOLUTE)
+set(MTD_MODEL_TESTS ${CMAKE_CURRENT_LIST_DIR})
+
+add_library(mtd_explorer OBJECT
+  ${MTD_MODEL_TESTS}/explore/explorer.cpp
+  ${MTD_MODEL_TESTS}/explore/main.cpp
+  ${MTD_MODEL_TESTS}/explore/world.cpp)
+target_link_libraries(mtd_explorer PRIVATE mtd_options)
+target_compile_options(mtd_explorer PRIVATE -O1)
+
+add_executable(explore_model)
+target_link_libraries(explore_model PRIVATE mtd_explorer mtd_model)
+add_test(NAME explore_model COMMAND explore_model)
+set_tests_properties(explore_model PROPERTIES TIMEOUT 600)
+
+# Each deliberate fault of seeded_fault.h, in a model built for it, has to be found. One translation unit
+# a model: a fault is in the product only if the product is built with the definition, which it never is.
+set(MTD_SEEDED_FAULTS
+  accept_stale_facts spawn_while_stopped planned_counts_as_crash no_wait_for_tree
+  stop_without_deadline two_replacements signal_before_spawned deadline_left_behind
+  exit_published_twice breaker_ignored thaw_forgotten left_over_survives_timeout)
+set(MTD_SEEDED_SOURCES)
+get_target_property(MTD_MODEL_FILES mtd_model SOURCES)
+foreach(file ${MTD_MODEL_FILES})
+  list(APPEND MTD_SEEDED_SOURCES ${MTD_MODEL_DIR}/${file})
+endforeach()
+set(number 0)
+foreach(fault ${MTD_SEEDED_FAULTS})
+  math(EXPR number "${number} + 1")
+  add_library(mtd_model_${fault} STATIC ${MTD_SEEDED_SOURCES})
+  set_target_properties(mtd_model_${fault} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
+  target_compile_definitions(mtd_model_${fault} PRIVATE MTD_SEEDED_FAULT=${number})
+  target_compile_options(mtd_model_${fault} PRIVATE -O1)
+  target_link_libraries(mtd_model_${fault} PUBLIC mtd_common)
+  add_executable(explore_seeded_${fault})
+  target_link_libraries(explore_seeded_${fault} PRIVATE mtd_explorer mtd_model_${fault})
+  add_test(NAME explore_seeded_${fault} COMMAND explore_seeded_${fault} --expect-finding)
+endforeach()
