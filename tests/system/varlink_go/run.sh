@@ -14,6 +14,6 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/cache"
-HOME=$work GOCACHE=${VARLINK_GO_CACHE:-$work/cache} GOPATH=/usr/share/gocode GO111MODULE=off GOFLAGS= \
+HOME=$work GOCACHE=${VARLINK_GO_CACHE:-$work/cache} GOPATH=/usr/share/gocode GO111MODULE=off GOFLAGS='' \
   GOPROXY=off CGO_ENABLED=0 go build -o "$work/varlink_go" "$here/main.go"
 "$work/varlink_go" "$@"
