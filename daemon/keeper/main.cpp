@@ -244,6 +244,7 @@ void dispatch(Keeper& keeper, const epoll_event* events, int count) {
           break;
         case Watched::role_socket:
           if ((events[i].events & EPOLLOUT) != 0) write_out(keeper);
+          if ((events[i].events & EPOLLHUP) != 0) keeper.role.reading = true;  // to its end
           read_requests(keeper);
           break;
       }

@@ -85,7 +85,7 @@ void suspect_hang(Keeper& keeper) {
   if (keeper.now_ns >=
       role.fence_at_ns) {  // stuck in the kernel: reaped as a stranger when it ends
     forget_process(keeper);
-    plan_restart(keeper);
+    if (keeper.ending == Ending::no) plan_restart(keeper);
   }
 }
 

@@ -99,7 +99,7 @@ void spawn(Keeper& keeper, std::uint32_t index, const RevisionRecord& revision, 
     return;
   }
   entry.state = EntryState::starting;
-  entry.in_cgroup = child.in_cgroup ? 1 : 0;
+  entry.in_cgroup = cgroup_fd >= 0 ? 1 : 0;  // by clone, or joined before anything else
   record.exec_pipe = pipe_fds[0];
   record.pidfd = child.pidfd;
   record.setup_deadline_ns = keeper.now_ns + timeout_ms * kMillisecond;

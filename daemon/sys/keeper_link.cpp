@@ -181,8 +181,14 @@ std::uint64_t KeeperLink::post(void* message, std::uint32_t size, keeper::Type t
     return header.serial;
   Outgoing waiting;
   waiting.bytes = std::move(bytes);
-  for (const int fd : fds)
-    waiting.descriptors.emplace_back(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  for (const int fd : fds) {
+    UniqueFd copy(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (!copy) {  // no descriptor is left: sent without, the keeper refuses it by name
+      waiting.descriptors.clear();
+      break;
+    }
+    waiting.descriptors.push_back(std::move(copy));
+  }
   outbox_.push_back(std::move(waiting));
   return header.serial;
 }

@@ -1,5 +1,5 @@
-// KeeperLink: a role's end of the keeper's protocol. Never blocks: what the socket does not take waits
-// in an outbox, which `flush` empties when the event loop says the socket is writable again.
+// KeeperLink: a role's end of the keeper's protocol. Never blocks: what the socket does not take
+// waits in an outbox, which `flush` empties when the event loop says the socket is writable again.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,9 @@ struct HeldDescriptor {
   UniqueFd fd;  // empty when message.error != 0
 };
 
-using KeeperMessage = std::variant<keeper::Hello, keeper::Ack, keeper::Entry, keeper::ListEnd,
-                                   HeldDescriptor, keeper::Orphans, keeper::DaemonSignal, keeper::Ping>;
+using KeeperMessage =
+    std::variant<keeper::Hello, keeper::Ack, keeper::Entry, keeper::ListEnd, HeldDescriptor,
+                 keeper::Orphans, keeper::DaemonSignal, keeper::Ping>;
 
 class KeeperLink {
  public:
@@ -60,7 +61,8 @@ class KeeperLink {
     std::vector<char> bytes;
     std::vector<UniqueFd> descriptors;  // duplicates, so the caller may close its own
   };
-  std::uint64_t post(void* message, std::uint32_t size, keeper::Type type, const std::vector<int>& fds);
+  std::uint64_t post(void* message, std::uint32_t size, keeper::Type type,
+                     const std::vector<int>& fds);
 
   UniqueFd socket_;
   std::deque<Outgoing> outbox_;

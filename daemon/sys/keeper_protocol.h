@@ -1,9 +1,9 @@
 // The keeper's protocol: fixed-size messages over a SOCK_SEQPACKET pair, one message a datagram.
 //
 // The keeper owns every process and decides nothing; a role asks, and the keeper answers from its
-// table. What it tells about a process is always the whole entry (level, not edge): if states follow
-// each other faster than the socket takes them, the reader sees only the last one, and it holds
-// everything that happened. A request carries a serial number; the answer repeats it.
+// table. What it tells about a process is always the whole entry (level, not edge): if states
+// follow each other faster than the socket takes them, the reader sees only the last one, and it
+// holds everything that happened. A request carries a serial number; the answer repeats it.
 //
 // Everything here is plain data without pointers: it is read by a program without a heap.
 #pragma once
@@ -14,12 +14,12 @@
 namespace mtd::keeper {
 
 inline constexpr std::uint16_t kProtocolVersion = 1;
-inline constexpr int kRoleSocketFd = 3;              // where a role finds its end
+inline constexpr int kRoleSocketFd = 3;  // where a role finds its end
 inline constexpr std::uint32_t kMaxSpecBytes = 128 * 1024;
 inline constexpr std::uint32_t kMaxDescriptors = 64;  // per revision, stdio included
 inline constexpr std::uint32_t kLabelBytes = 128;
 inline constexpr std::uint32_t kHoldNameBytes = 64;
-inline constexpr std::uint32_t kMaxHeld = 1024;       // held descriptors, all names together
+inline constexpr std::uint32_t kMaxHeld = 1024;  // held descriptors, all names together
 inline constexpr std::uint32_t kMaxRevisions = 1024;
 inline constexpr std::uint32_t kNotifyTextBytes = 1024;
 
@@ -33,8 +33,23 @@ struct Key {
 
 // What the child was doing; the order is the order of work (keeper.h says why this order).
 enum class Stage : std::uint16_t {
-  none, descriptors, clone, cgroup, session, signals, priority, oom_score, limits, groups, group,
-  user, verify, umask, directory, output, exec,
+  none,
+  descriptors,
+  clone,
+  cgroup,
+  session,
+  signals,
+  priority,
+  oom_score,
+  limits,
+  groups,
+  group,
+  user,
+  verify,
+  umask,
+  directory,
+  output,
+  exec,
 };
 
 enum class EntryState : std::uint16_t {
@@ -56,28 +71,28 @@ enum class Scope : std::uint16_t { process, group };
 
 enum class Type : std::uint16_t {
   // role → keeper
-  list = 1,      // tell every entry, then list_end
-  revision,      // + spec memfd, + descriptors; answered by ack
-  forget,        // a revision no spawn will name again; ack
-  spawn,         // (+ cgroup directory descriptor); answered by entry, or ack with an error
-  signal,        // ack: 0, or ESRCH when the entry is gone or reaped
-  release,       // the role has taken note of a failed or exited entry; no answer
-  hold,          // + descriptor; ack
-  fetch,         // answered by held
-  drop,          // a held name; ack
-  ready,         // the role serves: READY=1 to the service manager, newline to --ready-fd
-  notify,        // text for the service manager; no answer
-  finish,        // the role wants the daemon to end with this code; it exits after sending it
+  list = 1,  // tell every entry, then list_end
+  revision,  // + spec memfd, + descriptors; answered by ack
+  forget,    // a revision no spawn will name again; ack
+  spawn,     // (+ cgroup directory descriptor); answered by entry, or ack with an error
+  signal,    // ack: 0, or ESRCH when the entry is gone or reaped
+  release,   // the role has taken note of a failed or exited entry; no answer
+  hold,      // + descriptor; ack
+  fetch,     // answered by held
+  drop,      // a held name; ack
+  ready,     // the role serves: READY=1 to the service manager, newline to --ready-fd
+  notify,    // text for the service manager; no answer
+  finish,    // the role wants the daemon to end with this code; it exits after sending it
   pong,
   // keeper → role
-  hello = 64,    // first message of an epoch
+  hello = 64,  // first message of an epoch
   ack,
   entry,
   list_end,
-  held,          // + descriptor when error == 0
-  orphans,       // strangers reaped since the last message of this kind
-  daemon_signal, // a signal sent to mtd
-  ping,          // answer with pong
+  held,           // + descriptor when error == 0
+  orphans,        // strangers reaped since the last message of this kind
+  daemon_signal,  // a signal sent to mtd
+  ping,           // answer with pong
 };
 
 struct Header {
@@ -87,71 +102,140 @@ struct Header {
   std::uint64_t serial = 0;  // of the request; 0 in unasked-for messages
 };
 
-struct List { Header header; };
-struct Revision { Header header; std::uint64_t id = 0; std::uint32_t spec_bytes = 0; std::uint32_t descriptors = 0; };
-struct Forget { Header header; std::uint64_t id = 0; };
+struct List {
+  Header header;
+};
+struct Revision {
+  Header header;
+  std::uint64_t id = 0;
+  std::uint32_t spec_bytes = 0;
+  std::uint32_t descriptors = 0;
+};
+struct Forget {
+  Header header;
+  std::uint64_t id = 0;
+};
 struct Spawn {
   Header header;
   Key key;
   std::uint64_t revision = 0;
-  std::uint32_t setup_timeout_ms = 0;  // 1..600 000: then the child is killed, setup_failed ETIMEDOUT
-  std::uint32_t has_cgroup = 0;        // 1: the descriptor that comes along is its cgroup directory
-  char label[kLabelBytes] = {};        // opaque; comes back in entry
+  std::uint32_t setup_timeout_ms =
+      0;                         // 1..600 000: then the child is killed, setup_failed ETIMEDOUT
+  std::uint32_t has_cgroup = 0;  // 1: the descriptor that comes along is its cgroup directory
+  char label[kLabelBytes] = {};  // opaque; comes back in entry
 };
-struct Signal { Header header; Key key; std::int32_t signal = 0; Scope scope{}; std::uint16_t padding = 0; };
-struct Release { Header header; Key key; };
-struct Hold { Header header; char name[kHoldNameBytes] = {}; };
-struct Fetch { Header header; char name[kHoldNameBytes] = {}; };
-struct Drop { Header header; char name[kHoldNameBytes] = {}; };
-struct Ready { Header header; };
-struct Notify { Header header; char text[kNotifyTextBytes] = {}; };
-struct Finish { Header header; std::int32_t code = 0; std::uint32_t padding = 0; };
-struct Pong { Header header; };
+struct Signal {
+  Header header;
+  Key key;
+  std::int32_t signal = 0;
+  Scope scope{};
+  std::uint16_t padding = 0;
+};
+struct Release {
+  Header header;
+  Key key;
+};
+struct Hold {
+  Header header;
+  char name[kHoldNameBytes] = {};
+};
+struct Fetch {
+  Header header;
+  char name[kHoldNameBytes] = {};
+};
+struct Drop {
+  Header header;
+  char name[kHoldNameBytes] = {};
+};
+struct Ready {
+  Header header;
+};
+struct Notify {
+  Header header;
+  char text[kNotifyTextBytes] = {};
+};
+struct Finish {
+  Header header;
+  std::int32_t code = 0;
+  std::uint32_t padding = 0;
+};
+struct Pong {
+  Header header;
+};
 
 struct Hello {
   Header header;
-  std::uint64_t epoch = 0;            // counts the lives of this role, from 1
-  std::uint64_t instance = 0;         // random, drawn once per keeper: part of MTD_TAG
-  std::int64_t keeper_started_ns = 0; // CLOCK_MONOTONIC
+  std::uint64_t epoch = 0;                  // counts the lives of this role, from 1
+  std::uint64_t instance = 0;               // random, drawn once per keeper: part of MTD_TAG
+  std::int64_t keeper_started_ns = 0;       // CLOCK_MONOTONIC
   std::int64_t keeper_started_boot_ns = 0;  // CLOCK_BOOTTIME
-  std::uint32_t capacity = 0;         // processes the table and the descriptors allow
+  std::uint32_t capacity = 0;               // processes the table and the descriptors allow
   std::int32_t keeper_pid = 0;
-  std::uint32_t entries = 0;          // in the table now
+  std::uint32_t entries = 0;                // in the table now
   std::uint32_t under_service_manager = 0;  // NOTIFY_SOCKET was set
-  std::uint64_t watchdog_usec = 0;    // the service manager's, 0: none
-  std::uint64_t original_nofile_soft = 0;  // what workers get back
+  std::uint64_t watchdog_usec = 0;          // the service manager's, 0: none
+  std::uint64_t original_nofile_soft = 0;   // what workers get back
   std::int64_t original_oom_score_adj = 0;
   std::uint32_t is_pid1 = 0;
-  std::uint32_t subreaper = 0;        // 0: the kernel refused PR_SET_CHILD_SUBREAPER
+  std::uint32_t subreaper = 0;  // 0: the kernel refused PR_SET_CHILD_SUBREAPER
 };
-struct Ack { Header header; std::int32_t error = 0; std::uint32_t padding = 0; };
+struct Ack {
+  Header header;
+  std::int32_t error = 0;
+  std::uint32_t padding = 0;
+};
 
-struct SentSignal { std::int32_t signal = 0; std::uint32_t times = 0; std::int64_t last_ns = 0; };
+struct SentSignal {
+  std::int32_t signal = 0;
+  std::uint32_t times = 0;
+  std::int64_t last_ns = 0;
+};
 
 struct Entry {
   Header header;
   Key key;
-  std::uint64_t change = 0;    // counts over all entries; the higher one is the later truth
+  std::uint64_t change = 0;  // counts over all entries; the higher one is the later truth
   std::uint64_t revision = 0;
   EntryState state{};
   Outcome outcome{};
   Stage stage{};
-  std::uint16_t executed = 0;  // 1: exec was confirmed while the process lived
-  std::int32_t error = 0;      // errno of stage
-  std::int32_t pid = 0;        // 0 when failed
+  std::uint16_t executed = 0;    // 1: exec was confirmed while the process lived
+  std::int32_t error = 0;        // errno of stage
+  std::int32_t pid = 0;          // 0 when failed
   std::int32_t wait_status = 0;  // as waitpid(2)
-  std::int32_t in_cgroup = 0;  // 1: it was born in the cgroup it was to have
-  std::int64_t started_ns = 0, executed_ns = 0, exited_ns = 0;  // CLOCK_MONOTONIC, 0: not yet
-  std::int64_t exited_realtime_ns = 0;                          // CLOCK_REALTIME, for people
+  std::int32_t in_cgroup = 0;    // 1: it was born in the cgroup it was to have
+  std::int64_t started_ns = 0, executed_ns = 0, exited_ns = 0;       // CLOCK_MONOTONIC, 0: not yet
+  std::int64_t exited_realtime_ns = 0;                               // CLOCK_REALTIME, for people
   std::int64_t user_cpu_us = 0, system_cpu_us = 0, max_rss_kib = 0;  // at exit, wait4(2)
-  SentSignal first_sent, last_sent;  // by request of a role
+  SentSignal first_sent, last_sent;                                  // by request of a role
   char label[kLabelBytes] = {};
 };
-struct ListEnd { Header header; std::uint64_t sequence = 0; };
-struct Held { Header header; std::int32_t error = 0; std::uint32_t padding = 0; char name[kHoldNameBytes] = {}; };
-struct Orphans { Header header; std::uint64_t total = 0; std::int32_t last_pid = 0; std::int32_t last_wait_status = 0; };
-struct DaemonSignal { Header header; std::int32_t signal = 0; std::int32_t sender_pid = 0; std::uint32_t sender_uid = 0; std::uint32_t from_kernel = 0; };
-struct Ping { Header header; };
+struct ListEnd {
+  Header header;
+  std::uint64_t sequence = 0;
+};
+struct Held {
+  Header header;
+  std::int32_t error = 0;
+  std::uint32_t padding = 0;
+  char name[kHoldNameBytes] = {};
+};
+struct Orphans {
+  Header header;
+  std::uint64_t total = 0;
+  std::int32_t last_pid = 0;
+  std::int32_t last_wait_status = 0;
+};
+struct DaemonSignal {
+  Header header;
+  std::int32_t signal = 0;
+  std::int32_t sender_pid = 0;
+  std::uint32_t sender_uid = 0;
+  std::uint32_t from_kernel = 0;
+};
+struct Ping {
+  Header header;
+};
 
 static_assert(std::is_trivially_copyable_v<Entry> && sizeof(Entry) <= 512);
 

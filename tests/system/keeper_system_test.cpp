@@ -464,6 +464,44 @@ TEST_CASE("as PID 1 it starts, reaps strangers, takes TERM, and ends all") {
   CHECK(WEXITSTATUS(run.wait_exit().value_or(0)) == 3);
 }
 
+TEST_CASE("a supervisor that closes its socket but lives is ended and replaced") {
+  KeeperRun run;
+  const pid_t first = run.role().pid;
+  const UniqueFd control = std::move(run.role().control);  // keeps it alive
+  run.role().link = sys::KeeperLink(UniqueFd());           // the last copy of its end
+  run.accept_role();
+  CHECK(run.hello().epoch == 2);
+  CHECK(kill(first, 0) != 0);
+}
+
+TEST_CASE("without clone3 the child joins its cgroup itself") {
+  const std::string path = "/sys/fs/cgroup/unified/mtd-keeper-join-" + std::to_string(getpid());
+  if (!has_strace() || mkdir(path.c_str(), 0755) != 0) {
+    MESSAGE("skipped: needs strace and a writable cgroup v2 hierarchy at /sys/fs/cgroup/unified");
+    return;
+  }
+  {
+    Start start;
+    start.prefix =
+        under_strace({"-e", "trace=clone3", "-e", "inject=clone3:error=ENOSYS"}, "/dev/null");
+    KeeperRun run(std::move(start));
+    run.add_revision(1, run.worker({"sleep"}));
+    const UniqueFd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    run.link().spawn(key(1), 1, "", 30'000, directory.get());
+    const keeper::Entry entry = run.running(key(1));
+    CHECK(entry.in_cgroup == 1);
+    CHECK(read_file(path + "/cgroup.procs") == std::to_string(entry.pid) + "\n");
+    CHECK(run.ack(run.link().signal(key(1), SIGKILL, Scope::group)) == 0);
+    run.exited(key(1));
+    CHECK(rmdir(path.c_str()) == 0);
+    run.link().spawn(key(2), 1, "", 30'000, directory.get());
+    const keeper::Entry late = run.exited(key(2));
+    CHECK(late.outcome == Outcome::setup_failed);
+    CHECK(late.stage == Stage::cgroup);
+  }
+  rmdir(path.c_str());
+}
+
 TEST_CASE("a table of descriptors that is full refuses one process, not the daemon") {
   Start start;
   start.prefix = {"prlimit", "--nofile=400:400"};
