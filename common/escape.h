@@ -1,5 +1,6 @@
-// What a worker, a client or a file wrote is shown to people only through these: control characters,
-// ESC sequences, bidi overrides and invalid UTF-8 come out as \xNN or \u{NNNN}; the rest unchanged.
+// What a worker, a client or a file wrote is shown to people only through these: control
+// characters, ESC sequences, bidi overrides and invalid UTF-8 come out as \xNN or \u{NNNN}; the
+// rest unchanged.
 #pragma once
 
 #include <string>

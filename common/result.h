@@ -11,8 +11,8 @@
 namespace mtd {
 
 struct Error {
-  std::string message;   // a sentence that names what, where and what would be right
-  int errno_value = 0;   // 0: not from a system call
+  std::string message;  // a sentence that names what, where and what would be right
+  int errno_value = 0;  // 0: not from a system call
 
   // The message of a failed system call: "open /etc/x: Permission denied".
   [[nodiscard]] static Error from_errno(std::string_view what, int errno_value);
@@ -22,8 +22,8 @@ struct Error {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}          // NOLINT(*explicit*)
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}      // NOLINT(*explicit*)
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT(*explicit*)
+  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(*explicit*)
 
   [[nodiscard]] bool has_value() const { return state_.index() == 0; }
   explicit operator bool() const { return has_value(); }

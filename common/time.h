@@ -16,9 +16,15 @@ namespace mtd {
 class Duration {
  public:
   constexpr Duration() = default;
-  [[nodiscard]] static constexpr Duration nanoseconds(std::int64_t n) { return Duration(n < 0 ? 0 : n); }
-  [[nodiscard]] static constexpr Duration milliseconds(std::int64_t n) { return scaled(n, 1'000'000); }
-  [[nodiscard]] static constexpr Duration seconds(std::int64_t n) { return scaled(n, 1'000'000'000); }
+  [[nodiscard]] static constexpr Duration nanoseconds(std::int64_t n) {
+    return Duration(n < 0 ? 0 : n);
+  }
+  [[nodiscard]] static constexpr Duration milliseconds(std::int64_t n) {
+    return scaled(n, 1'000'000);
+  }
+  [[nodiscard]] static constexpr Duration seconds(std::int64_t n) {
+    return scaled(n, 1'000'000'000);
+  }
   [[nodiscard]] static constexpr Duration infinite() { return Duration(kInfinite); }
 
   [[nodiscard]] constexpr bool is_infinite() const { return ns_ == kInfinite; }
@@ -56,7 +62,7 @@ class Instant {
   // Saturates at never().
   friend constexpr Instant operator+(Instant at, Duration d) {
     return d.is_infinite() || at.ns_ > never().ns_ - d.count_ns() ? never()
-                                                                 : Instant(at.ns_ + d.count_ns());
+                                                                  : Instant(at.ns_ + d.count_ns());
   }
   // 0 when `earlier` is in fact later.
   [[nodiscard]] constexpr Duration since(Instant earlier) const {

@@ -14,13 +14,13 @@ enum class Apply { unchanged, hot, rolling, restart, add, remove };
 struct PoolChange {
   std::string pool;
   Apply apply = Apply::unchanged;
-  std::vector<std::string> keys;      // that differ, strongest first: "command", "workers"
+  std::vector<std::string> keys;  // that differ, strongest first: "command", "workers"
 };
 
 struct Plan {
-  std::vector<PoolChange> pools;      // every pool of either side, sorted by name
-  std::vector<std::string> daemon_keys;           // that differ and apply in place
-  std::vector<std::string> daemon_restart_keys;   // that need a restart of mtd
+  std::vector<PoolChange> pools;                 // every pool of either side, sorted by name
+  std::vector<std::string> daemon_keys;          // that differ and apply in place
+  std::vector<std::string> daemon_restart_keys;  // that need a restart of mtd
 };
 
 [[nodiscard]] Plan make_plan(const Configuration& current, const Configuration& wanted);

@@ -19,13 +19,19 @@ enum class ReadyMode { exec, notify };
 enum class StopScope { tree, group, process };
 enum class BreakerAction { backoff, fail };
 enum class OrphanPolicy { kill, keep };
-enum class LogTarget { automatic, inherit, null, journal, direct };  // automatic: journal under systemd, else inherit
+enum class LogTarget {
+  automatic,
+  inherit,
+  null,
+  journal,
+  direct
+};  // automatic: journal under systemd, else inherit
 
 struct Backoff {
   Duration initial = Duration::milliseconds(500);
-  double factor = 2;     // 1..100
+  double factor = 2;  // 1..100
   Duration max = Duration::seconds(30);
-  double jitter = 0.1;   // 0..1: a delay is drawn from [d, d × (1 + jitter)]
+  double jitter = 0.1;  // 0..1: a delay is drawn from [d, d × (1 + jitter)]
   Duration reset_after = Duration::seconds(30);
 };
 
@@ -44,7 +50,7 @@ struct StopSpec {
 
 struct RecycleSpec {
   std::uint64_t max_tasks = 0;  // 0: off
-  double jitter = 0.1;          // only ever shortens: drawn from [max_tasks × (1 − jitter), max_tasks]
+  double jitter = 0.1;  // only ever shortens: drawn from [max_tasks × (1 − jitter), max_tasks]
   std::uint32_t concurrency = 0;  // 0: max(1, 10 % of workers)
 };
 
@@ -91,13 +97,13 @@ struct PoolSpec {
   std::optional<int> nice;
   std::optional<int> oom_score_adj;
 
-  // Of all that a running process was given at its start. Two specs with the same fingerprint need no
-  // new process; members that apply in place (hot keys) are not in it.
+  // Of all that a running process was given at its start. Two specs with the same fingerprint need
+  // no new process; members that apply in place (hot keys) are not in it.
   std::uint64_t spawn_fingerprint = 0;
 };
 
 struct DaemonSpec {
-  std::string control_socket;  // empty: RUNTIME_DIR/io.mtd.Manager
+  std::string control_socket;                 // empty: RUNTIME_DIR/io.mtd.Manager
   std::optional<std::uint32_t> operate_gid;   // control.group, resolved
   std::optional<std::uint32_t> readonly_gid;  // control.readonly_group, resolved
   std::string log_level = "info";
