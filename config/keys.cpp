@@ -38,7 +38,6 @@ PoolKey part_of_another(KeyInfo info) {
 constexpr double kHourMs = 3'600'000;
 constexpr double kYearMs = 365 * 24 * kHourMs;
 
-// clang-format off: a table
 std::vector<PoolKey> make_pool_keys() {
   using S = PoolSpec;
   return {
@@ -505,7 +504,6 @@ std::vector<DaemonKey> make_daemon_keys() {
           of_daemon<&S::max_clients>()),
   };
 }
-// clang-format on
 
 std::string plain_number(double value) {
   Json json = value;
