@@ -302,7 +302,9 @@ TEST_CASE(
     "command, environment, directory and output have slot and incarnation in the markers' place") {
   KeeperRun run;
   const std::string e(1, sys::SpecMarker::kEscape);
-  sys::SpawnSpec spec = run.worker({"say", "1", "s" + e + "s i" + e + "i l" + e + "l."});
+  sys::SpawnSpec spec = run.worker(
+      {"say", "1",
+       std::string("s").append(e).append("s i").append(e).append("i l").append(e).append("l.")});
   spec.output_path = run.directory() + "/out-" + e + "s";
   const keeper::Entry entry = run_once(run, spec, 12);
   CHECK(entry.outcome == Outcome::program);
