@@ -322,8 +322,8 @@ class StartFailed(Exception):
 
 
 def pool(command, **keys):
-    """A pool that is quick to test with: short waits, no jitter."""
-    spec = {"command": command, "stop": {"timeout": "5s"},
+    """A pool that is quick to test with: short waits, no jitter, a breaker that only opens where asked for."""
+    spec = {"command": command, "stop": {"timeout": "5s"}, "crash_limit": {"count": 1000000},
             "backoff": {"initial": "50ms", "max": "200ms", "jitter": 0}}
     spec.update(keys)
     return spec

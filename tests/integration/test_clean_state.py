@@ -58,7 +58,7 @@ def test_fault_14_worker_sees_the_same_whatever_started_mtd(probe, parent):
 
 def test_fault_14_declared_state_is_what_the_worker_gets(root, probe):
     keys = {"user": "nobody", "group": "nogroup", "groups": ["daemon"], "umask": "0027", "cwd": "/tmp", "nice": 5, "oom_score_adj": 300,
-            "env": {"A": "b c"}, "rlimits": {"core": 0, "nofile": [100, 200]}}
+            "env": {"A": "b c"}, "rlimits": {"core": 0, "nofile": "100:200"}}
     with Mtd({"web": pool([probe, "--id", "${MTD_WORKER_ID}"], **keys)}) as mtd:
         report = mtd.reports.expect("probe")
         assert report["Uid"].split() == [str(NOBODY)] * 4 and report["Gid"].split() == [str(NOBODY)] * 4
@@ -158,7 +158,7 @@ def test_output_of_workers_does_not_stop_at_a_dead_reader(actor):
 def test_stderr_that_nobody_reads_blocks_nothing(actor):
     """A full pipe as stderr: log lines are lost, not time."""
     reader, writer = os.pipe()
-    with Mtd({"web": pool([actor, "exit=1"], backoff={"initial": 0, "max": 0, "jitter": 0}, crash_limit={"count": 10000000}),
+    with Mtd({"web": pool([actor, "exit=1"], backoff={"initial": 0, "max": 0, "jitter": 0}, crash_limit={"count": 1000000}),
               "ok": pool([actor, "wait"])}, args=["--log-level", "debug"], popen={"stdout": writer, "stderr": writer}) as mtd:
         os.close(writer)
         mtd.until(lambda: mtd.pool("web")["restarts"] > 600, 30)

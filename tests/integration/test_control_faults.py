@@ -224,7 +224,7 @@ def test_fault_72_api_storm_does_not_delay_a_restart(mtd):
 
 
 def test_fault_55_a_client_that_never_reads(actor):
-    with Mtd({"bad": pool([actor, "exit=1"], workers=4, backoff={"initial": 0, "max": 0, "jitter": 0}, crash_limit={"count": 100000000}),
+    with Mtd({"bad": pool([actor, "exit=1"], workers=4, backoff={"initial": 0, "max": 0, "jitter": 0}, crash_limit={"count": 1000000}),
               "web": pool([actor, "wait"])}) as mtd:
         clients = []
         for _ in range(20):

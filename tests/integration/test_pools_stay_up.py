@@ -20,9 +20,7 @@ def test_killed_worker_comes_back():
 
 
 def test_fault_26_every_exit_code_is_exact(actor):
-    spec = pool([actor, "exit=${CODE}"], restart="never")
-    names = {f"c{code}": {**spec, "command": [actor, f"exit={code}"]} for code in range(256)}
-    with Mtd(names) as mtd:
+    with Mtd({f"c{code}": pool([actor, f"exit={code}"], restart="never") for code in range(256)}) as mtd:
         for code in range(256):
             event = mtd.events.expect(event="exited", pool=f"c{code}")
             assert event["last_exit"]["code"] == code and event["last_exit"]["signal"] is None
@@ -39,7 +37,7 @@ def test_fault_26_every_signal_is_exact(actor):
 @pytest.mark.parametrize("policy,code,again", [("always", 0, True), ("on-failure", 0, False), ("on-failure", 1, True),
                                                ("never", 1, False), ("never", 0, False)])
 def test_restart_policy(actor, policy, code, again):
-    with Mtd({"job": pool([actor, f"exit={code}"], restart=policy)}) as mtd:
+    with Mtd({"job": pool([actor, f"exit={code}"], restart=policy, min_uptime="0s")}) as mtd:
         first = mtd.events.expect(event="exited", pool="job")
         if again:
             mtd.events.expect(event="exited", pool="job", test=lambda e: e["incarnation"] > first["incarnation"])
@@ -50,7 +48,7 @@ def test_restart_policy(actor, policy, code, again):
 
 
 def test_success_and_no_restart_codes(actor):
-    with Mtd({"ok": pool([actor, "exit=7"], restart="on-failure", success_codes=[0, 7]),
+    with Mtd({"ok": pool([actor, "exit=7"], restart="on-failure", success_codes=[0, 7], min_uptime="0s"),
               "no": pool([actor, "exit=8"], restart="always", no_restart_codes=[8])}) as mtd:
         mtd.wait_pool("ok", state="completed")
         mtd.until(lambda: mtd.pool("no")["state"] in ("failed", "completed", "stopped"))
@@ -81,7 +79,7 @@ def test_fault_41_back_off_is_reset_by_a_stable_run(actor):
 
 
 def test_fault_42_hundred_crash_loops_cost_little(actor):
-    pools = {"bad": pool(["/bin/false"], workers=100, backoff={"initial": "5s", "max": "30s"}, crash_limit={"count": 100000}),
+    pools = {"bad": pool(["/bin/false"], workers=100, backoff={"initial": "5s", "max": "30s"}, crash_limit={"count": 1000000}),
              "good": pool([actor, "wait"])}
     with Mtd(pools) as mtd:
         mtd.wait_ready("good")
@@ -221,7 +219,7 @@ def test_fault_22_worker_exits_while_it_is_told_to_stop(actor):
 
 def test_fault_23_grandchild_that_keeps_stdout_open(actor):
     with Mtd({"web": pool(["/bin/sh", "-c", "sleep 999 & exit 5"], backoff={"initial": "20ms", "max": "20ms", "jitter": 0},
-                          crash_limit={"count": 100000})}) as mtd:
+                          crash_limit={"count": 1000000})}) as mtd:
         mtd.events.expect(event="exited", pool="web", incarnation=10)
         before = descriptor_count(mtd.keeper), descriptor_count(mtd.supervisor())
         exits = mtd.events.expect(event="exited", pool="web", incarnation=40)
@@ -369,7 +367,7 @@ def test_fault_9_own_start_directory_removed(tmp_path):
 
 def test_no_leak_over_many_restarts(actor):
     with Mtd({"web": pool([actor, "exit=1"], workers=8, backoff={"initial": 0, "max": 0, "jitter": 0},
-                          crash_limit={"count": 10000000})}) as mtd:
+                          crash_limit={"count": 1000000})}) as mtd:
         mtd.until(lambda: mtd.pool("web")["restarts"] > 200)
         before = descriptor_count(mtd.keeper), descriptor_count(mtd.supervisor())
         mtd.until(lambda: mtd.pool("web")["restarts"] > 1200, 40)
