@@ -42,8 +42,9 @@ Date date_of(std::int64_t days_since_1970) {
 
 std::string format_timestamp(WallTime time) {
   constexpr std::int64_t kDay = 86'400;
-  const std::int64_t days = time.seconds / kDay - (time.seconds % kDay < 0 ? 1 : 0);
-  const auto second = static_cast<unsigned>(time.seconds - days * kDay);
+  const std::int64_t rest = time.seconds % kDay;  // of the sign of seconds
+  const std::int64_t days = time.seconds / kDay - (rest < 0 ? 1 : 0);
+  const auto second = static_cast<unsigned>(rest < 0 ? rest + kDay : rest);
   const Date date = date_of(days);
   std::array<char, 64> buffer{};
   const char* format = date.year >= 0 && date.year <= 9999
