@@ -109,9 +109,11 @@ void PoolRunner::perform(const model::KillTreeAction& action) {
   }
   const auto found = workers_.find(action.key);
   if (found == workers_.end()) return;
-  const auto& record = found->second;
+  auto& record = found->second;
   if (!record.told_end) {
     services_.keeper.signal(keeper_key(action.key), SIGKILL, keeper::Scope::group);
+  } else {
+    note_left_overs(left_overs_of(action.key, record));
   }
   if (record.in_cgroup && services_.cgroups) {
     (void)services_.cgroups->kill(cgroup_name(action.key)).has_value();
@@ -154,20 +156,26 @@ void PoolRunner::check_cgroup(const model::WorkerKey& key) {
     return;
   }
   if (record.tree_watch) return;
-  std::vector<LeftOver> living;
-  for (const int pid : pids_of(key)) {
-    if (living.size() >= kMaxLeftOvers) break;
-    living.push_back({pid, sys::comm_of(pid)});
-  }
-  note_left_overs(living);
   auto watch = services_.loop.watch(record.tree_events.get(), EPOLLPRI, sys::Priority::normal,
                                     [this, key](std::uint32_t) { check_cgroup(key); });
   if (watch) record.tree_watch = std::move(*watch);
 }
 
 void PoolRunner::on_tree(const model::WorkerKey& key, const std::vector<LeftOver>& living) {
-  note_left_overs(living);
+  const auto found = workers_.find(key);
+  if (found != workers_.end()) found->second.living = living;
   if (living.empty()) queue(model::TreeEmpty{key});
+}
+
+std::vector<LeftOver> PoolRunner::left_overs_of(const model::WorkerKey& key,
+                                                const WorkerRecord& record) const {
+  if (!record.in_cgroup || !services_.cgroups) return record.living;
+  std::vector<LeftOver> living;
+  for (const int pid : pids_of(key)) {
+    if (living.size() >= kMaxLeftOvers) break;
+    living.push_back({pid, sys::comm_of(pid)});
+  }
+  return living;
 }
 
 void PoolRunner::note_left_overs(const std::vector<LeftOver>& living) {

@@ -49,6 +49,7 @@ struct WorkerRecord {
   std::string status_text;
   UniqueFd tree_events;  // while left-overs live
   sys::EventLoop::Watch tree_watch;
+  std::vector<LeftOver> living;  // left-overs the scanner found last
 };
 
 class PoolRunner {
@@ -117,6 +118,8 @@ class PoolRunner {
   void leave_gate(WorkerRecord& record);
   void on_exit(const model::WorkerKey& key, WorkerRecord& record, const keeper::Entry& entry);
   void check_cgroup(const model::WorkerKey& key);
+  [[nodiscard]] std::vector<LeftOver> left_overs_of(const model::WorkerKey& key,
+                                                    const WorkerRecord& record) const;
   void note_left_overs(const std::vector<LeftOver>& living);
   void remove_cgroup(const model::WorkerKey& key);
   void linger(const model::WorkerKey& key);

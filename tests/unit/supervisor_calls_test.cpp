@@ -1,0 +1,204 @@
+// Selectors, notifications and their senders, and the words of the control interface.
+#include <doctest/doctest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <map>
+
+#include "common/control_methods.h"
+#include "daemon/supervisor/handler_set.h"
+#include "daemon/supervisor/notifications.h"
+#include "daemon/supervisor/selection.h"
+#include "daemon/supervisor/spawn_gate.h"
+#include "daemon/supervisor/stage_names.h"
+#include "daemon/sys/proc.h"
+
+using namespace mtd;
+using namespace mtd::supervisor;
+
+namespace {
+
+Selection choose(const std::vector<std::string>& selectors) {
+  return select(selectors, {"api", "web", "web-canary", "worker"},
+                [](std::string_view, std::uint32_t slot) { return slot < 4; });
+}
+
+std::string shown(const Selection& selection) {
+  if (const auto* none = std::get_if<NoMatch>(&selection)) {
+    return (none->worker ? "no worker " : "no pool ") + none->selector;
+  }
+  std::string text;
+  for (const auto& pool : std::get<std::vector<SelectedPool>>(selection)) {
+    text += (text.empty() ? "" : " ") + pool.pool;
+    for (const auto slot : pool.slots)
+      text += "/" + std::to_string(slot);
+  }
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("selectors") {
+  CHECK(shown(choose({})) == "api web web-canary worker");
+  CHECK(shown(choose({"web"})) == "web");
+  CHECK(shown(choose({"web*"})) == "web web-canary");
+  CHECK(shown(choose({"w*r"})) == "worker");
+  CHECK(shown(choose({"?pi"})) == "api");
+  CHECK(shown(choose({"*"})) == "api web web-canary worker");
+  CHECK(shown(choose({"web/3", "web/1", "web/3"})) == "web/1/3");
+  CHECK(shown(choose({"web/1", "web"})) == "web");
+  CHECK(shown(choose({"web*/0"})) == "web/0 web-canary/0");
+  CHECK(shown(choose({"nope"})) == "no pool nope");
+  CHECK(shown(choose({"web", "nope*"})) == "no pool nope*");
+  CHECK(shown(choose({"web/9"})) == "no worker web/9");
+  CHECK(shown(choose({"nope/1"})) == "no pool nope/1");
+  for (const char* bad : {"web/", "web/x", "web/-1", "web/1/2", "web/99999999999", "web/ 1"}) {
+    CHECK(shown(choose({bad})) == std::string("no worker ") + bad);
+  }
+  CHECK(shown(choose({""})) == "no pool ");
+  // A pattern made to explode a naive matcher.
+  CHECK(shown(choose({"*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*b"})).substr(0, 7) == "no pool");
+}
+
+TEST_CASE("every method of the table has a handler") {
+  for (const auto& method : control::kMethods)
+    CHECK(HandlerSet::handles(method.name));
+  CHECK_FALSE(HandlerSet::handles("Nope"));
+}
+
+TEST_CASE("notifications are read as sd_notify(3) writes them") {
+  const auto all = sys::parse_notification(
+      "READY=1\nSTATUS=two words=and "
+      "more\nX_MTD_TASKS=+3\nX_MTD_TASKS=2\nSTOPPING=1\nWHATEVER=1\nnonsense\n");
+  CHECK(all.ready);
+  CHECK(all.stopping);
+  CHECK(all.tasks == 5);
+  CHECK(all.status == "two words=and more");
+  CHECK_FALSE(sys::parse_notification("READY=0").ready);
+  CHECK_FALSE(sys::parse_notification("READY=10").ready);
+  CHECK_FALSE(sys::parse_notification("").status);
+  for (const char* bad : {"X_MTD_TASKS=-1", "X_MTD_TASKS=", "X_MTD_TASKS=1x",
+                          "X_MTD_TASKS=99999999999999999999999"}) {
+    CHECK(sys::parse_notification(bad).tasks == 0);
+  }
+  CHECK(sys::parse_notification("X_MTD_TASKS=4000000000").tasks == 1'000'000);
+  CHECK(sys::parse_notification("STATUS=" + std::string(3000, 's')).status->size() == 256);
+}
+
+namespace {
+
+// A socket pair whose far end sends as this process.
+struct Wire {
+  int ends[2] = {-1, -1};
+  Wire() {
+    REQUIRE(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0);
+  }
+  ~Wire() { ::close(ends[1]); }
+  void send(const std::string& text) const {
+    REQUIRE(::send(ends[1], text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()));
+  }
+};
+
+struct World {
+  Wire wire;
+  std::map<int, keeper::Key> mains, grouped;
+  std::map<int, int> parents;
+  bool started = true, under_way = false;
+  std::vector<std::pair<keeper::Key, sys::Notification>> delivered;
+  Notifications notifications = make();
+
+  Notifications make() {
+    auto socket = sys::NotifySocket::prepare(UniqueFd(wire.ends[0]));
+    REQUIRE(socket);
+    Notifications::Hooks hooks;
+    const auto look = [](const std::map<int, keeper::Key>& in,
+                         int pid) -> std::optional<keeper::Key> {
+      const auto found = in.find(pid);
+      if (found == in.end()) return std::nullopt;
+      return found->second;
+    };
+    hooks.main_process = [this, look](int pid) { return look(mains, pid); };
+    hooks.by_cgroup = [this, look](int pid) { return look(grouped, pid); };
+    hooks.parent = [this](int pid) -> std::optional<int> {
+      const auto found = parents.find(pid);
+      if (found == parents.end()) return std::nullopt;
+      return found->second;
+    };
+    hooks.is_started = [this](const keeper::Key&) { return started; };
+    hooks.spawns_under_way = [this] { return under_way; };
+    hooks.deliver = [this](const keeper::Key& key, const sys::Notification& notification) {
+      delivered.emplace_back(key, notification);
+    };
+    return Notifications(std::move(*socket), std::move(hooks));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a notification belongs to the main process, its cgroup, or its ancestor") {
+  World world;
+  world.mains[10] = {1, 2, 3};
+  world.grouped[20] = {4, 5, 6};
+  world.parents = {{30, 31}, {31, 10}, {40, 41}, {41, 1}, {50, 51}, {51, 50}};
+  CHECK(world.notifications.attribute(10) == keeper::Key{1, 2, 3});
+  CHECK(world.notifications.attribute(20) == keeper::Key{4, 5, 6});
+  CHECK(world.notifications.attribute(30) == keeper::Key{1, 2, 3});
+  CHECK_FALSE(world.notifications.attribute(40));
+  CHECK_FALSE(world.notifications.attribute(50));  // a circle, as pids that are reused could form
+  CHECK_FALSE(world.notifications.attribute(0));
+  CHECK_FALSE(world.notifications.attribute(-1));
+}
+
+TEST_CASE("what nobody sent is counted; what comes before the start is known waits") {
+  World world;
+  world.wire.send("READY=1");
+  world.notifications.drain();
+  CHECK(world.delivered.empty());
+  CHECK(world.notifications.unattributed().count == 1);
+  CHECK(world.notifications.unattributed().last_pid == ::getpid());
+
+  world.under_way = true;
+  world.wire.send("X_MTD_TASKS=+2");
+  world.notifications.drain();
+  CHECK(world.delivered.empty());
+  CHECK(world.notifications.unattributed().count == 1);
+  world.mains[::getpid()] = {1, 0, 1};
+  world.started = false;
+  world.notifications.drain();
+  CHECK(world.delivered.empty());
+  world.started = true;
+  world.wire.send("READY=1");
+  world.notifications.drain();
+  REQUIRE(world.delivered.size() == 2);
+  CHECK(world.delivered[0].second.tasks == 2);
+  CHECK(world.delivered[1].second.ready);
+}
+
+TEST_CASE("the gate lets in as many as its limit and keeps the order") {
+  SpawnGate gate;
+  gate.set_limit(2);
+  std::vector<int> spawned;
+  for (int i = 0; i < 5; ++i) {
+    gate.enter({1, static_cast<std::uint32_t>(i), 1}, [&spawned, i] { spawned.push_back(i); });
+  }
+  CHECK(spawned == std::vector<int>{0, 1});
+  CHECK(gate.cancel({1, 2, 1}));
+  CHECK_FALSE(gate.cancel({1, 0, 1}));
+  gate.leave();
+  CHECK(spawned == std::vector<int>{0, 1, 3});
+  gate.leave();
+  gate.leave();
+  gate.leave();
+  CHECK(spawned == std::vector<int>{0, 1, 3, 4});
+  CHECK(gate.in_set_up() == 0);
+}
+
+TEST_CASE("stages and errors have names") {
+  CHECK(stage_name(static_cast<int>(keeper::Stage::exec)) == "exec");
+  CHECK(stage_name(999) == "unknown");
+  CHECK(errno_name(ENOENT) == "ENOENT");
+  CHECK_FALSE(advice(static_cast<int>(keeper::Stage::exec), ENOENT).empty());
+  CHECK(advice(0, 0).empty());
+}

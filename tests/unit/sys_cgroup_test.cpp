@@ -1,0 +1,122 @@
+// CgroupTree against the real kernel. The test moves itself into a tree of its own and back.
+// Skipped with the reason where no cgroup v2 can be used.
+#define DOCTEST_CONFIG_IMPLEMENT
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+
+#include "daemon/sys/cgroup.h"
+#include "daemon/sys/proc.h"
+
+using namespace mtd;
+using namespace mtd::sys;
+
+namespace {
+
+const CgroupName kName{"web", 3, 17};
+
+// Forks into the cgroup; the child forks once more and both wait for ever.
+pid_t start_tree(const UniqueFd& directory) {
+  int ready[2];
+  REQUIRE(::pipe(ready) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const int procs = ::openat(directory.get(), "cgroup.procs", O_WRONLY | O_CLOEXEC);
+    if (::write(procs, "0", 1) != 1) ::_exit(1);
+    if (::fork() == 0) ::setsid();
+    (void)!::write(ready[1], "x", 1);
+    for (;;)
+      ::pause();
+  }
+  char byte = 0;
+  REQUIRE(::read(ready[0], &byte, 1) == 1);
+  REQUIRE(::read(ready[0], &byte, 1) == 1);
+  ::close(ready[0]);
+  ::close(ready[1]);
+  return child;
+}
+
+void wait_until_empty(const UniqueFd& events) {
+  const int poll = ::epoll_create1(0);
+  epoll_event event{};
+  event.events = EPOLLPRI;
+  REQUIRE(::epoll_ctl(poll, EPOLL_CTL_ADD, events.get(), &event) == 0);
+  while (CgroupTree::populated_fd(events.get()))
+    REQUIRE(::epoll_wait(poll, &event, 1, 10'000) == 1);
+  ::close(poll);
+}
+
+}  // namespace
+
+TEST_CASE("a tree: made, watched, frozen, signalled, killed, removed, dissolved") {
+  auto tree =
+      CgroupTree::open(0x1234567890abcdefULL ^ static_cast<std::uint64_t>(::getpid()), ::getpid());
+  REQUIRE(tree);
+  CHECK(unified_cgroup_of(::getpid()).find("/mtd") != std::string::npos);
+  {
+    const auto directory = tree->make(kName);
+    REQUIRE(directory);
+    CHECK(tree->make(kName));  // again: the same
+    CHECK_FALSE(tree->populated(kName));
+    const pid_t child = start_tree(*directory);
+    CHECK(tree->populated(kName));
+    CHECK(tree->pids(kName).size() == 2);
+    const auto owner = tree->owner_of(child);
+    REQUIRE(owner);
+    CHECK(owner->pool == "web");
+    CHECK(owner->incarnation == 17);
+    CHECK_FALSE(tree->owner_of(::getpid()));
+    CHECK(tree->remove(kName).error().errno_value == EBUSY);
+    CHECK(tree->signal(kName, SIGWINCH) == 2);
+    CHECK(tree->signal(kName, SIGWINCH, child) == 1);
+    CHECK(tree->freeze(kName, true));
+    const UniqueFd events = tree->watch(kName);
+    REQUIRE(events);
+    CHECK(CgroupTree::populated_fd(events.get()));
+    CHECK(tree->kill(kName));
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(WTERMSIG(status) == SIGKILL);
+    wait_until_empty(events);
+    CHECK(tree->remove(kName));
+    CHECK(tree->remove(kName));  // gone already
+    CHECK_FALSE(tree->populated(kName));
+    CHECK_FALSE(tree->watch(kName));
+  }
+  SUBCASE("a pool named like a file of the hierarchy") {
+    const CgroupName odd{"cgroup.procs", 0, 1};
+    CHECK(tree->make(odd));
+    CHECK(tree->remove(odd));
+    tree->remove_pool("cgroup.procs");
+  }
+  SUBCASE("the tree is found again by its descriptor") {
+    auto again = CgroupTree::reopen(UniqueFd(::dup(tree->pools_fd())),
+                                    0x1234567890abcdefULL ^ static_cast<std::uint64_t>(::getpid()));
+    REQUIRE(again);
+    CHECK(again->own_path() == tree->own_path());
+    CHECK(again->path(kName) == tree->path(kName));
+  }
+  tree->remove_pool("web");
+  const std::string own = tree->own_path();
+  tree->dissolve(::getpid());
+  CHECK(::access((own + "/pools").c_str(), F_OK) != 0);
+  CHECK(unified_cgroup_of(::getpid()).find("/mtd.") == std::string::npos);
+}
+
+int main(int argc, char** argv) {
+  // Tried once outside doctest, to tell "cannot here" from "fails".
+  auto trial =
+      CgroupTree::open(0x7e57ULL << 32U | static_cast<std::uint64_t>(::getpid()), ::getpid());
+  if (!trial) {
+    std::printf("SKIP: %s\n", trial.error().message.c_str());
+    return 77;
+  }
+  trial->dissolve(::getpid());
+  return doctest::Context(argc, argv).run();
+}
