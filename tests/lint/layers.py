@@ -44,13 +44,13 @@ def check_includes(path, text):
     return found
 
 
-# System calls that read a clock, draw entropy, or make, signal or wait for a process.
+# System calls that read a clock, or make, signal or wait for a process.
 CALLS = re.compile(
     r"(?<![\w.>:\"])(?:::)?(syscall|clock_gettime|gettimeofday|time|getrandom|fork|vfork|clone3?|execve|execv|execvp|"
     r"posix_spawnp?|kill|killpg|tgkill|waitpid|waitid|wait4|pidfd_open|pidfd_send_signal|prctl|setrlimit|"
     r"epoll_wait|epoll_ctl|setsid|setuid|setgid|setgroups|setresuid|setresgid|mount|memfd_create|"
     r"system|popen|wordexp)\s*\(")
-CLOCKS = re.compile(r"std::chrono::\w+_clock::now|std::random_device|std::this_thread|sleep_for|std::thread\b(?!::hardware_concurrency)")
+CLOCKS = re.compile(r"std::chrono::\w+_clock::now|std::this_thread|sleep_for|std::thread\b(?!::hardware_concurrency)")
 COMMENT = re.compile(r"//.*$")
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
 # Folders that are the kernel seam, or whose business is the machine they run on.
