@@ -14,6 +14,18 @@ target_link_libraries(explore_model PRIVATE mtd_explorer mtd_model)
 add_test(NAME explore_model COMMAND explore_model)
 set_tests_properties(explore_model PROPERTIES TIMEOUT 600)
 
+add_executable(simulate_model
+  ${MTD_MODEL_TESTS}/explore/world.cpp
+  ${MTD_MODEL_TESTS}/simulation/main.cpp
+  ${MTD_MODEL_TESTS}/simulation/simulation.cpp)
+target_compile_options(simulate_model PRIVATE -O1)
+target_link_libraries(simulate_model PRIVATE mtd_model)
+add_test(NAME simulate_model COMMAND simulate_model)
+set_tests_properties(simulate_model PROPERTIES TIMEOUT 600)
+
+add_executable(bench_model ${MTD_MODEL_TESTS}/bench/model_events.cpp)
+target_link_libraries(bench_model PRIVATE mtd_model)
+
 # Each deliberate fault of seeded_fault.h, in a model built for it, has to be found. One translation unit
 # a model: a fault is in the product only if the product is built with the definition, which it never is.
 set(MTD_SEEDED_FAULTS

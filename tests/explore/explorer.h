@@ -26,6 +26,7 @@ struct Menu {
   bool self_stop = false;
   bool freeze = false;
   bool stale = false;
+  bool quick = false;  // starts and empty trees are told in the same turn: deeper, not as wide
 };
 
 struct Walk {

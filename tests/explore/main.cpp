@@ -83,6 +83,31 @@ std::vector<Walk> walks() {
   freeze.menu.restart = true;
   freeze.most_states = 20'000;
   all.push_back(freeze);
+
+  Walk deep{"quick: crash, breaker, stop, start", small_spec(3), {}};
+  deep.menu.quick = deep.menu.stop_start = true;
+  all.push_back(deep);
+
+  Walk deep_fail = deep;
+  deep_fail.name = "quick: breaker that fails the pool";
+  deep_fail.spec.crash_limit.action = mtd::config::BreakerAction::fail;
+  all.push_back(deep_fail);
+
+  Walk deep_scale{"quick: crash, scale, restart", small_spec(3), {}};
+  deep_scale.menu.quick = deep_scale.menu.scale = deep_scale.menu.restart = true;
+  all.push_back(deep_scale);
+
+  Walk deep_roll{"quick: crash, reload, no overlap", small_spec(3), {}};
+  deep_roll.spec.overlap = false;
+  deep_roll.menu.quick = deep_roll.menu.reload = true;
+  all.push_back(deep_roll);
+
+  Walk deep_recycle{"quick: tasks, self-stop, freeze, left-overs", small_spec(3), {}};
+  deep_recycle.spec.recycle.max_tasks = 1;
+  deep_recycle.menu.crash = false;
+  deep_recycle.menu.quick = deep_recycle.menu.tasks = deep_recycle.menu.self_stop = true;
+  deep_recycle.menu.freeze = deep_recycle.menu.leave_descendants = true;
+  all.push_back(deep_recycle);
   return all;
 }
 

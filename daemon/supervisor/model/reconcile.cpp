@@ -100,9 +100,7 @@ Instant Turn::slot_deadline(std::uint32_t number) const {
   for (const Process& process : slot.processes)
     earliest = std::min(earliest, deadline_of(process));
   if (const auto* backing_off = std::get_if<BackingOff>(&slot.rest)) {
-    const bool ahead =
-        backing_off->until > now_ || kSeededFault == SeededFault::deadline_left_behind;
-    if (ahead) earliest = std::min(earliest, backing_off->until);
+    if (backing_off->until > now_) earliest = std::min(earliest, backing_off->until);
   }
   if (const Process* current = slot.current(); current != nullptr && waits_for_stability(number)) {
     const auto* up = std::get_if<Up>(&current->state);

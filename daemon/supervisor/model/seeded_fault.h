@@ -14,7 +14,7 @@ enum class SeededFault {
   stop_without_deadline,       // a stopping process is never killed
   two_replacements,            // a draining process does not count against the limit of two
   signal_before_spawned,       // a stop during a spawn signals what is not there yet
-  deadline_left_behind,        // a back-off that ended stays in the index
+  deadline_left_behind,        // what is due exactly now is left for later
   exit_published_twice,        // a second report of the same exit is believed
   breaker_ignored,             // an open breaker lets restarts through
   thaw_forgotten,              // a stop leaves a frozen process frozen

@@ -1,0 +1,262 @@
+#include "tests/simulation/simulation.h"
+
+#include <queue>
+#include <vector>
+
+#include "daemon/supervisor/model/entropy.h"
+#include "daemon/supervisor/model/state.h"
+#include "tests/explore/world.h"
+
+namespace mtd::test {
+namespace {
+
+using namespace model;
+
+constexpr int kKilled = 9;
+
+class Simulation {
+ public:
+  explicit Simulation(const SimulationPlan& plan)
+      : plan_(plan), dice_(plan.seed), pool_(spec(), 1, now_, {}) {}
+
+  SimulationResult run() {
+    step(Tick{});
+    while (result_.events < plan_.events && result_.wrong.empty())
+      one_turn();
+    if (result_.wrong.empty()) stop_all();
+    return result_;
+  }
+
+ private:
+  struct Pending {
+    Instant at;
+    std::uint64_t order = 0;  // of equal times, first come first served
+    Event event;
+    bool operator<(const Pending& other) const {
+      return at != other.at ? at > other.at : order > other.order;
+    }
+  };
+
+  config::PoolSpec spec() {
+    config::PoolSpec made;
+    made.name = "simulated";
+    made.workers = plan_.workers;
+    made.spawn_fingerprint = 1;
+    made.overlap = chance(50);
+    made.ready = chance(50) ? config::ReadyMode::exec : config::ReadyMode::notify;
+    made.orphans = chance(80) ? config::OrphanPolicy::kill : config::OrphanPolicy::keep;
+    made.backoff.initial = Duration::milliseconds(static_cast<std::int64_t>(below(1000)));
+    made.recycle.max_tasks = chance(50) ? 20 : 0;
+    made.crash_limit.count = chance(50) ? 0 : 50;
+    made.crash_limit.retry_after = Duration::seconds(20);
+    made.stop.timeout = Duration::seconds(1 + static_cast<std::int64_t>(below(5)));
+    made.start_timeout = Duration::seconds(5);
+    return made;
+  }
+
+  std::uint64_t below(std::uint64_t bound) { return dice_.next() % bound; }
+  bool chance(std::uint64_t percent) { return below(100) < percent; }
+  Duration within(std::int64_t most_ms) {
+    return Duration::milliseconds(
+        static_cast<std::int64_t>(below(static_cast<std::uint64_t>(most_ms) + 1)));
+  }
+
+  void later(Duration delay, Event event) {
+    pending_.push({now_ + delay, ++order_, std::move(event)});
+  }
+
+  // Whichever comes first: a fact under way or the model's deadline; now and then something from
+  // outside.
+  void one_turn() {
+    if (chance(1)) disturb();
+    const Instant deadline = pool_.next_deadline();
+    if (!pending_.empty() && pending_.top().at <= deadline) {
+      const Pending next = pending_.top();
+      pending_.pop();
+      now_ = std::max(now_, next.at);
+      deliver(next.event);
+      return;
+    }
+    if (!deadline.is_never()) {
+      now_ = std::max(now_, deadline);
+      step(Tick{});
+      return;
+    }
+    now_ = now_ + Duration::milliseconds(1 + static_cast<std::int64_t>(below(500)));
+    disturb();
+  }
+
+  void deliver(const Event& event) {
+    if (const auto* exit = std::get_if<Exited>(&event)) {
+      const auto it = world_.bodies().find(exit->key);
+      if (it == world_.bodies().end() || it->second.life == Life::dead) return;
+      const bool ran = it->second.life == Life::running;
+      it->second.life = Life::dead;
+      it->second.frozen = false;
+      it->second.descendants = ran && !it->second.killed && chance(5);
+    } else if (const auto* spawned = std::get_if<Spawned>(&event)) {
+      world_.bodies().at(spawned->key).life = Life::launching;
+    } else if (const auto* refused = std::get_if<SpawnRefused>(&event)) {
+      world_.bodies().at(refused->key).life = Life::dead;
+    } else if (const auto* executed = std::get_if<Executed>(&event)) {
+      const auto it = world_.bodies().find(executed->key);
+      if (it == world_.bodies().end() || it->second.life != Life::launching) return;
+      it->second.life = Life::running;
+    } else if (const auto* empty = std::get_if<TreeEmpty>(&event)) {
+      const auto it = world_.bodies().find(empty->key);
+      if (it == world_.bodies().end() || it->second.life != Life::dead) return;
+      it->second.descendants = false;
+    }
+    step(event);
+  }
+
+  void step(const Event& event) {
+    ++result_.events;
+    const std::vector<Action> actions = pool_.step(event, now_, dice_.next());
+    if (plan_.check_everything) {
+      world_.perform(pool_, actions, now_, result_.events % 64 == 0);
+      result_.wrong = world_.wrong();
+    } else {
+      world_.perform(pool_, actions, now_, false);
+    }
+    for (const Action& action : actions) {
+      std::visit([this](const auto& one) { answer(one); }, action);
+    }
+  }
+
+  // ---- What the world makes of an action
+  void answer(const SpawnAction& action) {
+    if (chance(1)) {
+      later(within(2), SpawnRefused{action.key, 2, 11});
+      return;
+    }
+    later(within(2), Spawned{action.key, 1000});
+    if (chance(1)) {
+      Exited exit;
+      exit.key = action.key;
+      exit.kind = ReportKind::setup_failed;
+      exit.stage = 16;
+      exit.error = 2;
+      later(Duration::milliseconds(3), exit);
+      return;
+    }
+    later(Duration::milliseconds(4), Executed{action.key});
+    if (pool_.spec().ready == config::ReadyMode::notify && !chance(1)) {
+      later(Duration::milliseconds(5) + within(100), NotifiedReady{action.key});
+    }
+    if (chance(70))
+      later(Duration::milliseconds(5) + within(60'000), dead(action.key, chance(30) ? 0 : kKilled));
+    if (pool_.spec().recycle.max_tasks != 0)
+      later(Duration::seconds(1), TasksDone{action.key, 1 + below(30)});
+  }
+  void answer(const SignalAction& action) {
+    if (!chance(5)) later(within(1500), dead(action.key, 0));
+  }
+  void answer(const KillTreeAction& action) {
+    const auto it = world_.bodies().find(action.key);
+    if (it == world_.bodies().end()) return;
+    if (it->second.life == Life::dead) {
+      later(within(2), TreeEmpty{action.key});
+    } else {
+      Exited exit = dead(action.key, kKilled);
+      if (it->second.life == Life::launching) exit.kind = ReportKind::unknown;
+      later(chance(1) ? Duration::seconds(20) : within(2), exit);  // now and then uninterruptible
+    }
+  }
+  void answer(const WatchTreeAction& action) {
+    const auto it = world_.bodies().find(action.key);
+    if (it == world_.bodies().end()) return;
+    if (!it->second.descendants || chance(50)) later(within(2), TreeEmpty{action.key});
+  }
+  void answer(const ForgetAction&) {}
+  void answer(const FreezeAction&) {}
+  void answer(const PublishAction&) {}
+
+  static Exited dead(const WorkerKey& key, int status) {
+    Exited exit;
+    exit.key = key;
+    exit.wait_status = status;
+    return exit;
+  }
+
+  // ---- What people and bad luck do
+  void disturb() {
+    const WorkerKey any{static_cast<std::uint32_t>(below(plan_.workers)), below(5)};
+    switch (below(14)) {
+      case 0:
+        return step(StopCommand{{}, chance(30)});
+      case 1:
+        return step(ScaleCommand{static_cast<std::uint32_t>(below(plan_.workers * 2))});
+      case 2:
+        return step(ScaleCommand{});
+      case 3:
+        return step(RestartCommand{{any.slot}});
+      case 4:
+        return step(StopCommand{{any.slot}, false});
+      case 5:
+        return reload();
+      case 6:
+        return step(FreezeCommand{true});
+      case 7:
+        return step(FreezeCommand{false});
+      case 8:
+        return step(ResetFailedCommand{});
+      case 9:
+        return step(NotifiedReady{{any.slot, 1'000'000}});
+      case 10:
+        return step(TreeEmpty{{any.slot, 1'000'000}});
+      case 11:
+        return storm();
+      default:
+        return step(StartCommand{});
+    }
+  }
+  void reload() {
+    ReconfigureCommand command{pool_.spec(), ++revision_};
+    command.spec.spawn_fingerprint = 1 + below(3);
+    step(command);
+  }
+  void storm() {
+    for (const auto& [key, body] : world_.bodies()) {
+      if (body.life == Life::running && chance(30)) later(Duration(), dead(key, kKilled));
+    }
+  }
+
+  void stop_all() {
+    step(StopCommand{});
+    for (std::uint64_t turn = 0; turn < 40 * std::uint64_t{plan_.workers} + 10'000; ++turn) {
+      if (!result_.wrong.empty() || pool_.is_empty()) return;
+      const Instant deadline = pool_.next_deadline();
+      if (!pending_.empty() && pending_.top().at <= deadline) {
+        const Pending next = pending_.top();
+        pending_.pop();
+        now_ = std::max(now_, next.at);
+        deliver(next.event);
+      } else if (!deadline.is_never()) {
+        now_ = std::max(now_, deadline);
+        step(Tick{});
+      } else {
+        break;
+      }
+    }
+    if (!pool_.is_empty()) result_.wrong = "a stop does not come to its end";
+  }
+
+  SimulationPlan plan_;
+  Entropy dice_;
+  Instant now_ = Instant::at_ns(1'000'000'000);
+  Pool pool_;
+  World world_;
+  std::priority_queue<Pending> pending_;
+  std::uint64_t order_ = 0;
+  std::uint64_t revision_ = 1;
+  SimulationResult result_;
+};
+
+}  // namespace
+
+SimulationResult simulate(const SimulationPlan& plan) {
+  return Simulation(plan).run();
+}
+
+}  // namespace mtd::test

@@ -1,0 +1,25 @@
+// A pool of many workers in a simulated world with a simulated clock and random faults: crashes,
+// storms, hung stops, refusals, stale facts, commands at any moment. Everything is drawn from one
+// seed: the same seed is the same run.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace mtd::test {
+
+struct SimulationPlan {
+  std::uint64_t seed = 1;
+  std::uint32_t workers = 1000;
+  std::uint64_t events = 100'000;
+  bool check_everything = true;  // every invariant after every so many events, and at the end
+};
+
+struct SimulationResult {
+  std::uint64_t events = 0;
+  std::string wrong;  // empty: nothing
+};
+
+[[nodiscard]] SimulationResult simulate(const SimulationPlan& plan);
+
+}  // namespace mtd::test
