@@ -164,8 +164,16 @@ def find_cgroups():
 
 
 def fetch(port):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/mtd.json", timeout=TIMEOUT) as page:
-        return page.status
+    """The status of an answer. http.server tells nobody when it listens: asks again until it does."""
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/mtd.json", timeout=TIMEOUT) as page:
+                return page.status
+        except OSError:
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.05)
 
 
 def push_jobs(path, count):
@@ -228,8 +236,8 @@ def tell(session):
     say("Scale.")
     session.mtctl("scale", "web", "5")
     session.mtctl("wait", "web", "--for", "ready", "--timeout", "30s", show=False)
-    since = session.cursor()
     claim(session.pool("web")["ready"] == 5, "web does not have five ready workers")
+    claim(fetch(28054) == 200, "web/4 does not answer")
     session.mtctl("scale", "web", "--reset")
 
     say("Change a file: see what it would do, then do it.")
