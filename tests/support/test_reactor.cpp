@@ -155,7 +155,8 @@ bool TestReactor::turn(int wait_ms) {
                                  ran || !scheduled_.empty() ? 0 : wait_ms);
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events[static_cast<std::size_t>(i)];
-    const auto found = watches_.find(event.data.u64);
+    const std::uint64_t id = event.data.u64;  // a copy: epoll_event is packed
+    const auto found = watches_.find(id);
     if (found == watches_.end()) continue;
     const auto state = found->second;
     if (!state->alive) continue;
