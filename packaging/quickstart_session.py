@@ -48,7 +48,7 @@ class Session:
                             "PATH": f"{self.programs}:{os.environ.get('PATH', '/usr/bin:/bin')}"}
         self.daemon = None
         self.seen = {}  # pid -> start time of every process that mtd was seen to own
-        self.cgroups = find_cgroups()
+        self.cgroups = set()  # directories of its workers
 
     # -- the daemon ---------------------------------------------------------------------------------
     def start(self):
@@ -87,6 +87,8 @@ class Session:
         for pool in document["pools"]:
             for worker in pool.get("workers", []):
                 self.note(worker["pid"])
+                if worker["cgroup"]:
+                    self.cgroups.add(pathlib.Path(worker["cgroup"]))
         self.note(document["daemon"]["supervisor_pid"])
         return document
 
@@ -141,7 +143,8 @@ class Session:
     def check_nothing_is_left(self):
         left = [pid for pid, started in self.seen.items() if start_time(pid) == started]
         claim(not left, f"processes are left: {left}")
-        claim(not find_cgroups() - self.cgroups, f"cgroups are left: {find_cgroups() - self.cgroups}")
+        left = [path for path in self.cgroups if path.exists() or path.parent.exists()]  # of a worker, of its pool
+        claim(not left, f"cgroups are left: {left}")
         left = [path.name for path in self.runtime.iterdir() if path.is_socket()] if self.runtime.exists() else []
         claim(not left, f"sockets are left: {left}")
 
@@ -156,11 +159,6 @@ def start_time(pid):
     except OSError:
         return None
     return None if fields[0] in "ZX" else fields[19]
-
-
-def find_cgroups():
-    return {str(path) for path in pathlib.Path("/sys/fs/cgroup").glob("**/mtd.*") if path.is_dir()
-            and not path.name.endswith(".service")}
 
 
 def fetch(port):
