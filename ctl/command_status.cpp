@@ -58,18 +58,23 @@ class WatchScreen {
       context_.out.write("\n");
     }
     first_ = false;
+    shown_ = true;
     print_report(context_, report);
   }
+  // Something was shown since the last forget().
+  [[nodiscard]] bool shown() const { return shown_; }
+  void forget() { shown_ = false; }
 
  private:
   [[nodiscard]] bool on_terminal() const {
-    return context_.screen.terminal && !context_.options().wants_json();
+    return context_.screen.cursor && !context_.options().wants_json();
   }
   Context& context_;
   bool first_ = true;
+  bool shown_ = false;
 };
 
-// Takes all events that are there; true: go on watching.
+// Takes all events that are there. True: the stream goes on.
 Outcome<bool> drain_events(Session& events) {
   do {
     const Outcome<Session::Part> part = events.next();
@@ -79,30 +84,55 @@ Outcome<bool> drain_events(Session& events) {
   return true;
 }
 
-Outcome<CtlExit> watch(Context& context) {
-  const Interrupts interrupts;
+// The stream of events, after its first answer: from then on no change is missed.
+Outcome<Session> subscribe(Context& context) {
   Outcome<Session> events = Session::open(context.options(), context.surroundings);
-  if (!events) return events.failure();
-  if (const auto begun = events->begin("Events", {{"follow", true}}); !begun)
+  if (!events) return events;
+  if (const auto begun = events->begin("Events", {{"follow", true}}); !begun) {
     return begun.failure();
-  WatchScreen screen(context);
-  for (bool going_on = true; going_on && context.out.usable();) {
-    Outcome<Session> session = Session::open(context.options(), context.surroundings);
-    if (!session) return session.failure();
-    const Outcome<Json> report =
-        fetch_status(*session, context.invocation.words, needs_workers(context));
-    if (!report) return report.failure();
-    screen.show(*report);
-    const Interruption what = events->has_part()
-                                  ? Interruption::none
-                                  : wait_for_input(events->fd(), context.out.fd(), interrupts);
+  }
+  const Outcome<bool> first = drain_events(*events);
+  if (!first) return first.failure();
+  if (!*first) return Failure{CtlExit::unreachable, "mtd is stopping"};
+  return events;
+}
+
+Outcome<bool> show_now(Context& context, WatchScreen& screen) {
+  Outcome<Session> session = Session::open(context.options(), context.surroundings);
+  if (!session) return session.failure();
+  const Outcome<Json> report =
+      fetch_status(*session, context.invocation.words, needs_workers(context));
+  if (!report) return report.failure();
+  screen.show(*report);
+  return true;
+}
+
+// Until interrupted (ok), or until the connection ends.
+Outcome<CtlExit> follow(Context& context, WatchScreen& screen, const Interrupts& interrupts) {
+  Outcome<Session> events = subscribe(context);
+  if (!events) return events.failure();
+  while (context.out.usable()) {
+    if (const auto shown = show_now(context, screen); !shown) return shown.failure();
+    const Interruption what = wait_for_input(events->fd(), context.out.fd(), interrupts);
     if (what == Interruption::stop) return CtlExit::ok;
     if (what == Interruption::resized) continue;
     const Outcome<bool> more = drain_events(*events);
     if (!more) return more.failure();
-    going_on = *more;
+    if (!*more) return Failure{CtlExit::unreachable, "mtd has stopped"};
   }
   return CtlExit::ok;
+}
+
+Outcome<CtlExit> watch(Context& context) {
+  const Interrupts interrupts;
+  WatchScreen screen(context);
+  for (;;) {
+    screen.forget();
+    Outcome<CtlExit> ended = follow(context, screen, interrupts);
+    // A supervisor that was replaced answers again at once at the same socket.
+    const bool replaced = !ended && ended.failure().code == CtlExit::unreachable && screen.shown();
+    if (!replaced) return ended;
+  }
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ class Output {
  public:
   explicit Output(int fd) : fd_(fd) {}
 
-  // Writes all of it now. After the reader has gone (EPIPE) everything is dropped silently.
+  // Writes all of it now. After the reader or the terminal has gone everything is dropped silently.
   void write(std::string_view text);
   void line(std::string_view text) { write(std::string(text) + "\n"); }
 

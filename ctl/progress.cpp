@@ -115,7 +115,7 @@ Outcome<Json> call_on_terminal(Context& context, Session& session, std::string_v
 Outcome<Json> call_with_progress(Context& context, Session& session, std::string_view method,
                                  const Json& parameters, std::string_view doing) {
   const bool shown =
-      context.error_screen.terminal && !context.options().quiet && context.options().wait;
+      context.error_screen.cursor && !context.options().quiet && context.options().wait;
   if (!shown) return session.call(method, parameters);
   return call_on_terminal(context, session, method, parameters, doing);
 }

@@ -40,11 +40,14 @@ std::size_t terminal_width(int fd) {
   return kDefaultWidth;
 }
 
-bool environment_wants_plain() {
+bool no_color_wanted() {
   const char* no_color = std::getenv("NO_COLOR");
-  if (no_color != nullptr && *no_color != '\0') return true;
+  return no_color != nullptr && *no_color != '\0';
+}
+
+bool is_dumb() {
   const char* term = std::getenv("TERM");
-  return term == nullptr || std::string_view(term) == "dumb" || *term == '\0';
+  return term == nullptr || *term == '\0' || std::string_view(term) == "dumb";
 }
 
 }  // namespace
@@ -59,7 +62,8 @@ Screen detect_screen(int fd, bool no_color) {
   screen.terminal = ::isatty(fd) == 1;
   if (!screen.terminal) return screen;
   screen.width = terminal_width(fd);
-  screen.colour = !no_color && !environment_wants_plain();
+  screen.cursor = !is_dumb();
+  screen.colour = screen.cursor && !no_color && !no_color_wanted();
   return screen;
 }
 

@@ -10,7 +10,8 @@ namespace mtd::ctl {
 enum class Colour { plain, bold, dim, red, green, yellow, cyan };
 
 struct Screen {
-  bool terminal = false;  // stdout is one
+  bool terminal = false;
+  bool cursor = false;  // a terminal on which the cursor can be moved
   bool colour = false;
   std::size_t width = 0;  // columns; 0: no limit, the output is piped
 

@@ -55,8 +55,10 @@ Surroundings surroundings_of_process() {
 
 std::vector<std::string> socket_candidates(const std::string& option,
                                            const Surroundings& surroundings) {
-  const std::string explicit_path = option.empty() ? surroundings.mtd_socket : option;
+  std::string explicit_path = option.empty() ? surroundings.mtd_socket : option;
   if (!explicit_path.empty()) {
+    while (explicit_path.size() > 1 && explicit_path.back() == '/')
+      explicit_path.pop_back();
     return {is_directory(explicit_path) ? explicit_path + "/" + kSocketName : explicit_path};
   }
   std::vector<std::string> candidates;

@@ -64,7 +64,7 @@ const std::vector<VerbDetail>& verb_details() {
         {"mtctl scale --reset web", "what the file says"}}},
       {"reload",
        "Reads the configuration files and applies them all or not at all. Prints how each pool "
-       "changes. `mtctl config diff' shows it beforehand.",
+       "changes. 'mtctl config diff' shows it beforehand.",
        0,
        1,
        false,
@@ -175,7 +175,7 @@ const std::vector<VerbDetail>& verb_details() {
        {{"mtctl config check", "the usual place"},
         {"mtctl config check ./mtd.json", ""},
         {"mtctl config show web", "one pool, with defaults"},
-        {"mtctl config diff", "what would `mtctl reload' do?"},
+        {"mtctl config diff", "what would 'mtctl reload' do?"},
         {"mtctl config schema > mtd.schema.json", ""}}},
       {"version", "", 0, 0, false, WordKind::none, {}, {{"mtctl version -o json", ""}}},
       {"completion",

@@ -2,7 +2,8 @@
 
 FakeManager(path, answers) serves until close(). `answers` maps a method ("Status") to a list of
 replies, or to a function of the parameters that gives one. A reply is (parameters,), an error is
-(name, parameters); HANG never answers, CLOSE closes the connection. Calls are kept in `calls`.
+(name, parameters); HANG never answers, CLOSE closes the connection. A generator of replies is a stream
+whose end never comes. Calls are kept in `calls`.
 """
 import json
 import os
@@ -82,6 +83,6 @@ class FakeManager:
             message = {"parameters": reply[-1]}
             if len(reply) == 2:
                 message["error"] = reply[0]
-            elif call.get("more") and number + 1 < len(replies):
+            elif call.get("more") and (not isinstance(replies, list) or number + 1 < len(replies)):
                 message["continues"] = True
             connection.sendall(json.dumps(message).encode() + b"\0")
