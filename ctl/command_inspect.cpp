@@ -94,7 +94,7 @@ Outcome<CtlExit> run_why(Context& context) {
   if (context.options().wants_json()) {
     context.print(*reply);
   } else {
-    context.out.write(render_why(*reply, context.screen));
+    context.out.write(render_why(*reply, context.options().format == Format::wide, context.screen));
   }
   return CtlExit::ok;
 }

@@ -19,13 +19,14 @@ std::string readable_cause(std::string cause) {
   return cause;
 }
 
-// How the process ended, as wait(2) has it: "exit 3", "KILL"; empty when not known.
+// How the process ended, as wait(2) has it: "exit 3", "signal 9 (KILL)"; empty when not known.
 std::string status_phrase(const Json& exit) {
   if (const auto code = integer(exit, "code")) return "exit " + std::to_string(*code);
   const auto signal = integer(exit, "signal");
   if (!signal) return {};
-  const std::string name = safe_text(exit, "signal_name");
-  return name.empty() ? "signal " + std::to_string(*signal) : "signal " + name;
+  std::string name = safe_text(exit, "signal_name");
+  if (name.rfind("SIG", 0) == 0) name.erase(0, 3);
+  return "signal " + std::to_string(*signal) + (name.empty() ? "" : " (" + name + ")");
 }
 
 std::string start_failure(const Json& exit, const std::string& cause) {
@@ -47,7 +48,7 @@ std::string exit_phrase(const Json& exit) {
     return (status.empty() ? cause : status) + core;
   }
   if (cause == "oom") return "oom-killed";
-  return readable_cause(cause) + (status.empty() ? "" : " (" + status + core + ")");
+  return readable_cause(cause) + (status.empty() ? "" : ": " + status + core);
 }
 
 std::string duration_phrase(std::optional<std::int64_t> milliseconds) {

@@ -9,7 +9,8 @@
 
 namespace mtd::ctl {
 
-// "exit 3", "killed by SEGV, core dumped", "out of memory", "not started: exec: ENOENT".
+// "exit 3", "signal 11 (SEGV), core dumped", "oom-killed", "stop: signal 15 (TERM)",
+// "not started: exec: ENOENT".
 [[nodiscard]] std::string exit_phrase(const Json& exit);
 // "3d4h" of milliseconds; "-" when not known.
 [[nodiscard]] std::string duration_phrase(std::optional<std::int64_t> milliseconds);

@@ -13,6 +13,14 @@ void append(std::string& phrase, const std::string& more) {
   if (!more.empty()) phrase += (phrase.empty() ? "" : ", ") + more;
 }
 
+// Of the end of a process the detail says what last_exit says.
+std::string detail_of(const Json& event) {
+  const Json& detail = member(event, "detail");
+  if (detail.is_null() || member(event, "last_exit").is_object()) return {};
+  if (detail.is_string()) return safe_text(event, "detail");
+  return detail.dump(-1, ' ', true, Json::error_handler_t::replace);
+}
+
 std::string facts_of(const Json& event) {
   std::string facts;
   if (const auto pid = integer(event, "pid")) append(facts, "pid " + std::to_string(*pid));
@@ -23,10 +31,7 @@ std::string facts_of(const Json& event) {
   if (const auto next = integer(event, "next_attempt_ms")) {
     append(facts, "retry in " + duration_phrase(next));
   }
-  const Json& detail = member(event, "detail");
-  append(facts, detail.is_string() ? safe_text(event, "detail")
-                : detail.is_null() ? ""
-                                   : detail.dump(-1, ' ', true, Json::error_handler_t::replace));
+  append(facts, detail_of(event));
   return facts;
 }
 
@@ -56,7 +61,7 @@ std::string render_event(const Json& event, const Screen& screen) {
   if (subject.empty()) subject = "mtd";
   std::string line =
       pad(safe_text(event, "time"), 24, Align::left) + "  " + pad(subject, 12, Align::left) + "  ";
-  line += screen.paint(pad(safe_text(event, "event"), 12, Align::left), colour_of_event(event));
+  line += screen.paint(pad(safe_text(event, "event"), 14, Align::left), colour_of_event(event));
   if (const std::string facts = facts_of(event); !facts.empty()) line += "  " + facts;
   const std::size_t end = line.find_last_not_of(' ');
   return line.substr(0, end + 1) + "\n";

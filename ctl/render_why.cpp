@@ -45,7 +45,7 @@ Table exits_of(const Json& pool) {
 
 }  // namespace
 
-std::string render_why(const Json& reply, const Screen& screen) {
+std::string render_why(const Json& reply, bool wide, const Screen& screen) {
   std::string result;
   for (const Json& pool : array(reply, "pools")) {
     if (!result.empty()) result += "\n";
@@ -57,6 +57,7 @@ std::string render_why(const Json& reply, const Screen& screen) {
     for (const std::string& line : strings(pool, "lines")) {
       result += "  " + escape_for_terminal(line) + "\n";
     }
+    if (!wide) continue;
     const Table exits = exits_of(pool);
     if (!exits.empty())
       result += "\nLast exits, latest first for each worker:\n" + exits.render(screen);

@@ -1,4 +1,5 @@
-// `mtctl why`: what happened to a pool and its workers, and what happens next.
+// `mtctl why`: what happened to a pool and its workers, and what happens next. With `wide`
+// a table of the last exits with what they used.
 #pragma once
 
 #include <string>
@@ -8,6 +9,6 @@
 
 namespace mtd::ctl {
 
-[[nodiscard]] std::string render_why(const Json& reply, const Screen& screen);
+[[nodiscard]] std::string render_why(const Json& reply, bool wide, const Screen& screen);
 
 }  // namespace mtd::ctl

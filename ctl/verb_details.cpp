@@ -110,15 +110,15 @@ const std::vector<VerbDetail>& verb_details() {
        {},
        {{"mtctl is-ready -q web && echo yes", ""}}},
       {"why",
-       "The last exits of every worker with cause, signal and resource use, the limit in force, "
-       "and "
-       "the next thing that will happen.",
+       "The last exits of every worker with their cause, the limit in force, and the next thing "
+       "that "
+       "will happen. With -o wide also what each process had used.",
        1,
        kAnyNumber,
        true,
        WordKind::selector,
        {},
-       {{"mtctl why web", ""}, {"mtctl why web/3", ""}}},
+       {{"mtctl why web", ""}, {"mtctl why -o wide web/3", ""}}},
       {"reset-failed",
        "",
        1,

@@ -181,9 +181,10 @@ TEST_CASE("an event is one line") {
       {"next_attempt_ms", 500},
       {"last_exit",
        {{"cause", "signal"}, {"signal", 9}, {"signal_name", "KILL"}, {"planned", false}}}};
-  CHECK(render_event(event, kPipe) ==
-        "2026-11-21T18:04:06.123Z  web/3         exited        pid 100, signal KILL, backoff, "
-        "retry in 500ms\n");
+  CHECK(
+      render_event(event, kPipe) ==
+      "2026-11-21T18:04:06.123Z  web/3         exited          pid 100, signal 9 (KILL), backoff, "
+      "retry in 500ms\n");
   CHECK(render_event({{"event", "lagged"}, {"missed", 7}}, kPipe) ==
         "… 7 events missed: too many at once for this reader\n");
 }
@@ -191,9 +192,9 @@ TEST_CASE("an event is one line") {
 TEST_CASE("exits in words") {
   CHECK(exit_phrase({{"cause", "exit"}, {"code", 3}}) == "exit 3");
   CHECK(exit_phrase({{"cause", "core"}, {"signal", 11}, {"signal_name", "SEGV"}, {"core", true}}) ==
-        "signal SEGV, core dumped");
+        "signal 11 (SEGV), core dumped");
   CHECK(exit_phrase({{"cause", "stop_timeout"}, {"signal", 9}, {"signal_name", "KILL"}}) ==
-        "stop timeout (signal KILL)");
+        "stop timeout: signal 9 (KILL)");
   CHECK(exit_phrase({{"cause", "spawn_failed"}, {"stage", "exec"}, {"errno_name", "ENOENT"}}) ==
         "not started: exec: ENOENT");
   CHECK(exit_phrase(nullptr).empty());
