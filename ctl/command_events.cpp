@@ -11,9 +11,11 @@
 namespace mtd::ctl {
 namespace {
 
-Json parameters_of(const Invocation& invocation) {
+// `cursor`: of the last event that was printed, from which to go on.
+Json parameters_of(const Invocation& invocation, const std::string& cursor) {
   Json parameters{{"follow", invocation.has("--follow")}};
   if (invocation.has("--since")) parameters["since"] = invocation.value("--since");
+  if (!cursor.empty()) parameters["since"] = cursor;
   if (!invocation.words.empty()) parameters["select"] = invocation.words;
   return parameters;
 }
@@ -32,28 +34,43 @@ void print_event(const Context& context, const Json& event) {
   }
 }
 
-}  // namespace
-
-Outcome<CtlExit> run_events(Context& context) {
-  const Interrupts interrupts;
+// Until the end of the stream or an interruption. `cursor` goes along with what is printed.
+Outcome<CtlExit> follow(Context& context, const Interrupts& interrupts, std::string& cursor) {
   Outcome<Session> session = Session::open(context.options(), context.surroundings);
   if (!session) return session.failure();
-  const auto begun = session->begin("Events", parameters_of(context.invocation));
+  const auto begun = session->begin("Events", parameters_of(context.invocation, cursor));
   if (!begun) return begun.failure();
-  const bool follow = context.invocation.has("--follow");
   while (context.out.usable()) {
-    if (!session->has_part() && follow) {
+    if (!session->has_part() && context.invocation.has("--follow")) {
       const Interruption what = wait_for_input(session->fd(), context.out.fd(), interrupts);
       if (what == Interruption::stop) break;
       if (what == Interruption::resized) continue;
     }
     const Outcome<Session::Part> part = session->next();
     if (!part) return part.failure();
-    for (const Json& event : array(part->parameters, "events"))
+    for (const Json& event : array(part->parameters, "events")) {
       print_event(context, event);
+      if (const std::string at = text(event, "cursor"); !at.empty()) cursor = at;
+    }
     if (part->last) break;
   }
   return CtlExit::ok;
+}
+
+}  // namespace
+
+Outcome<CtlExit> run_events(Context& context) {
+  const Interrupts interrupts;
+  std::string cursor;
+  for (;;) {
+    const std::string before = cursor;
+    Outcome<CtlExit> ended = follow(context, interrupts, cursor);
+    // A supervisor that was replaced answers again at once at the same socket; what is missing
+    // between the two it tells as "lagged".
+    const bool replaced = !ended && ended.failure().code == CtlExit::unreachable &&
+                          context.invocation.has("--follow") && cursor != before;
+    if (!replaced) return ended;
+  }
 }
 
 }  // namespace mtd::ctl

@@ -8,12 +8,13 @@
 namespace mtd::ctl {
 namespace {
 
-// "web: message" for every pool that did not do what was asked.
-std::string pools_in_trouble(const Json& parameters) {
+// "web: message" for every pool that did not do what was asked, unless `told` says it already.
+std::string pools_in_trouble(const Json& parameters, const std::string& told) {
   std::string result;
   for (const Json& pool : array(parameters, "pools")) {
     const std::string message = safe_text(pool, "message");
     if (is_true(pool, "ok") || message.empty()) continue;
+    if (told.find(message) != std::string::npos) continue;
     result += "\n  " + safe_text(pool, "name") + ": " + message;
   }
   return result;
@@ -57,7 +58,7 @@ Failure failure_of_error(std::string_view error, const Json& parameters) {
   }
   if (name == "ShuttingDown" && message.empty()) return {code, "mtd is shutting down"};
   const std::string shown = message.empty() ? escape_for_terminal(error) : message;
-  return {code, shown + pools_in_trouble(parameters)};
+  return {code, shown + pools_in_trouble(parameters, shown)};
 }
 
 Outcome<Session> Session::open(const Options& options, const Surroundings& surroundings) {

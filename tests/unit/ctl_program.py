@@ -202,6 +202,17 @@ class Streams(Case):
         self.assertEqual(process.wait(LIMIT), 0)
         self.assertEqual(process.stderr.read(), "")
 
+    def test_the_stream_goes_on_with_a_replaced_supervisor(self):
+        def answer(parameters):
+            return [({"events": EVENTS[1:]},), HANG] if "since" in parameters else [({"events": EVENTS[:1]},), CLOSE]
+        manager = self.fake(Events=lambda parameters: iter(answer(parameters)))
+        process = self.start("events", "-f", "-o", "jsonl")
+        for event in EVENTS:
+            self.assertEqual(json.loads(process.stdout.readline()), event)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(LIMIT), 0)
+        self.assertEqual(manager.calls[1][1]["since"], EVENTS[0]["cursor"])
+
     def test_a_reader_that_goes_away_ends_the_stream_silently(self):
         self.fake(Events=[({"events": EVENTS},), HANG])
         process = self.start("events", "-f")
