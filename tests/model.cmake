@@ -49,3 +49,13 @@ foreach(fault ${MTD_SEEDED_FAULTS})
   target_link_libraries(explore_seeded_${fault} PRIVATE mtd_explorer mtd_model_${fault})
   add_test(NAME explore_seeded_${fault} COMMAND explore_seeded_${fault} --expect-finding)
 endforeach()
+
+add_executable(scenario_model ${MTD_MODEL_TESTS}/scenario/model_scenario.cpp)
+target_link_libraries(scenario_model PRIVATE mtd_model)
+add_test(NAME scenario_model COMMAND scenario_model ${MTD_MODEL_TESTS}/scenario/model)
+
+foreach(test model_values model_pool)
+  add_executable(${test}_test ${MTD_MODEL_TESTS}/unit/${test}_test.cpp)
+  target_link_libraries(${test}_test PRIVATE mtd_model doctest::doctest)
+  add_test(NAME ${test} COMMAND ${test}_test)
+endforeach()

@@ -84,7 +84,7 @@ void add_breaker(Hash& hash, const Node& node) {
     const Instant leaves = entry.first + state.spec.crash_limit.window;
     if (leaves <= node.now) continue;
     hash.add(leaves, node.now);
-    hash.add(entry.crashes);
+    hash.add(std::min(entry.crashes, crash_limit(state.spec, state.want())));
   }
 }
 

@@ -2,6 +2,7 @@
 // invariant does not hold. `--expect-finding`: for models built with a deliberate fault; exit 0
 // when one is found.
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "tests/explore/explorer.h"
@@ -86,7 +87,42 @@ std::vector<Walk> walks() {
 
   Walk deep{"quick: crash, breaker, stop, start", small_spec(3), {}};
   deep.menu.quick = deep.menu.stop_start = true;
+  deep.most_states = 200'000;
   all.push_back(deep);
+
+  // Nothing is left out here: in a calm world the walk comes to its end.
+  Walk whole{"whole: crash, breaker", small_spec(3), {}};
+  whole.menu.quick = true;
+  whole.most_states = 400'000;
+  all.push_back(whole);
+
+  Walk whole_stop{"whole: crash, stop, start, two slots", small_spec(2), {}};
+  whole_stop.menu.quick = whole_stop.menu.stop_start = true;
+  whole_stop.most_states = 400'000;
+  all.push_back(whole_stop);
+
+  Walk one{"whole: one slot, every fact in every order", small_spec(1), {}};
+  one.menu.stop_start = one.menu.stale = one.menu.leave_descendants = one.menu.clean_exit = true;
+  one.menu.refuse = one.menu.setup_failure = true;
+  one.most_states = 400'000;
+  all.push_back(one);
+
+  Walk two_scale{"whole: crash, scale, restart, two slots", small_spec(2), {}};
+  two_scale.menu.quick = two_scale.menu.scale = two_scale.menu.restart = true;
+  two_scale.most_states = 400'000;
+  all.push_back(two_scale);
+
+  Walk two_roll{"whole: crash, reload, two slots", small_spec(2), {}};
+  two_roll.menu.quick = two_roll.menu.reload = true;
+  two_roll.most_states = 400'000;
+  all.push_back(two_roll);
+
+  Walk two_recycle{"whole: tasks, self-stop, freeze, two slots", small_spec(2), {}};
+  two_recycle.spec.recycle.max_tasks = 1;
+  two_recycle.menu.quick = two_recycle.menu.tasks = two_recycle.menu.self_stop = true;
+  two_recycle.menu.freeze = true;
+  two_recycle.most_states = 400'000;
+  all.push_back(two_recycle);
 
   Walk deep_fail = deep;
   deep_fail.name = "quick: breaker that fails the pool";
@@ -114,10 +150,21 @@ std::vector<Walk> walks() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bool expects = argc > 1 && std::strcmp(argv[1], "--expect-finding") == 0;
+  bool expects = false;
+  std::size_t most = 0;
+  const char* only = nullptr;
+  for (int i = 1; i < argc; ++i) {
+    if (std::strcmp(argv[i], "--expect-finding") == 0) expects = true;
+    if (std::strcmp(argv[i], "--most") == 0 && i + 1 < argc)
+      most = std::strtoull(argv[++i], nullptr, 10);
+    if (std::strcmp(argv[i], "--walk") == 0 && i + 1 < argc) only = argv[++i];
+  }
   std::size_t states = 0;
   std::size_t steps = 0;
-  for (const Walk& walk : walks()) {
+  std::vector<Walk> all = walks();
+  for (Walk& walk : all) {
+    if (only != nullptr && walk.name.find(only) == std::string::npos) continue;
+    if (most != 0) walk.most_states = most;
     const mtd::test::Finding finding = mtd::test::explore(walk);
     states += finding.states;
     steps += finding.steps;

@@ -66,6 +66,7 @@ void Turn::apply(const RestartCommand& command) {
     apply(StartCommand{command.slots});
     return;
   }
+  if (command.slots.empty()) reset_breaker();
   for_slots(command.slots, [this](std::uint32_t number) {
     if (number >= state_.want()) return;
     refresh(number);
@@ -79,10 +80,8 @@ void Turn::apply(const ScaleCommand& command) {
   const std::uint32_t after = state_.want();
   grow(after);
   if (after > before) state_.was_full = false;
-  const auto count = static_cast<std::uint32_t>(state_.slots.size());
-  for (std::uint32_t slot = std::min(before, after); slot < count && slot < std::max(before, after);
-       ++slot) {
-    mark(slot);
+  for (std::uint32_t slot = std::max(before, after); slot-- > std::min(before, after);) {
+    if (slot < state_.slots.size()) mark(slot);
   }
   publish(Happening::scaled, after);
 }

@@ -4,6 +4,8 @@
 // A replacement waits until the tree is empty (in the common case that is told in the same turn),
 // but where `overlap` allows two processes no longer than kKillGrace. With orphans: keep it does
 // not wait.
+#include <algorithm>
+
 #include "daemon/supervisor/model/backoff.h"
 #include "daemon/supervisor/model/seeded_fault.h"
 #include "daemon/supervisor/model/turn.h"
@@ -217,7 +219,9 @@ void Turn::decide_sequel(std::uint32_t number, const Exited& exit, Verdict verdi
 // Also for a delay of nothing: the slot then waits for the breaker only.
 void Turn::back_off(std::uint32_t slot, Duration delay) {
   state_.slots[slot].rest = BackingOff{now_ + delay};
-  if (!delay.is_zero()) publish_rest(Happening::backoff, slot, delay);
+  const auto* open = std::get_if<BreakerOpen>(&state_.breaker);
+  const Duration told = open != nullptr ? std::max(delay, open->retry_at.since(now_)) : delay;
+  if (!told.is_zero()) publish_rest(Happening::backoff, slot, told);
 }
 
 // Left-overs that may live are bounded: the oldest beyond kMaxKept are killed.

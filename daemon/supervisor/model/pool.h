@@ -262,6 +262,7 @@ struct PoolView {
   std::uint64_t restarts = 0, recycled = 0, spawn_failures = 0, stale_facts = 0;
   std::uint64_t revision = 0;
   std::uint32_t outdated = 0;  // processes of an older revision
+  std::uint32_t stuck = 0;     // processes and left-over trees that outlive SIGKILL
   bool breaker_open = false;
   Instant breaker_retry = Instant::never();
   std::uint32_t crashes_in_window = 0;

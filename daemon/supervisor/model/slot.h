@@ -43,6 +43,7 @@ struct Tally {
   bool held = false;
   std::uint32_t alive = 0;
   std::uint32_t outdated = 0;
+  std::uint32_t stuck = 0;
 };
 
 struct Slot {

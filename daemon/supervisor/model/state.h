@@ -37,6 +37,7 @@ struct Sums {
   std::uint32_t ready = 0;                              // of slots < want
   std::uint32_t alive = 0;
   std::uint32_t outdated = 0;
+  std::uint32_t stuck = 0;
   std::uint32_t unsettled = 0;
   std::uint32_t waiting = 0;                 // slots backing off
   std::uint32_t held = 0;                    // of slots < want

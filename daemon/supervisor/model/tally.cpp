@@ -51,6 +51,7 @@ void add(Sums& sums, const Slot& slot, std::uint32_t sign) {
   }
   sums.alive += sign * tally.alive;
   sums.outdated += sign * tally.outdated;
+  sums.stuck += sign * tally.stuck;
   if (tally.unsettled) sums.unsettled += sign;
   if (tally.waiting) sums.waiting += sign;
 }
@@ -69,6 +70,7 @@ void Turn::tally(std::uint32_t number) {
   for (const Process& process : slot.processes) {
     if (serves(process)) next.ready = true;
     if (is_serving(process) && state_.is_outdated(process)) ++next.outdated;
+    if (printed_state(process) == WorkerState::stuck) ++next.stuck;
     if (is_on_its_way(process, slot)) next.unsettled = true;
   }
   const Process* current = slot.current();

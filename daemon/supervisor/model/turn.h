@@ -128,15 +128,16 @@ class Turn {
   std::vector<Action> actions_;
 };
 
+// From the highest down, as in mark_all; a slot that the pool does not have is passed over.
 template <class F>
 void Turn::for_slots(const std::vector<std::uint32_t>& slots, F&& act_on) {
   if (slots.empty()) {
-    for (std::uint32_t slot = 0; slot < state_.slots.size(); ++slot)
-      act_on(slot);
+    for (std::size_t slot = state_.slots.size(); slot-- > 0;)
+      act_on(static_cast<std::uint32_t>(slot));
     return;
   }
-  for (const std::uint32_t slot : slots) {
-    if (slot < state_.slots.size()) act_on(slot);
+  for (auto it = slots.rbegin(); it != slots.rend(); ++it) {
+    if (*it < state_.slots.size()) act_on(*it);
   }
 }
 

@@ -86,6 +86,7 @@ PoolView Pool::summary(Instant now) const {
   view.stale_facts = state.stale_facts;
   view.revision = state.revision;
   view.outdated = state.sums.outdated;
+  view.stuck = state.sums.stuck;
   view.breaker_open = !std::holds_alternative<BreakerClosed>(state.breaker);
   if (const auto* open = std::get_if<BreakerOpen>(&state.breaker))
     view.breaker_retry = open->retry_at;

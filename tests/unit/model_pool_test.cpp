@@ -1,0 +1,236 @@
+// The pool as a value: memory, views, limits, what copies share (nothing), and what a step costs.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "daemon/supervisor/model/pool.h"
+
+using namespace mtd;
+using namespace mtd::model;
+
+namespace {
+
+config::PoolSpec spec_of(std::uint32_t workers) {
+  config::PoolSpec spec;
+  spec.name = "unit";
+  spec.workers = workers;
+  spec.spawn_fingerprint = 1;
+  return spec;
+}
+
+Instant at_ms(std::int64_t ms) {
+  return Instant() + Duration::milliseconds(ms);
+}
+
+std::vector<SpawnAction> spawns(const std::vector<Action>& actions) {
+  std::vector<SpawnAction> found;
+  for (const Action& action : actions) {
+    if (const auto* spawn = std::get_if<SpawnAction>(&action)) found.push_back(*spawn);
+  }
+  return found;
+}
+
+Pool running(std::uint32_t workers, config::PoolSpec spec) {
+  spec.workers = workers;
+  Pool pool(spec, 1, at_ms(0));
+  for (const SpawnAction& spawn : spawns(pool.step(Tick{}, at_ms(0), 1))) {
+    (void)pool.step(Spawned{spawn.key, 100}, at_ms(0), 1);
+    (void)pool.step(Executed{spawn.key}, at_ms(0), 1);
+  }
+  return pool;
+}
+
+Exited killed(WorkerKey key) {
+  Exited exit;
+  exit.key = key;
+  exit.wait_status = 9;
+  return exit;
+}
+
+}  // namespace
+
+TEST_CASE("incarnations go on where memory ends; no key is used twice") {
+  PoolMemory memory;
+  memory.want = 3;
+  memory.restarts = 7;
+  memory.slots[1] = {41, 5, 2, false};
+  memory.slots[2].held = true;
+  Pool pool(spec_of(2), 1, at_ms(0), memory);
+  const auto started = spawns(pool.step(Tick{}, at_ms(0), 1));
+  REQUIRE(started.size() == 2);
+  CHECK(started[0].key == WorkerKey{0, 1});
+  CHECK(started[1].key == WorkerKey{1, 42});
+  const PoolMemory after = pool.memory();
+  CHECK(after.want == 3);
+  CHECK(after.restarts == 7);
+  CHECK(after.slots.at(1).incarnation == 42);
+  CHECK(after.slots.at(1).restarts == 5);
+  CHECK(after.slots.at(2).held);
+  CHECK(pool.slot_memory(1).recycled == 2);
+  CHECK(pool.view(at_ms(0)).slots[2].state == WorkerState::stopped);
+}
+
+TEST_CASE("a pool that is not enabled, or was stopped, waits for start") {
+  config::PoolSpec spec = spec_of(1);
+  spec.enabled = false;
+  Pool pool(spec, 1, at_ms(0));
+  CHECK(pool.step(Tick{}, at_ms(0), 1).empty());
+  CHECK(pool.is_settled());
+  CHECK(pool.summary(at_ms(0)).state == PoolState::stopped);
+  CHECK(spawns(pool.step(StartCommand{}, at_ms(1), 1)).size() == 1);
+  PoolMemory memory;
+  memory.stopped = true;
+  Pool remembered(spec_of(1), 1, at_ms(0), memory);
+  CHECK(remembered.step(Tick{}, at_ms(0), 1).empty());
+}
+
+TEST_CASE("nothing is spawned before the first event that is not Adopted") {
+  Pool pool(spec_of(2), 1, at_ms(0));
+  Adopted fact;
+  fact.key = {0, 9};
+  fact.revision = 1;
+  fact.executed = true;
+  CHECK(pool.step(fact, at_ms(0), 1).empty());
+  CHECK_FALSE(pool.is_settled());
+  const auto started = spawns(pool.step(Tick{}, at_ms(0), 1));
+  REQUIRE(started.size() == 1);
+  CHECK(started[0].key.slot == 1);
+  CHECK(pool.memory().slots.at(0).incarnation == 9);
+  CHECK(pool.step(fact, at_ms(0), 1).empty());
+  CHECK(pool.summary(at_ms(0)).stale_facts == 1);
+}
+
+TEST_CASE("adopted by fingerprint: another revision number of the same command is not outdated") {
+  Pool pool(spec_of(1), 12, at_ms(0));
+  Adopted fact;
+  fact.key = {0, 3};
+  fact.revision = 4;
+  fact.fingerprint = 1;
+  fact.executed = true;
+  (void)pool.step(fact, at_ms(0), 1);
+  (void)pool.step(Tick{}, at_ms(0), 1);
+  CHECK(pool.summary(at_ms(0)).outdated == 0);
+}
+
+TEST_CASE("task limits lie in [N × (1 − jitter), N] and are never 0") {
+  config::PoolSpec spec = spec_of(500);
+  spec.recycle.max_tasks = 100;
+  Pool pool(spec, 1, at_ms(0));
+  std::set<std::uint64_t> drawn;
+  for (const SpawnAction& spawn : spawns(pool.step(Tick{}, at_ms(0), 42))) {
+    CHECK(spawn.task_limit >= 90);
+    CHECK(spawn.task_limit <= 100);
+    drawn.insert(spawn.task_limit);
+  }
+  CHECK(drawn.size() >= 10);
+  spec.recycle.max_tasks = 1;
+  spec.recycle.jitter = 1;
+  Pool least(spec, 1, at_ms(0));
+  for (const SpawnAction& spawn : spawns(least.step(Tick{}, at_ms(0), 42))) {
+    CHECK(spawn.task_limit == 1);
+  }
+}
+
+TEST_CASE("recycling takes at most `concurrency` slots at a time") {
+  config::PoolSpec spec = spec_of(40);
+  spec.recycle.max_tasks = 10;
+  Pool pool = running(40, spec);
+  std::size_t begun = 0;
+  for (std::uint32_t slot = 0; slot < 40; ++slot) {
+    begun += spawns(pool.step(TasksDone{{slot, 1}, 1000}, at_ms(1), 1)).size();
+  }
+  CHECK(begun == 4);
+}
+
+TEST_CASE("eight exits are remembered for each slot, the last one first") {
+  config::PoolSpec spec = spec_of(1);
+  spec.backoff.initial = Duration();
+  spec.crash_limit.count = 1000;
+  Pool pool = running(1, spec);
+  for (std::uint64_t incarnation = 1; incarnation <= 20; ++incarnation) {
+    const WorkerKey key{0, incarnation};
+    (void)pool.step(Spawned{key, static_cast<int>(incarnation)}, at_ms(1), 1);
+    (void)pool.step(Executed{key}, at_ms(1), 1);
+    (void)pool.step(killed(key), at_ms(1), 1);
+    (void)pool.step(TreeEmpty{key}, at_ms(1), 1);
+  }
+  const auto view = pool.slot_view(0);
+  REQUIRE(view);
+  REQUIRE(view->exits.size() == 8);
+  CHECK(view->exits[0].incarnation == 20);
+  CHECK(view->exits[7].incarnation == 13);
+  CHECK(view->restarts == 20);
+  CHECK_FALSE(pool.slot_view(99));
+}
+
+TEST_CASE("left-overs that may live are bounded") {
+  config::PoolSpec spec = spec_of(1);
+  spec.backoff.initial = Duration();
+  spec.crash_limit.count = 1000;
+  spec.orphans = config::OrphanPolicy::keep;
+  Pool pool = running(1, spec);
+  std::size_t kills = 0;
+  for (std::uint64_t incarnation = 1; incarnation <= 20; ++incarnation) {
+    const WorkerKey key{0, incarnation};
+    (void)pool.step(Executed{key}, at_ms(1), 1);
+    for (const Action& action : pool.step(killed(key), at_ms(1), 1)) {
+      const auto* kill = std::get_if<KillTreeAction>(&action);
+      if (kill == nullptr) continue;
+      ++kills;
+      (void)pool.step(TreeEmpty{kill->key}, at_ms(1), 1);
+    }
+  }
+  CHECK(kills == 12);
+}
+
+TEST_CASE("a copy goes its own way") {
+  Pool pool = running(2, spec_of(2));
+  Pool copy = pool;
+  (void)copy.step(StopCommand{}, at_ms(5), 1);
+  CHECK(copy.summary(at_ms(5)).state == PoolState::stopping);
+  CHECK(pool.summary(at_ms(5)).state == PoolState::running);
+}
+
+TEST_CASE("a slot that does not exist is no error") {
+  Pool pool = running(1, spec_of(1));
+  const std::vector<std::uint32_t> far{4'000'000'000U};
+  CHECK(pool.step(StopCommand{far, true}, at_ms(1), 1).empty());
+  CHECK(pool.step(StartCommand{far}, at_ms(1), 1).empty());
+  CHECK(pool.step(RestartCommand{far}, at_ms(1), 1).empty());
+  CHECK(pool.step(NotifiedReady{{4'000'000'000U, 1}}, at_ms(1), 1).empty());
+  CHECK(pool.summary(at_ms(1)).stale_facts == 1);
+}
+
+TEST_CASE("infinite and huge durations never overflow") {
+  config::PoolSpec spec = spec_of(1);
+  spec.stop.timeout = Duration::infinite();
+  spec.start_timeout = Duration::infinite();
+  spec.backoff.initial = Duration::infinite();
+  spec.backoff.max = Duration::infinite();
+  spec.backoff.jitter = 1;
+  spec.min_uptime = Duration::infinite();
+  spec.backoff.reset_after = Duration::infinite();
+  Pool pool = running(1, spec);
+  const Instant late = Instant::at_ns(INT64_MAX - 5);
+  (void)pool.step(killed({0, 1}), late, ~std::uint64_t{0});
+  CHECK_FALSE(pool.next_deadline() <= late);
+  (void)pool.step(StopCommand{}, late, 1);
+  (void)pool.step(TreeEmpty{{0, 1}}, late, 1);
+  CHECK(pool.is_empty());
+}
+
+TEST_CASE("stop.timeout 0 kills at once") {
+  config::PoolSpec spec = spec_of(1);
+  spec.stop.timeout = Duration();
+  Pool pool = running(1, spec);
+  bool signalled = false;
+  bool killed_tree = false;
+  for (const Action& action : pool.step(StopCommand{}, at_ms(1), 1)) {
+    signalled = signalled || std::holds_alternative<SignalAction>(action);
+    killed_tree = killed_tree || std::holds_alternative<KillTreeAction>(action);
+  }
+  CHECK_FALSE(signalled);
+  CHECK(killed_tree);
+}
