@@ -6,15 +6,21 @@ foreach(program keeper_role keeper_worker)
   target_compile_options(${program} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
   target_link_options(${program} PRIVATE -static)
 endforeach()
+# The same keeper, whose seconds are tenths: for what happens only after long waits.
+add_executable(keeper_quick ${CMAKE_CURRENT_LIST_DIR}/system/keeper_quick_timing.cpp)
+target_link_libraries(keeper_quick PRIVATE mtd_keeper_code)
+set_target_properties(keeper_quick PROPERTIES POSITION_INDEPENDENT_CODE OFF)
 add_library(keeper_harness STATIC ${CMAKE_CURRENT_LIST_DIR}/system/keeper_harness.cpp)
 target_link_libraries(keeper_harness PUBLIC mtd_keeper_link)
 target_compile_definitions(keeper_harness PUBLIC
   MTD_BINARY="$<TARGET_FILE:mtd>"
+  KEEPER_QUICK_BINARY="$<TARGET_FILE:keeper_quick>"
   KEEPER_ROLE_BINARY="$<TARGET_FILE:keeper_role>"
   KEEPER_WORKER_BINARY="$<TARGET_FILE:keeper_worker>")
-add_dependencies(keeper_harness mtd keeper_role keeper_worker)
+add_dependencies(keeper_harness mtd keeper_quick keeper_role keeper_worker)
 
-foreach(name keeper_protocol_test keeper_child_test keeper_system_test)
+foreach(name keeper_protocol_test keeper_child_test keeper_system_test keeper_life_test
+             keeper_stop_test keeper_harm_test)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/system/${name}.cpp)
   target_link_libraries(${name} PRIVATE keeper_harness doctest::doctest)
   add_test(NAME ${name} COMMAND ${name})
@@ -27,7 +33,9 @@ add_test(NAME keeper_spec_test COMMAND keeper_spec_test)
 
 if(MTD_FUZZ)  # the keeper's reading of requests, without processes
   add_executable(keeper_protocol_fuzz ${CMAKE_CURRENT_LIST_DIR}/fuzz/keeper_protocol.cpp
-    ${CMAKE_CURRENT_LIST_DIR}/../daemon/keeper/session.cpp ${CMAKE_CURRENT_LIST_DIR}/../daemon/keeper/table.cpp)
+    ${PROJECT_SOURCE_DIR}/daemon/keeper/session.cpp ${PROJECT_SOURCE_DIR}/daemon/keeper/request.cpp
+    ${PROJECT_SOURCE_DIR}/daemon/keeper/deposits.cpp ${PROJECT_SOURCE_DIR}/daemon/keeper/answers.cpp
+    ${PROJECT_SOURCE_DIR}/daemon/keeper/table.cpp ${PROJECT_SOURCE_DIR}/daemon/keeper/timing.cpp)
   target_link_libraries(keeper_protocol_fuzz PRIVATE mtd_options)
   target_compile_options(keeper_protocol_fuzz PRIVATE -fsanitize=fuzzer,address,undefined)
   target_link_options(keeper_protocol_fuzz PRIVATE -fsanitize=fuzzer,address,undefined)

@@ -99,7 +99,7 @@ void map_descriptors(const ChildPlan& plan, int& exec_pipe) {
     if (static_cast<std::uint32_t>(fd) > next) {
       close_all(next, static_cast<std::uint32_t>(fd) - 1, plan.settings->nofile);
     }
-    // Sources stand above every number that is given (session.cpp moves them), so none is
+    // Sources stand above every number that is given (store_revision moves them), so none is
     // overwritten.
     const int source = named ? plan.fds[wanted[i].index] : plan.settings->null_fd;
     check(*plan.note, dup2(source, fd) == fd);
@@ -112,17 +112,16 @@ void map_descriptors(const ChildPlan& plan, int& exec_pipe) {
   close_all(pipe + 1, UINT32_MAX, plan.settings->nofile);
 }
 
-void set_oom_score(ChildNote& note, std::int32_t value) {
-  note.stage = Stage::oom_score;
-  const int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (file < 0 && errno == ENOENT) return;  // no /proc here: stays as it is
-  check(note, file >= 0);
-  char text[24];
-  char* end = text;
-  if (value < 0) *end++ = '-';
-  end = put_number(end, static_cast<std::uint64_t>(value < 0 ? -std::int64_t{value} : value));
-  check(note, write(file, text, static_cast<std::size_t>(end - text)) == end - text);
-  close(file);
+// A worker has what its spec says, or what mtd was started with; never what mtd gave itself.
+void set_oom_score(const ChildPlan& plan) {
+  const sys::SpecHeader& head = plan.spec.header();
+  const Settings& settings = *plan.settings;
+  const bool given = head.has_oom_score_adj != 0;
+  if (!given && settings.oom_score_adj == settings.original_oom_score_adj) return;
+  plan.note->stage = Stage::oom_score;
+  const bool done =
+      write_oom_score_adj(given ? head.oom_score_adj : settings.original_oom_score_adj);
+  check(*plan.note, done || errno == ENOENT);  // no /proc here: stays as it is
 }
 
 void set_limits(const ChildPlan& plan) {
@@ -218,6 +217,20 @@ void unblock_signals() {
 
 }  // namespace
 
+bool write_oom_score_adj(std::int32_t value) {
+  const int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  char text[24];
+  char* end = text;
+  if (value < 0) *end++ = '-';
+  end = put_number(end, static_cast<std::uint64_t>(value < 0 ? -std::int64_t{value} : value));
+  const bool done = write(file, text, static_cast<std::size_t>(end - text)) == end - text;
+  const int error = errno;
+  close(file);
+  errno = error;
+  return done;
+}
+
 void close_all(std::uint32_t first, std::uint32_t last, std::uint64_t limit) {
   if (syscall(SYS_close_range, first, last, 0) == 0) return;
   for (std::uint64_t fd = first; fd <= last && fd < limit; ++fd)
@@ -236,7 +249,7 @@ void run_child(const ChildPlan& plan) {
   note.stage = Stage::signals;  // all are default already, and blocked: the keeper sets none
   note.stage = Stage::priority;
   if (head.has_nice != 0) check(note, setpriority(PRIO_PROCESS, 0, head.nice) == 0);
-  if (head.has_oom_score_adj != 0) set_oom_score(note, head.oom_score_adj);
+  set_oom_score(plan);
   set_limits(plan);
   set_credentials(plan);
   note.stage = Stage::umask;
@@ -270,6 +283,11 @@ void run_role_child(const Settings& settings, ChildNote& note, int socket) {
   const rlimit64 original{settings.original_nofile_soft, settings.nofile};
   syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &original, nullptr);
   umask(022);
+  note.stage = Stage::oom_score;
+  const std::int32_t before = settings.original_oom_score_adj;
+  if (settings.oom_score_adj == kOwnOomScore) {
+    (void)!write_oom_score_adj(before < kRoleOomScore ? before : kRoleOomScore);
+  }
   note.stage = Stage::exec;
   for (const auto& path : settings.role_paths) {
     syscall(SYS_execve, path, settings.argv, settings.role_environment);

@@ -22,6 +22,9 @@ struct ChildPlan {
 // The supervisor: `socket` becomes descriptor 3, everything else but 0–2 is closed.
 [[noreturn]] void run_role_child(const Settings& settings, ChildNote& note, int socket);
 
+// False, with errno: the kernel did not take it.
+[[nodiscard]] bool write_oom_score_adj(std::int32_t value);
+
 // Closes first..last; by hand where the kernel has no close_range.
 void close_all(std::uint32_t first, std::uint32_t last, std::uint64_t limit);
 

@@ -11,12 +11,6 @@
 namespace mtd::keeper {
 namespace {
 
-constexpr std::int64_t kAskTime = 10 * kSecond;   // TERM to KILL in the keeper's own stop
-constexpr std::int64_t kKillTime = 10 * kSecond;  // then what is left is stuck in the kernel
-constexpr std::int64_t kKillAgain = 100 * kMillisecond;
-constexpr std::int64_t kStopAckTime = 5 * kSecond;
-constexpr std::int64_t kScanInterval = 50 * kMillisecond;
-
 bool is_stop(const DaemonSignal& signal) {
   return signal.signal == SIGTERM || signal.signal == SIGINT ||
          (signal.signal == SIGHUP && signal.from_kernel != 0);
@@ -30,15 +24,16 @@ void on_daemon_signal(Keeper& keeper, const DaemonSignal& signal) {
   push_daemon_signal(keeper, signal);
   if (!is_stop(signal)) return;
   if (keeper.stop_asked && keeper.role.socket < 0) return begin_ending(keeper, Ending::killing, 1);
-  keeper.role.ping_wanted = keeper.role.socket >= 0;
-  if (keeper.stop_ack_by_ns == kNever) keeper.stop_ack_by_ns = keeper.now_ns + kStopAckTime;
+  if (keeper.role.socket >= 0) ask_for_pong(keeper);
+  if (keeper.stop_ack_by_ns == kNever) keeper.stop_ack_by_ns = keeper.now_ns + kTiming.stop_ack;
   keeper.stop_asked = true;
   keeper.stop_signal = signal;
 }
 
 void wish_scan(Keeper& keeper) {
   // Without pidfds the scan is how the workers' own exits are found, so it does not wait.
-  const std::int64_t at = keeper.kernel.pidfd ? keeper.last_stranger_scan_ns + kScanInterval : 0;
+  // With them it does, off the way of a crash to its restart: it looks at every child.
+  const std::int64_t at = keeper.kernel.pidfd ? keeper.now_ns + kTiming.stranger_scan : 0;
   if (at < keeper.next_stranger_scan_ns) keeper.next_stranger_scan_ns = at;
 }
 
@@ -132,11 +127,11 @@ void begin_ending(Keeper& keeper, Ending how, int code) {
     keeper.role.kill_at_ns = keeper.now_ns;
     signal_all(keeper, SIGTERM);
     signal_all(keeper, SIGCONT);
-    keeper.ending_step_ns = keeper.now_ns + kAskTime;
+    keeper.ending_step_ns = keeper.now_ns + kTiming.ask;
   } else {
     keeper.ending_step_ns = keeper.now_ns;
-    keeper.ending_give_up_ns = keeper.now_ns + kKillTime;
-    if (keeper.role.kill_at_ns == kNever) keeper.role.kill_at_ns = keeper.now_ns + kSecond;
+    keeper.ending_give_up_ns = keeper.now_ns + kTiming.kill;
+    if (keeper.role.kill_at_ns == kNever) keeper.role.kill_at_ns = keeper.now_ns + kTiming.reap;
   }
   keeper.ending = how;
 }
@@ -150,7 +145,7 @@ void ending_deadlines(Keeper& keeper) {
   if (keeper.now_ns < keeper.ending_step_ns) return;
   if (keeper.ending == Ending::asking) begin_ending(keeper, Ending::killing, keeper.exit_code);
   kill_everything(keeper);
-  keeper.ending_step_ns = keeper.now_ns + kKillAgain;
+  keeper.ending_step_ns = keeper.now_ns + kTiming.kill_again;
   if (keeper.now_ns < keeper.ending_give_up_ns) return;
   complain("mtd: a process does not die; mtd ends without it", 0);
   if (keeper.exit_code == 0) keeper.exit_code = 1;

@@ -36,6 +36,7 @@
 #include <csignal>
 #include <cstdint>
 
+#include "daemon/keeper/timing.h"
 #include "daemon/sys/keeper_protocol.h"
 #include "daemon/sys/spawn_spec_format.h"
 
@@ -43,13 +44,14 @@ namespace mtd::keeper {
 
 inline constexpr std::uint32_t kNone = UINT32_MAX;
 inline constexpr std::int64_t kNever = INT64_MAX;
-inline constexpr std::int64_t kMillisecond = 1'000'000, kSecond = 1'000'000'000;
 inline constexpr std::uint32_t kReservedFds = 64 + 253;  // its own, and one message full of them
 inline constexpr std::uint32_t kMaxProcesses =
     128 * 1024;  // of the table, whatever RLIMIT_NOFILE says
 inline constexpr std::uint32_t kScratchBytes = 4 * 1024 * 1024;
 inline constexpr std::uint32_t kPendingSignals = 16;  // daemon signals not yet written to the role
-inline constexpr int kUnconfirmedExitSignal = 40;     // until execve makes it SIGCHLD
+// When memory runs out the kernel shall take the workers first, and mtd last.
+inline constexpr std::int32_t kOwnOomScore = -900, kRoleOomScore = -800;
+inline constexpr int kUnconfirmedExitSignal = 40;  // until execve makes it SIGCHLD
 
 // Written by the child before exec, read by the keeper: lives in shared memory.
 struct ChildNote {
@@ -65,7 +67,8 @@ struct Process {
   std::int64_t setup_deadline_ns = kNever;
   std::uint32_t next_by_key = kNone, next_by_pid = kNone, next_dirty = kNone;
   std::uint32_t next_starting = kNone, previous_starting = kNone;
-  bool used = false, dirty = false, timed_out = false;
+  bool used = false, dirty = false;
+  std::int32_t killed_for = 0;  // why the keeper ended the set-up: ETIMEDOUT, or what it lacked
 };
 
 struct RevisionRecord {
@@ -116,11 +119,13 @@ struct Table {
 // The supervisor's process, over all its lives.
 struct Role {
   int pid = 0, pidfd = -1, socket = -1;
+  int spare = -1;  // a descriptor kept free: with it, however full the table, the next life starts
   bool reading =
       true;  // false: the socket does not take an answer; no request is read till it does
   bool ready = false, listed = false, list_wanted = false, ping_wanted = false,
        orphans_wanted = false;
   std::uint64_t epoch = 0, list_serial = 0;
+  std::uint64_t ping_serial = 0;  // of the last ping; a pong that repeats it has seen all before it
   std::uint32_t list_cursor = 0;
   bool answer_waiting = false;
   union {
@@ -145,7 +150,7 @@ struct Settings {
   const char* notify_socket = nullptr;
   std::uint64_t watchdog_usec = 0;
   std::uint64_t original_nofile_soft = 0, nofile = 0;
-  std::int64_t original_oom_score_adj = 0;
+  std::int32_t original_oom_score_adj = 0, oom_score_adj = 0;  // the second: the keeper's own now
   std::uint64_t instance = 0;
   std::int64_t started_ns = 0, started_boot_ns = 0;
   bool subreaper = false, pid1 = false;
@@ -164,7 +169,7 @@ struct Keeper {
   int epoll = -1, signals = -1;
   std::int64_t now_ns = 0;
   std::int64_t next_setup_deadline_ns = kNever;
-  std::int64_t next_stranger_scan_ns = kNever, last_stranger_scan_ns = 0;
+  std::int64_t next_stranger_scan_ns = kNever;
   std::int64_t next_watchdog_ns = kNever;
   Orphans orphans;
   DaemonSignal pending[kPendingSignals];
@@ -184,7 +189,7 @@ struct Keeper {
 enum class Watched : std::uint32_t { signals, role_pid, role_socket, process_pid, exec_pipe };
 
 std::int64_t clock_ns(int clock);
-void watch(Keeper& keeper, int fd, Watched what, std::uint32_t index, std::uint32_t events);
+bool watch(Keeper& keeper, int fd, Watched what, std::uint32_t index, std::uint32_t events);
 void close_fd(int& fd);
 void complain(const char* text, int error);
 
@@ -207,14 +212,17 @@ void scan_strangers(Keeper& keeper);
 
 // session.cpp
 void read_requests(Keeper& keeper);
-void write_out(Keeper& keeper);
-void push_daemon_signal(Keeper& keeper, const DaemonSignal& signal);
-void send_hello(Keeper& keeper);
 // Throws away what a dead role still had to say, but for `finish`.
 void discard_requests(Keeper& keeper);
 
+// answers.cpp
+void write_out(Keeper& keeper);
+void push_daemon_signal(Keeper& keeper, const DaemonSignal& signal);
+void send_hello(Keeper& keeper);
+
 // role.cpp
 void start_role(Keeper& keeper);
+void ask_for_pong(Keeper& keeper);
 void drop_session(Keeper& keeper);
 void on_role_exit(Keeper& keeper);
 void role_deadlines(Keeper& keeper);

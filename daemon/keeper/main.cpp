@@ -30,11 +30,11 @@ std::int64_t clock_ns(int clock) {
   return std::int64_t{time.tv_sec} * kSecond + time.tv_nsec;
 }
 
-void watch(Keeper& keeper, int fd, Watched what, std::uint32_t index, std::uint32_t events) {
+bool watch(Keeper& keeper, int fd, Watched what, std::uint32_t index, std::uint32_t events) {
   epoll_event event{};
   event.events = events;
   event.data.u64 = static_cast<std::uint64_t>(what) << 32 | index;
-  epoll_ctl(keeper.epoll, EPOLL_CTL_ADD, fd, &event);
+  return epoll_ctl(keeper.epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
 void close_fd(int& fd) {
@@ -161,12 +161,12 @@ void close_inherited(Settings& settings) {
   syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, nullptr);
 }
 
-std::int64_t read_oom_score_adj() {
+std::int32_t read_oom_score_adj() {
   int file = open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC);
   char text[16] = {};
   if (file >= 0) (void)!read(file, text, sizeof text - 1);
   close_fd(file);
-  return std::strtol(text, nullptr, 10);
+  return static_cast<std::int32_t>(std::strtol(text, nullptr, 10));
 }
 
 void settle(Settings& settings) {
@@ -176,7 +176,10 @@ void settle(Settings& settings) {
   if (settings.notify_socket != nullptr) {
     settings.notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   }
-  settings.original_oom_score_adj = read_oom_score_adj();
+  settings.oom_score_adj = settings.original_oom_score_adj = read_oom_score_adj();
+  if (settings.oom_score_adj > kOwnOomScore && write_oom_score_adj(kOwnOomScore)) {
+    settings.oom_score_adj = kOwnOomScore;  // refused: without CAP_SYS_RESOURCE
+  }
   settings.subreaper = prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0;
   settings.pid1 = getpid() == 1;
   constexpr unsigned long kTimerSlack =
@@ -302,7 +305,10 @@ int main(int argc, char** argv, char** environment) {
     complain("mtd: no memory for the process table", errno);
     return 1;
   }
-  watch(keeper, keeper.signals, Watched::signals, 0, EPOLLIN);
+  if (!watch(keeper, keeper.signals, Watched::signals, 0, EPOLLIN)) {
+    complain("mtd: cannot start", errno);
+    return 1;
+  }
   keeper.now_ns = clock_ns(CLOCK_MONOTONIC);
   if (settings.watchdog_usec != 0) {
     keeper.next_watchdog_ns =

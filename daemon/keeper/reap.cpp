@@ -23,9 +23,9 @@ void classify(const Process& record, Entry& entry) {
   } else if (entry.executed != 0 || WIFEXITED(entry.wait_status)) {
     entry.outcome = Outcome::program;
     entry.stage = Stage::none;
-  } else if (record.timed_out) {
+  } else if (record.killed_for != 0) {
     entry.outcome = Outcome::setup_failed;
-    entry.error = ETIMEDOUT;
+    entry.error = record.killed_for;
   } else {
     entry.outcome = entry.stage == Stage::exec ? Outcome::unknown : Outcome::setup_failed;
   }
@@ -99,7 +99,7 @@ void kill_overdue(Keeper& keeper) {
       }
       continue;
     }
-    record.timed_out = true;
+    record.killed_for = ETIMEDOUT;
     kill(record.message.pid, SIGKILL);
     table.unlink_starting(i);
   }
@@ -108,7 +108,6 @@ void kill_overdue(Keeper& keeper) {
 void scan_strangers(Keeper& keeper) {
   if (keeper.now_ns < keeper.next_stranger_scan_ns) return;
   keeper.next_stranger_scan_ns = kNever;
-  keeper.last_stranger_scan_ns = keeper.now_ns;
   for (int i = 0; i < kScanBatch; ++i) {
     siginfo_t info{};
     if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0 || info.si_pid == 0)

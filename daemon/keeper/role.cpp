@@ -1,4 +1,5 @@
 // The supervisor's lives: start, the suspicion that it hangs, death, and the next one.
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -14,10 +15,6 @@ namespace mtd::keeper {
 namespace {
 
 constexpr std::uint32_t kDeathsAMinute = 60;  // restarted at once up to here
-constexpr std::int64_t kFirstBackoff = 100 * kMillisecond, kMaxBackoff = 5 * kSecond;
-constexpr std::int64_t kStableAfter = 10 * kSecond;
-constexpr std::int64_t kPongTime = 10 * kSecond, kAbortTime = 5 * kSecond, kReapTime = kSecond;
-constexpr std::int64_t kStopAckTime = 5 * kSecond;
 
 void forget_process(Keeper& keeper) {
   Role& role = keeper.role;
@@ -31,14 +28,14 @@ void forget_process(Keeper& keeper) {
 void plan_restart(Keeper& keeper) {
   Role& role = keeper.role;
   const std::int64_t oldest = role.deaths_ns[role.deaths % kDeathsAMinute];
-  const bool many = role.deaths >= kDeathsAMinute && keeper.now_ns - oldest < 60 * kSecond;
+  const bool many = role.deaths >= kDeathsAMinute && keeper.now_ns - oldest < kTiming.death_window;
   role.deaths_ns[role.deaths % kDeathsAMinute] = keeper.now_ns;
   ++role.deaths;
-  if (!many || keeper.now_ns - role.started_ns >= kStableAfter) {
+  if (!many || keeper.now_ns - role.started_ns >= kTiming.stable_after) {
     role.backoff_ns = 0;
   } else {
-    role.backoff_ns = role.backoff_ns == 0 ? kFirstBackoff : role.backoff_ns * 2;
-    if (role.backoff_ns > kMaxBackoff) role.backoff_ns = kMaxBackoff;
+    role.backoff_ns = role.backoff_ns == 0 ? kTiming.first_backoff : role.backoff_ns * 2;
+    if (role.backoff_ns > kTiming.max_backoff) role.backoff_ns = kTiming.max_backoff;
   }
   role.start_at_ns = keeper.now_ns + role.backoff_ns;
   if (keeper.announced_ready) {
@@ -68,19 +65,19 @@ void suspect_hang(Keeper& keeper) {
     int unread = 0;
     if (role.socket >= 0 && ioctl(role.socket, SIOCOUTQ, &unread) == 0 && unread > 0 &&
         role.pong_by_ns == kNever) {
-      role.ping_wanted = true;  // so much unread may be a busy moment; ten seconds more are not
-      role.pong_by_ns = keeper.now_ns + kPongTime;
+      ask_for_pong(keeper);  // so much unread may be a busy moment; ten seconds more are not
+      role.pong_by_ns = keeper.now_ns + kTiming.pong;
     }
   }
   if (keeper.now_ns >= role.pong_by_ns) {
     role.pong_by_ns = kNever;
     kill(role.pid, SIGABRT);
-    role.kill_at_ns = keeper.now_ns + kAbortTime;
+    role.kill_at_ns = keeper.now_ns + kTiming.abort;
   }
   if (keeper.now_ns >= role.kill_at_ns) {
     role.kill_at_ns = kNever;
     kill(role.pid, SIGKILL);
-    role.fence_at_ns = keeper.now_ns + kReapTime;
+    role.fence_at_ns = keeper.now_ns + kTiming.reap;
   }
   if (keeper.now_ns >=
       role.fence_at_ns) {  // stuck in the kernel: reaped as a stranger when it ends
@@ -98,12 +95,18 @@ void stop_deadline(Keeper& keeper) {
 
 }  // namespace
 
+void ask_for_pong(Keeper& keeper) {
+  keeper.role.ping_wanted = true;
+  ++keeper.role.ping_serial;
+}
+
 void start_role(Keeper& keeper) {
   Role& role = keeper.role;
   role.start_at_ns = kNever;
   int ends[2] = {-1, -1};
   *keeper.table.role_note = ChildNote();
   Clone child;
+  close_fd(role.spare);
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
     child.error = errno;
   } else {
@@ -111,9 +114,10 @@ void start_role(Keeper& keeper) {
     if (child.pid == 0) run_role_child(keeper.settings, *keeper.table.role_note, ends[1]);
   }
   close_fd(ends[1]);
+  role.spare = fcntl(keeper.settings.null_fd, F_DUPFD_CLOEXEC, 0);
   if (child.pid < 0) {
     close_fd(ends[0]);
-    role.start_at_ns = keeper.now_ns + kFirstBackoff;
+    role.start_at_ns = keeper.now_ns + kTiming.first_backoff;
     return;
   }
   ++role.epoch;
@@ -124,14 +128,15 @@ void start_role(Keeper& keeper) {
   role.reading = true;
   role.ready = role.listed = role.list_wanted = role.ping_wanted = role.answer_waiting = false;
   role.answer_fd = -1;
-  watch(keeper, role.socket, Watched::role_socket, 0, EPOLLIN);
-  if (role.pidfd >= 0) watch(keeper, role.pidfd, Watched::role_pid, 0, EPOLLIN);
+  if (!watch(keeper, role.socket, Watched::role_socket, 0, EPOLLIN))
+    role.kill_at_ns = keeper.now_ns;
+  if (role.pidfd >= 0) (void)watch(keeper, role.pidfd, Watched::role_pid, 0, EPOLLIN);
   send_hello(keeper);
   if (!keeper.stop_asked) return;
   keeper.pending_count = 0;
   push_daemon_signal(keeper, keeper.stop_signal);
-  role.ping_wanted = true;
-  keeper.stop_ack_by_ns = keeper.now_ns + kStopAckTime;
+  ask_for_pong(keeper);
+  keeper.stop_ack_by_ns = keeper.now_ns + kTiming.stop_ack;
 }
 
 // Serials of an earlier conversation mean nothing to the next one.
@@ -144,7 +149,8 @@ void drop_session(Keeper& keeper) {
   for (std::uint32_t i = 0; i < keeper.table.high_water; ++i) {
     keeper.table.processes[i].message.header.serial = 0;
   }
-  if (role.kill_at_ns == kNever) role.kill_at_ns = keeper.now_ns + kReapTime;  // it should be dying
+  if (role.kill_at_ns == kNever)
+    role.kill_at_ns = keeper.now_ns + kTiming.reap;  // it should be dying
 }
 
 void on_role_exit(Keeper& keeper) {

@@ -33,7 +33,7 @@ void announce_ready(Keeper& keeper) {
   keeper.announce_ready_at_ns = kNever;
   if (keeper.announced_ready) return;
   if (!notify_manager(keeper, "READY=1")) {
-    keeper.announce_ready_at_ns = keeper.now_ns + 100 * kMillisecond;
+    keeper.announce_ready_at_ns = keeper.now_ns + kTiming.ready_retry;
     return;
   }
   keeper.announced_ready = true;
@@ -55,8 +55,8 @@ void watchdog_tick(Keeper& keeper) {
     notify_manager(keeper, "WATCHDOG=1");
     return;
   }
-  role.ping_wanted = true;
-  role.pong_by_ns = keeper.now_ns + 10 * kSecond;
+  ask_for_pong(keeper);
+  role.pong_by_ns = keeper.now_ns + kTiming.pong;
 }
 
 }  // namespace mtd::keeper

@@ -108,8 +108,12 @@ void spawn(Keeper& keeper, std::uint32_t index, const RevisionRecord& revision, 
   }
   table.set_pid(index, child.pid);
   table.link_starting(index);
-  watch(keeper, record.exec_pipe, Watched::exec_pipe, index, 0);  // EPOLLHUP needs no asking
-  if (record.pidfd >= 0) watch(keeper, record.pidfd, Watched::process_pid, index, EPOLLIN);
+  // EPOLLHUP needs no asking. Unwatched its exec could not be seen; an exit finds the scan as well.
+  if (!watch(keeper, record.exec_pipe, Watched::exec_pipe, index, 0)) {
+    record.killed_for = errno;
+    kill(child.pid, SIGKILL);
+  }
+  if (record.pidfd >= 0) (void)watch(keeper, record.pidfd, Watched::process_pid, index, EPOLLIN);
 }
 
 }  // namespace mtd::keeper

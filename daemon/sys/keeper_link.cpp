@@ -91,6 +91,10 @@ Result<std::optional<KeeperMessage>> decode(const char* bytes, std::size_t size,
   return Error{"the keeper sent a message of an unknown type", EPROTO};
 }
 
+Error overflow() {
+  return Error{"the keeper has not read its messages for too long", ECONNRESET};
+}
+
 enum class Sent { yes, later, gone };
 
 Sent send_now(int socket, const std::vector<char>& bytes, const std::vector<int>& fds, int& error) {
@@ -122,6 +126,7 @@ Sent send_now(int socket, const std::vector<char>& bytes, const std::vector<int>
 }  // namespace
 
 Result<void> KeeperLink::flush() {
+  if (overflown_) return overflow();
   while (!outbox_.empty()) {
     const Outgoing& first = outbox_.front();
     std::vector<int> fds;
@@ -142,6 +147,7 @@ Result<void> KeeperLink::flush() {
 }
 
 Result<std::optional<KeeperMessage>> KeeperLink::receive() {
+  if (overflown_) return overflow();
   alignas(keeper::Entry) std::array<char, sizeof(keeper::Entry) + 256> bytes{};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxControlFds * sizeof(int))> control{};
   iovec part{bytes.data(), bytes.size()};
@@ -163,22 +169,38 @@ Result<std::optional<KeeperMessage>> KeeperLink::receive() {
   if ((message.msg_flags & MSG_TRUNC) != 0)
     return Error{"the keeper sent too long a message", EPROTO};
   if ((message.msg_flags & MSG_CTRUNC) != 0) fds.clear();  // never a part of what was sent
-  return decode(bytes.data(), static_cast<std::size_t>(size), std::move(fds));
+  auto decoded = decode(bytes.data(), static_cast<std::size_t>(size), std::move(fds));
+  if (decoded && decoded->has_value()) {
+    if (const auto* ping = std::get_if<keeper::Ping>(&**decoded))
+      ping_serial_ = ping->header.serial;
+  }
+  return decoded;
 }
 
 std::uint64_t KeeperLink::post(void* message, std::uint32_t size, keeper::Type type,
                                const std::vector<int>& fds) {
+  const std::uint64_t serial = next_serial_++;
+  post(message, size, type, serial, fds);
+  return serial;
+}
+
+void KeeperLink::post(void* message, std::uint32_t size, keeper::Type type, std::uint64_t serial,
+                      const std::vector<int>& fds) {
   keeper::Header header;
   header.type = type;
   header.size = size;
-  header.serial = next_serial_++;
+  header.serial = serial;
   std::memcpy(message, &header, sizeof header);
   std::vector<char> bytes(static_cast<char*>(message), static_cast<char*>(message) + size);
   int error = 0;
   // A broken socket shows in receive() and flush(); what is queued for a dead keeper is lost
   // anyway.
-  if (outbox_.empty() && send_now(socket_.get(), bytes, fds, error) == Sent::yes)
-    return header.serial;
+  if (outbox_.empty() && send_now(socket_.get(), bytes, fds, error) == Sent::yes) return;
+  if (overflown_ || outbox_.size() == kMaxOutbox) {
+    overflown_ = true;
+    outbox_.clear();
+    return;
+  }
   Outgoing waiting;
   waiting.bytes = std::move(bytes);
   for (const int fd : fds) {
@@ -190,7 +212,6 @@ std::uint64_t KeeperLink::post(void* message, std::uint32_t size, keeper::Type t
     waiting.descriptors.push_back(std::move(copy));
   }
   outbox_.push_back(std::move(waiting));
-  return header.serial;
 }
 
 std::uint64_t KeeperLink::list() {
@@ -280,7 +301,7 @@ void KeeperLink::finish(int code) {
 
 void KeeperLink::pong() {
   keeper::Pong message;
-  post(&message, sizeof message, keeper::Type::pong, {});
+  post(&message, sizeof message, keeper::Type::pong, ping_serial_, {});
 }
 
 }  // namespace mtd::sys

@@ -1,5 +1,7 @@
 // KeeperLink: a role's end of the keeper's protocol. Never blocks: what the socket does not take
 // waits in an outbox, which `flush` empties when the event loop says the socket is writable again.
+// The outbox has a limit: a keeper that has not read for so long does not come back, and flush and
+// receive tell it as gone.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +17,9 @@
 #include "daemon/sys/keeper_protocol.h"
 
 namespace mtd::sys {
+
+// In the outbox: every process of a full table, spawned and signalled at once, with room to spare.
+inline constexpr std::size_t kMaxOutbox = 512 * 1024;
 
 struct HeldDescriptor {
   keeper::Held message;
@@ -54,19 +59,22 @@ class KeeperLink {
   void ready();
   void notify(std::string_view text);  // e.g. "STATUS=…"; cut at kNotifyTextBytes
   void finish(int code);
-  void pong();
+  void pong();  // to the last ping that was received
 
  private:
   struct Outgoing {
     std::vector<char> bytes;
     std::vector<UniqueFd> descriptors;  // duplicates, so the caller may close its own
   };
+  void post(void* message, std::uint32_t size, keeper::Type type, std::uint64_t serial,
+            const std::vector<int>& fds);
   std::uint64_t post(void* message, std::uint32_t size, keeper::Type type,
                      const std::vector<int>& fds);
 
   UniqueFd socket_;
   std::deque<Outgoing> outbox_;
-  std::uint64_t next_serial_ = 1;
+  bool overflown_ = false;
+  std::uint64_t next_serial_ = 1, ping_serial_ = 0;
 };
 
 }  // namespace mtd::sys

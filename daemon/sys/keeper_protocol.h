@@ -92,7 +92,7 @@ enum class Type : std::uint16_t {
   held,           // + descriptor when error == 0
   orphans,        // strangers reaped since the last message of this kind
   daemon_signal,  // a signal sent to mtd
-  ping,           // answer with pong
+  ping,           // answer with pong, which repeats its serial
 };
 
 struct Header {
@@ -177,7 +177,9 @@ struct Hello {
   std::uint64_t original_nofile_soft = 0;   // what workers get back
   std::int64_t original_oom_score_adj = 0;
   std::uint32_t is_pid1 = 0;
-  std::uint32_t subreaper = 0;  // 0: the kernel refused PR_SET_CHILD_SUBREAPER
+  std::uint32_t subreaper = 0;     // 0: the kernel refused PR_SET_CHILD_SUBREAPER
+  std::int32_t oom_score_adj = 0;  // the keeper's own; > -900: it was not permitted to lower it
+  std::uint32_t padding = 0;
 };
 struct Ack {
   Header header;

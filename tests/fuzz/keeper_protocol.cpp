@@ -21,7 +21,9 @@ std::int64_t clock_ns(int clock) {
   clock_gettime(clock, &time);
   return time.tv_sec * kSecond + time.tv_nsec;
 }
-void watch(Keeper&, int, Watched, std::uint32_t, std::uint32_t) {}
+bool watch(Keeper&, int, Watched, std::uint32_t, std::uint32_t) {
+  return true;
+}
 void close_fd(int& fd) {
   if (fd >= 0) close(fd);
   fd = -1;

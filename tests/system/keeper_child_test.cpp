@@ -29,7 +29,7 @@ keeper::Entry run_once(KeeperRun& run, const sys::SpawnSpec& spec, std::uint64_t
   return run.exited(key(number));
 }
 
-TEST_CASE("exit codes 0 to 255 are exact") {
+TEST_CASE("rule 10: exit codes 0 to 255 are exact") {
   KeeperRun run;
   for (std::uint64_t code = 0; code <= 255; ++code) {
     const keeper::Entry entry =
@@ -165,7 +165,7 @@ const Failure kFailures[] = {
      }},
 };
 
-TEST_CASE("each stage of the set-up fails with its name and its errno, and is no crash") {
+TEST_CASE("rule 3: each stage of the set-up fails with its name and its errno, and is no crash") {
   KeeperRun run;
   std::uint64_t number = 1'000'000'000'001;
   for (const Failure& failure : kFailures) {
@@ -235,21 +235,22 @@ TEST_CASE("without privileges: user, groups, priority and raised limits fail at 
   CHECK(WEXITSTATUS(run_once(run, same, number).wait_status) == 6);
 }
 
-TEST_CASE("a process that does not get to exec in time is killed and told as that") {
-  KeeperRun run;
-  const std::string fifo = run.directory() + "/interpreter";
-  sys::SpawnSpec spec = run.worker({"exit", "0"});
-  run.add_revision(1, spec);
-  // Stopped before it runs: as a frozen cgroup or a hung file system would hold it.
-  run.link().spawn(key(1), 1, "", 1, -1);
-  const keeper::Entry entry = run.exited(key(1));
-  if (entry.outcome == Outcome::setup_failed) {  // a quick machine may win the race against 1 ms
-    CHECK(entry.error == ETIMEDOUT);
-    CHECK(WTERMSIG(entry.wait_status) == SIGKILL);
-  }
+TEST_CASE("rule 16: workers get the limit of descriptors back that mtd raised for itself") {
+  Start start;
+  start.prefix = {"prlimit", "--nofile=500:2000"};
+  KeeperRun run(std::move(start));
+  CHECK(run.hello().capacity == 2000 - 64 - 253);
+  CHECK(run.hello().original_nofile_soft == 500);
+  Pipe pipe = make_pipe();
+  sys::SpawnSpec spec = run.worker({"probe"});
+  spec.descriptors = {{1, 0}};
+  CHECK(run_once(run, spec, 1, {pipe.write.get()}).outcome == Outcome::program);
+  run.link().forget(1);
+  pipe.write.reset();
+  CHECK(read_all(pipe.read.get()).find("nofile 500\n") != std::string::npos);
 }
 
-TEST_CASE("an unusable cgroup directory fails at the cgroup") {
+TEST_CASE("rule 4: an unusable cgroup directory fails at the cgroup") {
   KeeperRun run;
   run.add_revision(1, run.worker({"exit", "0"}));
   const UniqueFd directory(open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -261,7 +262,7 @@ TEST_CASE("an unusable cgroup directory fails at the cgroup") {
   CHECK(entry.pid == 0);
 }
 
-TEST_CASE("a process is born in its cgroup; a removed one is a failure of the cgroup") {
+TEST_CASE("rule 4: a process is born in its cgroup; a removed one is a failure of the cgroup") {
   const std::string path = "/sys/fs/cgroup/unified/mtd-keeper-test-" + std::to_string(getpid());
   if (mkdir(path.c_str(), 0755) != 0) {
     MESSAGE("skipped: no writable cgroup v2 hierarchy at /sys/fs/cgroup/unified");
@@ -425,7 +426,7 @@ TEST_CASE("descriptors are mapped exactly, whatever numbers they come from") {
     CHECK(read_all(pipes[i].read.get()).empty());
 }
 
-TEST_CASE("ten thousand processes come and go, each told exactly once it is released") {
+TEST_CASE("rule 10: ten thousand processes come and go, each told exactly once it is released") {
   KeeperRun run;
   run.add_revision(1, run.worker({"exit", "9"}));
   constexpr std::uint64_t kMany = 10'000, kInFlight = 50;

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -58,6 +59,18 @@ keeper::Key key(std::uint64_t number) {
   return keeper::Key{1, static_cast<std::uint32_t>(number), number};
 }
 
+bool gone(pid_t pid) {
+  return kill(pid, 0) != 0 && errno == ESRCH;
+}
+
+keeper::DaemonSignal next_signal(KeeperRun& run) {
+  for (;;) {
+    auto message = run.next();
+    if (!message) throw std::runtime_error("no signal came");
+    if (const auto* signal = std::get_if<keeper::DaemonSignal>(&*message)) return *signal;
+  }
+}
+
 std::string read_all(int fd) {
   std::string all;
   char block[4096];
@@ -78,7 +91,7 @@ KeeperRun::KeeperRun(Start start) {
   if (mkdtemp(name) == nullptr) throw std::runtime_error("mkdtemp");
   directory_ = name;
   chmod(name, 0755);
-  copy_program(MTD_BINARY, directory_ + "/mtd");
+  copy_program(start.quick ? KEEPER_QUICK_BINARY : MTD_BINARY, directory_ + "/mtd");
   copy_program(KEEPER_ROLE_BINARY, directory_ + "/mtd-supervisor");
   copy_program(KEEPER_WORKER_BINARY, directory_ + "/worker");
   const std::string socket_path = directory_ + "/test.sock";
@@ -235,7 +248,12 @@ std::vector<keeper::Entry> KeeperRun::list() {
   const std::uint64_t serial = link().list();
   std::vector<keeper::Entry> all;
   while (auto message = next()) {
-    if (const auto* entry = std::get_if<keeper::Entry>(&*message)) all.push_back(*entry);
+    if (const auto* entry = std::get_if<keeper::Entry>(&*message)) {
+      const auto same = std::find_if(all.begin(), all.end(), [entry](const keeper::Entry& one) {
+        return one.key == entry->key;  // changed during the walk: told again
+      });
+      same == all.end() ? all.push_back(*entry) : void(*same = *entry);
+    }
     const auto* end = std::get_if<keeper::ListEnd>(&*message);
     if (end != nullptr && end->header.serial == serial) return all;
   }

@@ -27,6 +27,7 @@ struct Start {
   std::vector<std::string> environment;  // added
   std::function<void()> in_child;        // between fork and exec: makes a dirty parent
   bool accept = true;                    // wait for the first role
+  bool quick = false;                    // the keeper whose long waits are short
 };
 
 // One life of the role: the keeper's socket, and the process that was started for it.
@@ -81,6 +82,9 @@ class KeeperRun {
 
 [[nodiscard]] keeper::Key key(std::uint64_t number);
 [[nodiscard]] std::string read_all(int fd);
+[[nodiscard]] bool gone(pid_t pid);  // no process, not even a zombie, has this number
+// The next signal to mtd that the role is told of.
+[[nodiscard]] keeper::DaemonSignal next_signal(KeeperRun& run);
 struct Pipe {
   UniqueFd read, write;
 };

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <map>
 
 #include "tests/system/keeper_harness.h"
 
@@ -24,7 +25,7 @@ void spawn(KeeperRun& run, std::uint64_t number, std::uint64_t revision = 1) {
   run.link().spawn(key(number), revision, "pool", 10'000, -1);
 }
 
-TEST_CASE("a process is started, seen to execute, ended and told exactly") {
+TEST_CASE("rule 3: a process is started, seen to execute, ended and told exactly") {
   KeeperRun run;
   CHECK(run.hello().epoch == 1);
   CHECK(run.hello().keeper_pid == run.pid());
@@ -55,7 +56,7 @@ TEST_CASE("a process is started, seen to execute, ended and told exactly") {
   CHECK(run.list().empty());
 }
 
-TEST_CASE("a key names one process for ever, however often it is asked for") {
+TEST_CASE("rule 6: a key names one process for ever, however often it is asked for") {
   KeeperRun run;
   run.add_revision(1, run.worker({"sleep"}));
   for (int i = 0; i < 5; ++i)
@@ -70,6 +71,97 @@ TEST_CASE("a key names one process for ever, however often it is asked for") {
   CHECK(run.list().size() == 1);
   run.link().release(key(1));  // it lives: not released
   CHECK(run.list().size() == 1);
+}
+
+TEST_CASE("rule 5: a spec of up to 128 KiB is sent once; a label of 128 bytes comes back whole") {
+  KeeperRun run;
+  sys::SpawnSpec spec = run.worker({"sleep"});
+  std::size_t fill = 100'000;
+  const auto size = [&spec](std::size_t bytes) {
+    spec.environment = {"A=" + std::string(bytes, 'x')};
+    auto memory = sys::encode(spec);
+    return memory ? lseek(memory->get(), 0, SEEK_END) : off_t{0};
+  };
+  fill += keeper::kMaxSpecBytes - static_cast<std::size_t>(size(fill));
+  REQUIRE(size(fill) == keeper::kMaxSpecBytes);
+  run.add_revision(1, spec);
+  const std::string label(keeper::kLabelBytes, '\xfe');
+  run.link().spawn(key(1), 1, label, 10'000, -1);
+  run.link().spawn(key(2), 1, "", 10'000, -1);
+  const keeper::Entry first = run.running(key(1));
+  CHECK(std::string(first.label, sizeof first.label) == label);
+  CHECK(run.running(key(2)).state == EntryState::running);
+  CHECK(size(fill + 1) == 0);
+}
+
+TEST_CASE("rule 9: a list is a walk to its end; what changes on the way is told again, higher") {
+  KeeperRun run;
+  run.add_revision(1, run.worker({"sleep"}));
+  for (std::uint64_t i = 1; i <= 600; ++i)  // more than the socket takes at once
+    spawn(run, i);
+  for (std::uint64_t i = 1; i <= 600; ++i)
+    run.running(key(i));
+  std::map<std::uint64_t, std::uint64_t> change;
+  const std::uint64_t serial = run.link().list();
+  run.link().signal(key(1), SIGKILL, Scope::process);
+  for (;;) {
+    auto message = run.next();
+    REQUIRE(message);
+    if (const auto* entry = std::get_if<keeper::Entry>(&*message)) {
+      CHECK(entry->change >= change[entry->key.incarnation]);
+      change[entry->key.incarnation] = entry->change;
+    }
+    const auto* end = std::get_if<keeper::ListEnd>(&*message);
+    if (end == nullptr) continue;
+    CHECK(end->header.serial == serial);
+    for (const auto& one : change)
+      CHECK(one.second <= end->sequence);
+    break;
+  }
+  CHECK(change.size() == 600);
+  CHECK(run.exited(key(1)).change >= change[1]);
+}
+
+TEST_CASE("rule 11: a signal names a key; group and count are exact, and survive the supervisor") {
+  KeeperRun run;
+  Pipe ready = make_pipe();
+  sys::SpawnSpec spec = run.worker({"ignore", "5"});
+  spec.descriptors = {{5, 0}};
+  run.add_revision(1, spec, {ready.write.get()});
+  sys::SpawnSpec family = run.worker({});
+  family.executable = "/bin/sh";
+  family.command = {"sh", "-c", "sleep 4321 & echo; wait"};
+  family.environment = {"PATH=/usr/bin:/bin"};
+  family.descriptors = {{1, 0}};
+  Pipe alive = make_pipe();
+  run.add_revision(2, family, {alive.write.get()});
+  spawn(run, 1);
+  spawn(run, 2, 2);
+  run.running(key(1));
+  run.running(key(2));
+  char byte = 0;
+  REQUIRE(read(ready.read.get(), &byte, 1) == 1);
+  REQUIRE(read(alive.read.get(), &byte, 1) == 1);
+  for (int i = 0; i < 3; ++i)
+    CHECK(run.ack(run.link().signal(key(1), SIGTERM, Scope::process)) == 0);
+  run.kill_role();
+  run.accept_role();
+  run.entries.clear();
+  CHECK(run.list().size() == 2);
+  CHECK(run.entries[1].first_sent.signal == SIGTERM);
+  CHECK(run.entries[1].first_sent.times == 3);
+  CHECK(run.entries[1].last_sent.times == 3);
+  CHECK(run.ack(run.link().signal(key(1), SIGCONT, Scope::group)) == 0);
+  CHECK(run.ack(run.link().signal(key(1), SIGKILL, Scope::group)) == 0);
+  const keeper::Entry ended = run.exited(key(1));
+  CHECK(ended.first_sent.times == 3);
+  CHECK(ended.last_sent.signal == SIGKILL);
+  CHECK(ended.last_sent.times == 1);
+  CHECK(run.ack(run.link().forget(2)) == 0);
+  alive.write.reset();
+  CHECK(run.ack(run.link().signal(key(2), SIGKILL, Scope::group)) == 0);
+  CHECK(read_all(alive.read.get()).empty());  // its child, too
+  CHECK(run.ack(run.link().signal(key(2), SIGKILL, Scope::group)) == ESRCH);
 }
 
 TEST_CASE("what cannot be is refused, with a reason") {
@@ -90,7 +182,7 @@ TEST_CASE("what cannot be is refused, with a reason") {
   CHECK(run.list().size() == 1);
 }
 
-TEST_CASE("descriptors are held, replaced, handed out and dropped by name") {
+TEST_CASE("rule 13: descriptors are held, replaced, handed out and dropped by name") {
   KeeperRun run;
   Pipe one = make_pipe(), two = make_pipe();
   CHECK(run.ack(run.link().hold("control", one.write.get())) == 0);
@@ -117,7 +209,7 @@ TEST_CASE("descriptors are held, replaced, handed out and dropped by name") {
   CHECK(std::get<sys::HeldDescriptor>(*message).message.error == ENOENT);
 }
 
-TEST_CASE("held descriptors and revisions have a limit") {
+TEST_CASE("rule 13: held descriptors and revisions have a limit") {
   KeeperRun run;
   const Pipe pipe = make_pipe();
   for (std::uint32_t i = 0; i < keeper::kMaxHeld; ++i) {
@@ -236,7 +328,8 @@ TEST_CASE("garbled, short and oversize requests are refused and harm nothing") {
   CHECK(kill(worker, 0) == 0);
 }
 
-TEST_CASE("a role's death starts the next epoch; processes, exits and held descriptors stay") {
+TEST_CASE(
+    "rule 7: a role's death starts the next epoch; processes, exits and held descriptors stay") {
   KeeperRun run;
   const Pipe pipe = make_pipe();
   CHECK(run.ack(run.link().hold("state", pipe.write.get())) == 0);
@@ -270,7 +363,7 @@ TEST_CASE("a role's death starts the next epoch; processes, exits and held descr
   }
 }
 
-TEST_CASE("exits of a time without supervisor are exact") {
+TEST_CASE("rule 10: exits of a time without supervisor are exact") {
   KeeperRun run;
   run.add_revision(1, run.worker({"sleep"}));
   for (std::uint64_t i = 1; i <= 20; ++i)
@@ -290,7 +383,8 @@ TEST_CASE("exits of a time without supervisor are exact") {
   }
 }
 
-TEST_CASE("a role that does not read holds up nothing, and reads the last truth at the end") {
+TEST_CASE(
+    "rule 8: a role that does not read holds up nothing, and reads the last truth at the end") {
   KeeperRun run;
   run.add_revision(1, run.worker({"exit", "3"}));
   constexpr std::uint64_t kMany = 2500;  // their entries are more than the socket takes
@@ -351,7 +445,7 @@ TEST_CASE("finish ends everything and gives the exit code") {
     CHECK(kill(run.entries[i].pid, 0) != 0);
 }
 
-TEST_CASE("the socket's last words count even when the role is dead before they are read") {
+TEST_CASE("rule 7: the socket's last words count even when the role is dead before they are read") {
   KeeperRun run;
   kill(run.pid(), SIGSTOP);
   run.link().finish(5);
@@ -360,7 +454,7 @@ TEST_CASE("the socket's last words count even when the role is dead before they 
   CHECK(WEXITSTATUS(run.wait_exit().value_or(0)) == 5);
 }
 
-TEST_CASE("signals to mtd reach the role with their sender, and do nothing else") {
+TEST_CASE("rule 21: signals to mtd reach the role with their sender, and do nothing else") {
   KeeperRun run;
   for (const int number : {SIGHUP, SIGUSR1, SIGUSR2, SIGQUIT, SIGTTIN, SIGTTOU, SIGTERM, SIGINT}) {
     REQUIRE(kill(run.pid(), number) == 0);

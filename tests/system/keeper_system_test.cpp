@@ -1,5 +1,5 @@
 // The keeper against the rest of the machine: kernels that refuse, hung file systems, strangers,
-// the service manager, supervisors that hang or are gone, PID 1.
+// cgroups.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -92,7 +92,7 @@ TEST_CASE("the keeper asks the kernel for no memory after its start") {
   CHECK(clones == 101);
 }
 
-TEST_CASE("kernels and filters that refuse clone3, pidfds or close_range change nothing") {
+TEST_CASE("rule 1: kernels and filters that refuse clone3, pidfds or close_range change nothing") {
   if (!has_strace()) {
     MESSAGE("skipped: strace is not installed");
     return;
@@ -139,7 +139,7 @@ std::size_t open_descriptors(pid_t pid) {
   return count;
 }
 
-TEST_CASE("a refused clone is a failed entry with its errno, leaves nothing, and heals") {
+TEST_CASE("rule 3: a refused clone is a failed entry with its errno, leaves nothing, and heals") {
   if (!has_strace()) {
     MESSAGE("skipped: strace is not installed");
     return;
@@ -209,7 +209,7 @@ TEST_CASE("credential calls that fail, or lie, never let the program run") {
   }
 }
 
-TEST_CASE("a program on a hung file system holds nobody") {
+TEST_CASE("rule 4: a program on a hung file system holds nobody") {
   const UniqueFd server(open("/dev/fuse", O_RDWR | O_CLOEXEC));
   char directory[] = "/tmp/mtd-keeper-fuse-XXXXXX";
   REQUIRE(mkdtemp(directory) != nullptr);
@@ -248,7 +248,7 @@ TEST_CASE("a program on a hung file system holds nobody") {
   rmdir(directory);
 }
 
-TEST_CASE("five thousand strangers are reaped and counted, and no one else waits") {
+TEST_CASE("rule 15: five thousand strangers are reaped and counted, and no one else waits") {
   KeeperRun run;
   run.add_revision(1, run.worker({"storm", "5000"}));
   run.add_revision(2, run.worker({"exit", "2"}));
@@ -268,213 +268,7 @@ TEST_CASE("five thousand strangers are reaped and counted, and no one else waits
   CHECK(total == 5000);
 }
 
-TEST_CASE("a stopped supervisor does not hold up reaping; it is told the end when it goes on") {
-  KeeperRun run;
-  run.add_revision(1, run.worker({"sleep"}));
-  for (std::uint64_t i = 1; i <= 50; ++i)
-    run.link().spawn(key(i), 1, "", 10'000, -1);
-  for (std::uint64_t i = 1; i <= 50; ++i)
-    run.running(key(i));
-  kill(run.role().pid, SIGSTOP);
-  for (std::uint64_t i = 1; i <= 50; ++i)
-    kill(run.entries[i].pid, SIGKILL);
-  for (std::uint64_t i = 1; i <= 50; ++i) {  // reaped: the pid is no one's, not even a zombie's
-    for (int turn = 0; turn < 2000 && kill(run.entries[i].pid, 0) == 0; ++turn)
-      usleep(1000);
-    CHECK(kill(run.entries[i].pid, 0) != 0);
-  }
-  kill(run.role().pid, SIGCONT);
-  for (std::uint64_t i = 1; i <= 50; ++i)
-    CHECK(WTERMSIG(run.exited(key(i)).wait_status) == SIGKILL);
-}
-
-// A service manager's end of NOTIFY_SOCKET.
-class Manager {
- public:
-  explicit Manager(std::string name) : name_(std::move(name)) {
-    socket_.reset(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path, name_.data(), name_.size());
-    if (name_[0] == '@') address.sun_path[0] = '\0';
-    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name_.size());
-    const int on = 1;
-    setsockopt(socket_.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
-    REQUIRE(bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), size) == 0);
-  }
-  ~Manager() {
-    if (name_[0] != '@') unlink(name_.c_str());
-  }
-  std::string next() {
-    pollfd one{socket_.get(), POLLIN, 0};
-    if (poll(&one, 1, 20'000) <= 0) return "nothing came";
-    char text[2048] = {};
-    iovec part{text, sizeof text};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))] = {};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    const ssize_t size = recvmsg(socket_.get(), &message, 0);
-    ucred sender{};
-    std::memcpy(&sender, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof sender);
-    sender_ = sender.pid;
-    return std::string(text, static_cast<std::size_t>(size > 0 ? size : 0));
-  }
-  [[nodiscard]] pid_t sender() const { return sender_; }
-
- private:
-  std::string name_;
-  UniqueFd socket_;
-  pid_t sender_ = 0;
-};
-
-TEST_CASE("the service manager hears of READY, texts and the watchdog from the keeper itself") {
-  const std::string number = std::to_string(getpid());
-  for (const std::string& name :
-       {"/tmp/mtd-keeper-notify-" + number, "@mtd-keeper-notify-" + number}) {
-    Manager manager(name);
-    Start start;
-    start.environment = {"NOTIFY_SOCKET=" + name, "WATCHDOG_USEC=400000"};
-    KeeperRun run(std::move(start));
-    CHECK(run.hello().under_service_manager == 1);
-    CHECK(run.hello().watchdog_usec == 400'000);
-    run.link().notify("STATUS=Starting");
-    CHECK(manager.next() == "STATUS=Starting");
-    CHECK(manager.sender() == run.pid());
-    run.link().ready();
-    std::string text = manager.next();
-    while (text == "WATCHDOG=1")
-      text = manager.next();
-    CHECK(text == "READY=1");
-    for (;;) {  // the ping of the half-time, the pong, and only then the sign
-      auto message = run.next();
-      REQUIRE(message);
-      if (std::holds_alternative<keeper::Ping>(*message)) break;
-    }
-    CHECK(manager.next() == "WATCHDOG=1");
-    run.kill_role();
-    run.accept_role();
-    text = manager.next();
-    while (text == "WATCHDOG=1")
-      text = manager.next();
-    CHECK(text.rfind("STATUS=The supervisor is being restarted", 0) == 0);
-    CHECK(manager.next() == "WATCHDOG=1");  // fed although the new one is not ready yet
-  }
-}
-
-TEST_CASE("sixty deaths of the supervisor are mended at once, the next ones with pauses") {
-  KeeperRun run;
-  run.add_revision(1, run.worker({"sleep"}));
-  run.link().spawn(key(1), 1, "", 10'000, -1);
-  const pid_t worker = run.running(key(1)).pid;
-  for (int i = 0; i < 60; ++i) {
-    run.kill_role();
-    run.accept_role();
-  }
-  for (const int pause : {100, 200, 400}) {
-    const auto before = Clock::now();
-    run.kill_role();
-    run.accept_role();
-    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - before);
-    CHECK(took.count() >= pause - 20);
-  }
-  CHECK(run.hello().epoch == 64);
-  CHECK(kill(worker, 0) == 0);
-}
-
-TEST_CASE("no supervisor answers a TERM: restarted once, then mtd ends the workers itself") {
-  KeeperRun run;
-  run.add_revision(1, run.worker({"sleep"}));
-  run.link().spawn(key(1), 1, "", 10'000, -1);
-  const pid_t worker = run.running(key(1)).pid;
-  kill(run.pid(), SIGTERM);
-  run.accept_role();  // the first one, which did not answer, was killed after five seconds
-  for (;;) {          // the second is told again
-    auto message = run.next();
-    REQUIRE(message);
-    const auto* signal = std::get_if<keeper::DaemonSignal>(&*message);
-    if (signal == nullptr) continue;
-    CHECK(signal->signal == SIGTERM);
-    break;
-  }
-  CHECK(kill(worker, 0) == 0);
-  run.kill_role();  // and dies: the keeper's own stop
-  const auto status = run.wait_exit();
-  REQUIRE(status);
-  CHECK(WIFEXITED(*status));
-  CHECK(WEXITSTATUS(*status) == 1);
-  CHECK(kill(worker, 0) != 0);
-}
-
-TEST_CASE("what hides in a session of its own is ended with the rest") {
-  KeeperRun run;
-  sys::SpawnSpec spec = run.worker({});
-  spec.executable = "/bin/sh";
-  spec.command = {"sh", "-c", "setsid sh -c 'trap \"\" TERM; sleep 4321' & echo; exit 0"};
-  spec.environment = {"PATH=/usr/bin:/bin"};
-  Pipe pipe = make_pipe();
-  spec.descriptors = {{1, 0}};
-  run.add_revision(1, spec, {pipe.write.get()});
-  run.link().spawn(key(1), 1, "", 10'000, -1);
-  CHECK(run.exited(key(1)).outcome == Outcome::program);
-  run.link().forget(1);
-  pipe.write.reset();
-  run.link().finish(0);
-  run.end_role(0);
-  CHECK(WEXITSTATUS(run.wait_exit().value_or(1)) == 0);
-  CHECK(read_all(pipe.read.get()) == "\n");  // ends only when the last writer is gone
-}
-
-TEST_CASE("as PID 1 it starts, reaps strangers, takes TERM, and ends all") {
-  if (geteuid() != 0) {
-    MESSAGE("skipped: needs root for a PID namespace");
-    return;
-  }
-  Start start;
-  start.prefix = {"unshare", "--pid", "--fork", "--kill-child"};
-  KeeperRun run(std::move(start));
-  CHECK(run.hello().is_pid1 == 1);
-  CHECK(run.hello().keeper_pid == 1);
-  run.add_revision(1, run.worker({"storm", "20"}));
-  run.link().spawn(key(1), 1, "", 10'000, -1);
-  std::uint64_t total = 0;
-  while (total < 20) {
-    auto message = run.next();
-    REQUIRE(message);
-    if (const auto* orphans = std::get_if<keeper::Orphans>(&*message)) total = orphans->total;
-  }
-  // TERM from within the namespace: a PID 1 without handlers would not even see it.
-  sys::SpawnSpec spec = run.worker({});
-  spec.executable = "/bin/sh";
-  spec.command = {"sh", "-c", "kill -TERM 1"};
-  run.add_revision(2, spec);
-  run.link().spawn(key(2), 2, "", 10'000, -1);
-  for (;;) {
-    auto message = run.next();
-    REQUIRE(message);
-    const auto* signal = std::get_if<keeper::DaemonSignal>(&*message);
-    if (signal == nullptr) continue;
-    CHECK(signal->signal == SIGTERM);
-    break;
-  }
-  run.link().finish(3);
-  run.end_role(0);
-  CHECK(WEXITSTATUS(run.wait_exit().value_or(0)) == 3);
-}
-
-TEST_CASE("a supervisor that closes its socket but lives is ended and replaced") {
-  KeeperRun run;
-  const pid_t first = run.role().pid;
-  const UniqueFd control = std::move(run.role().control);  // keeps it alive
-  run.role().link = sys::KeeperLink(UniqueFd());           // the last copy of its end
-  run.accept_role();
-  CHECK(run.hello().epoch == 2);
-  CHECK(kill(first, 0) != 0);
-}
-
-TEST_CASE("without clone3 the child joins its cgroup itself") {
+TEST_CASE("rule 17: without clone3 the child joins its cgroup itself") {
   const std::string path = "/sys/fs/cgroup/unified/mtd-keeper-join-" + std::to_string(getpid());
   if (!has_strace() || mkdir(path.c_str(), 0755) != 0) {
     MESSAGE("skipped: needs strace and a writable cgroup v2 hierarchy at /sys/fs/cgroup/unified");
@@ -502,7 +296,7 @@ TEST_CASE("without clone3 the child joins its cgroup itself") {
   rmdir(path.c_str());
 }
 
-TEST_CASE("a table of descriptors that is full refuses one process, not the daemon") {
+TEST_CASE("rule 16: a table of descriptors that is full refuses one process, not the daemon") {
   Start start;
   start.prefix = {"prlimit", "--nofile=400:400"};
   KeeperRun run(std::move(start));

@@ -1,0 +1,7 @@
+#include "daemon/keeper/timing.h"
+
+namespace mtd::keeper {
+
+const Timing kTiming;
+
+}  // namespace mtd::keeper

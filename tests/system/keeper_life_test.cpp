@@ -1,0 +1,159 @@
+// The supervisor's lives: hangs, deaths, and the next one.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+
+#include "tests/system/keeper_freezer.h"
+#include "tests/system/keeper_harness.h"
+
+namespace mtd::test {
+namespace {
+
+using keeper::EntryState;
+using keeper::Outcome;
+using keeper::Scope;
+using Clock = std::chrono::steady_clock;
+
+TEST_CASE(
+    "rule 8: a stopped supervisor does not hold up reaping; it is told the end when it goes on") {
+  KeeperRun run;
+  run.add_revision(1, run.worker({"sleep"}));
+  for (std::uint64_t i = 1; i <= 50; ++i)
+    run.link().spawn(key(i), 1, "", 10'000, -1);
+  for (std::uint64_t i = 1; i <= 50; ++i)
+    run.running(key(i));
+  kill(run.role().pid, SIGSTOP);
+  for (std::uint64_t i = 1; i <= 50; ++i)
+    kill(run.entries[i].pid, SIGKILL);
+  for (std::uint64_t i = 1; i <= 50; ++i) {  // reaped: the pid is no one's, not even a zombie's
+    for (int turn = 0; turn < 2000 && kill(run.entries[i].pid, 0) == 0; ++turn)
+      usleep(1000);
+    CHECK(kill(run.entries[i].pid, 0) != 0);
+  }
+  kill(run.role().pid, SIGCONT);
+  for (std::uint64_t i = 1; i <= 50; ++i)
+    CHECK(WTERMSIG(run.exited(key(i)).wait_status) == SIGKILL);
+}
+
+TEST_CASE("rule 18: sixty deaths of the supervisor are mended at once, the next ones with pauses") {
+  KeeperRun run;
+  run.add_revision(1, run.worker({"sleep"}));
+  run.link().spawn(key(1), 1, "", 10'000, -1);
+  const pid_t worker = run.running(key(1)).pid;
+  for (int i = 0; i < 60; ++i) {
+    run.kill_role();
+    run.accept_role();
+  }
+  for (const int pause : {100, 200, 400}) {
+    const auto before = Clock::now();
+    run.kill_role();
+    run.accept_role();
+    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - before);
+    CHECK(took.count() >= pause - 20);
+  }
+  CHECK(run.hello().epoch == 64);
+  CHECK(kill(worker, 0) == 0);
+}
+
+TEST_CASE("rule 7: a supervisor that closes its socket but lives is ended and replaced") {
+  KeeperRun run;
+  const pid_t first = run.role().pid;
+  const UniqueFd control = std::move(run.role().control);  // keeps it alive
+  run.role().link = sys::KeeperLink(UniqueFd());           // the last copy of its end
+  run.accept_role();
+  CHECK(run.hello().epoch == 2);
+  CHECK(kill(first, 0) != 0);
+}
+
+TEST_CASE(
+    "rule 19: a supervisor that reads nothing is aborted, killed and replaced; workers stay") {
+  Start start;
+  start.quick = true;
+  KeeperRun run(std::move(start));
+  run.add_revision(1, run.worker({"sleep"}));
+  run.link().spawn(key(1), 1, "", 10'000, -1);
+  run.link().spawn(key(2), 1, "", 10'000, -1);
+  const pid_t worker = run.running(key(1)).pid;
+  const pid_t first = run.role().pid;
+  run.running(key(2));
+  CHECK(run.list().size() == 2);
+  kill(first, SIGSTOP);               // ABRT waits for a CONT that does not come: KILL it is
+  kill(run.entries[2].pid, SIGKILL);  // what it does not read
+  run.accept_role();
+  CHECK(run.hello().epoch == 2);
+  CHECK(gone(first));
+  CHECK(kill(worker, 0) == 0);
+  run.entries.clear();
+  CHECK(run.list().size() == 2);
+  CHECK(WTERMSIG(run.exited(key(2)).wait_status) == SIGKILL);
+}
+
+TEST_CASE("rule 19: one that reads late, but reads, is left alone") {
+  Start start;
+  start.quick = true;
+  KeeperRun run(std::move(start));
+  run.add_revision(1, run.worker({"sleep"}));
+  run.link().spawn(key(1), 1, "", 10'000, -1);
+  run.running(key(1));
+  CHECK(run.list().size() == 1);
+  kill(run.entries[1].pid, SIGKILL);
+  pollfd arrival{run.link().fd(), POLLIN, 0};
+  REQUIRE(poll(&arrival, 1, 20'000) == 1);
+  usleep(600'000);  // past the look at what is unread, before the pong is due
+  CHECK(WTERMSIG(run.exited(key(1)).wait_status) == SIGKILL);
+  for (bool pinged = false; !pinged;) {
+    auto message = run.next();
+    REQUIRE(message);
+    pinged = std::holds_alternative<keeper::Ping>(*message);  // answered by the harness
+  }
+  CHECK_FALSE(run.next(std::chrono::milliseconds(2500)).has_value());
+  CHECK(run.list().size() == 1);
+  CHECK(run.hello().epoch == 1);
+}
+
+TEST_CASE(
+    "rule 7: a supervisor stuck in the kernel is fenced and replaced, and reaped when it ends") {
+  Freezer freezer;
+  if (!freezer.usable()) {
+    MESSAGE("skipped: no writable v1 freezer hierarchy at /sys/fs/cgroup/freezer");
+    return;
+  }
+  KeeperRun run;
+  run.add_revision(1, run.worker({"sleep"}));
+  run.link().spawn(key(1), 1, "", 10'000, -1);
+  run.running(key(1));
+  const pid_t first = run.role().pid;
+  freezer.freeze(first);
+  const UniqueFd control = std::move(run.role().control);
+  run.role().link = sys::KeeperLink(UniqueFd());
+  kill(first, SIGKILL);
+  // The frozen process still holds nothing of the conversation: the keeper sees its end and acts.
+  run.accept_role();
+  CHECK(run.hello().epoch == 2);
+  CHECK_FALSE(gone(first));
+  CHECK(run.list().size() == 1);
+  freezer.thaw();
+  for (int turn = 0; turn < 4000 && !gone(first); ++turn)
+    usleep(5000);
+  CHECK(gone(first));  // reaped by the keeper, as a stranger
+  CHECK(run.list().size() == 1);
+  CHECK(run.hello().epoch == 2);
+}
+
+}  // namespace
+}  // namespace mtd::test

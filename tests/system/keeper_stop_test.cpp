@@ -1,0 +1,299 @@
+// mtd's own life: stops, signals, the service manager, PID 1.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+
+#include "tests/system/keeper_freezer.h"
+#include "tests/system/keeper_harness.h"
+
+namespace mtd::test {
+namespace {
+
+using keeper::EntryState;
+using keeper::Outcome;
+using keeper::Scope;
+using Clock = std::chrono::steady_clock;
+
+// A service manager's end of NOTIFY_SOCKET.
+class Manager {
+ public:
+  explicit Manager(std::string name) : name_(std::move(name)) {
+    socket_.reset(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, name_.data(), name_.size());
+    if (name_[0] == '@') address.sun_path[0] = '\0';
+    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name_.size());
+    const int on = 1;
+    setsockopt(socket_.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+    REQUIRE(bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), size) == 0);
+  }
+  ~Manager() {
+    if (name_[0] != '@') unlink(name_.c_str());
+  }
+  std::string next() {
+    pollfd one{socket_.get(), POLLIN, 0};
+    if (poll(&one, 1, 20'000) <= 0) return "nothing came";
+    char text[2048] = {};
+    iovec part{text, sizeof text};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))] = {};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    const ssize_t size = recvmsg(socket_.get(), &message, 0);
+    ucred sender{};
+    std::memcpy(&sender, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof sender);
+    sender_ = sender.pid;
+    return std::string(text, static_cast<std::size_t>(size > 0 ? size : 0));
+  }
+  [[nodiscard]] pid_t sender() const { return sender_; }
+
+ private:
+  std::string name_;
+  UniqueFd socket_;
+  pid_t sender_ = 0;
+};
+
+TEST_CASE(
+    "rule 25: the service manager hears of READY, texts and the watchdog from the keeper itself") {
+  const std::string number = std::to_string(getpid());
+  for (const std::string& name :
+       {"/tmp/mtd-keeper-notify-" + number, "@mtd-keeper-notify-" + number}) {
+    Manager manager(name);
+    Start start;
+    start.environment = {"NOTIFY_SOCKET=" + name, "WATCHDOG_USEC=400000"};
+    KeeperRun run(std::move(start));
+    CHECK(run.hello().under_service_manager == 1);
+    CHECK(run.hello().watchdog_usec == 400'000);
+    run.link().notify("STATUS=Starting");
+    CHECK(manager.next() == "STATUS=Starting");
+    CHECK(manager.sender() == run.pid());
+    run.link().ready();
+    std::string text = manager.next();
+    while (text == "WATCHDOG=1")
+      text = manager.next();
+    CHECK(text == "READY=1");
+    for (;;) {  // the ping of the half-time, the pong, and only then the sign
+      auto message = run.next();
+      REQUIRE(message);
+      if (std::holds_alternative<keeper::Ping>(*message)) break;
+    }
+    CHECK(manager.next() == "WATCHDOG=1");
+    run.kill_role();
+    run.accept_role();
+    text = manager.next();
+    while (text == "WATCHDOG=1")
+      text = manager.next();
+    CHECK(text.rfind("STATUS=The supervisor is being restarted", 0) == 0);
+    CHECK(manager.next() == "WATCHDOG=1");  // fed although the new one is not ready yet
+  }
+}
+
+TEST_CASE(
+    "rule 20: no supervisor answers a TERM: restarted once, then mtd ends the workers itself") {
+  Start start;
+  start.quick = true;
+  KeeperRun run(std::move(start));
+  run.add_revision(1, run.worker({"sleep"}));
+  run.link().spawn(key(1), 1, "", 10'000, -1);
+  const pid_t worker = run.running(key(1)).pid;
+  kill(run.pid(), SIGTERM);
+  run.accept_role();  // the first one, which did not answer, was killed for it
+  for (;;) {          // the second is told again
+    auto message = run.next();
+    REQUIRE(message);
+    const auto* signal = std::get_if<keeper::DaemonSignal>(&*message);
+    if (signal == nullptr) continue;
+    CHECK(signal->signal == SIGTERM);
+    break;
+  }
+  CHECK(kill(worker, 0) == 0);
+  run.kill_role();  // and dies: the keeper's own stop
+  const auto status = run.wait_exit();
+  REQUIRE(status);
+  CHECK(WIFEXITED(*status));
+  CHECK(WEXITSTATUS(*status) == 1);
+  CHECK(kill(worker, 0) != 0);
+}
+
+TEST_CASE("rule 20: what hides in a session of its own is ended with the rest") {
+  KeeperRun run;
+  sys::SpawnSpec spec = run.worker({});
+  spec.executable = "/bin/sh";
+  spec.command = {"sh", "-c", "setsid sh -c 'trap \"\" TERM; sleep 4321' & echo; exit 0"};
+  spec.environment = {"PATH=/usr/bin:/bin"};
+  Pipe pipe = make_pipe();
+  spec.descriptors = {{1, 0}};
+  run.add_revision(1, spec, {pipe.write.get()});
+  run.link().spawn(key(1), 1, "", 10'000, -1);
+  CHECK(run.exited(key(1)).outcome == Outcome::program);
+  run.link().forget(1);
+  pipe.write.reset();
+  run.link().finish(0);
+  run.end_role(0);
+  CHECK(WEXITSTATUS(run.wait_exit().value_or(1)) == 0);
+  CHECK(read_all(pipe.read.get()) == "\n");  // ends only when the last writer is gone
+}
+
+TEST_CASE("rule 24: as PID 1 it starts, reaps strangers, takes TERM, and ends all") {
+  if (geteuid() != 0) {
+    MESSAGE("skipped: needs root for a PID namespace");
+    return;
+  }
+  Start start;
+  start.prefix = {"unshare", "--pid", "--fork", "--kill-child"};
+  KeeperRun run(std::move(start));
+  CHECK(run.hello().is_pid1 == 1);
+  CHECK(run.hello().keeper_pid == 1);
+  run.add_revision(1, run.worker({"storm", "20"}));
+  run.link().spawn(key(1), 1, "", 10'000, -1);
+  std::uint64_t total = 0;
+  while (total < 20) {
+    auto message = run.next();
+    REQUIRE(message);
+    if (const auto* orphans = std::get_if<keeper::Orphans>(&*message)) total = orphans->total;
+  }
+  // TERM from within the namespace: a PID 1 without handlers would not even see it.
+  sys::SpawnSpec spec = run.worker({});
+  spec.executable = "/bin/sh";
+  spec.command = {"sh", "-c", "kill -TERM 1"};
+  run.add_revision(2, spec);
+  run.link().spawn(key(2), 2, "", 10'000, -1);
+  for (;;) {
+    auto message = run.next();
+    REQUIRE(message);
+    const auto* signal = std::get_if<keeper::DaemonSignal>(&*message);
+    if (signal == nullptr) continue;
+    CHECK(signal->signal == SIGTERM);
+    break;
+  }
+  run.link().finish(3);
+  run.end_role(0);
+  CHECK(WEXITSTATUS(run.wait_exit().value_or(0)) == 3);
+}
+
+TEST_CASE("rule 20: a process stuck in the kernel does not keep mtd for ever") {
+  Freezer freezer;
+  if (!freezer.usable()) {
+    MESSAGE("skipped: no writable v1 freezer hierarchy at /sys/fs/cgroup/freezer");
+    return;
+  }
+  Start start;
+  start.quick = true;
+  KeeperRun run(std::move(start));
+  run.add_revision(1, run.worker({"sleep"}));
+  run.link().spawn(key(1), 1, "", 10'000, -1);
+  freezer.freeze(run.running(key(1)).pid);
+  run.link().finish(0);
+  run.end_role(0);
+  CHECK(WEXITSTATUS(run.wait_exit().value_or(0)) == 1);
+}
+
+TEST_CASE("rule 20: a second TERM or INT without a supervisor ends all at once") {
+  for (const int second : {SIGTERM, SIGINT}) {
+    Start start;
+    start.quick = true;
+    KeeperRun run(std::move(start));
+    Pipe ignoring = make_pipe();
+    sys::SpawnSpec spec = run.worker({"ignore", "5"});
+    spec.descriptors = {{5, 0}};
+    run.add_revision(2, spec, {ignoring.write.get()});
+    run.link().spawn(key(1), 2, "", 10'000, -1);
+    const pid_t worker = run.running(key(1)).pid;
+    char byte = 0;
+    REQUIRE(read(ignoring.read.get(), &byte, 1) == 1);
+    // From now on no supervisor can be started.
+    REQUIRE(unlink((run.directory() + "/mtd-supervisor").c_str()) == 0);
+    run.kill_role();
+    for (int turn = 0; turn < 4000 && !gone(run.role().pid); ++turn)
+      usleep(1000);
+    kill(run.pid(), SIGTERM);
+    kill(run.pid(), second);
+    const auto status = run.wait_exit();
+    REQUIRE(status);
+    CHECK(WIFEXITED(*status));
+    CHECK(WEXITSTATUS(*status) == 1);
+    CHECK(gone(worker));
+  }
+}
+
+TEST_CASE("rule 20: a pong to an older ping does not acknowledge a TERM") {
+  Start start;
+  start.quick = true;
+  KeeperRun run(std::move(start));
+  kill(run.pid(), SIGTERM);
+  std::uint64_t serial = 0;
+  while (serial == 0) {
+    pollfd one{run.link().fd(), POLLIN, 0};
+    REQUIRE(poll(&one, 1, 20'000) == 1);
+    auto message = run.link().receive();
+    REQUIRE(message);
+    if (!message->has_value()) continue;
+    if (const auto* ping = std::get_if<keeper::Ping>(&**message)) serial = ping->header.serial;
+  }
+  keeper::Pong pong;
+  pong.header.type = keeper::Type::pong;
+  pong.header.size = sizeof pong;
+  pong.header.serial = serial - 1;
+  const pid_t silent = run.role().pid;
+  REQUIRE(send(run.link().fd(), &pong, sizeof pong, MSG_NOSIGNAL) == sizeof pong);
+  run.accept_role();  // so it is restarted
+  CHECK(gone(silent));
+  CHECK(next_signal(run).signal == SIGTERM);
+  (void)run.next();  // its ping, answered: the stop is in good hands
+  CHECK_FALSE(run.next(std::chrono::milliseconds(3000)).has_value());
+  CHECK(run.hello().epoch == 2);
+}
+
+TEST_CASE(
+    "rule 21: the terminal's end is told as a HUP from the kernel, another's as its sender's") {
+  UniqueFd terminal(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (!terminal || grantpt(terminal.get()) != 0 || unlockpt(terminal.get()) != 0) {
+    MESSAGE("skipped: no pseudo terminal here");
+    return;
+  }
+  const std::string name = ptsname(terminal.get());
+  Start start;
+  start.in_child = [&name] {
+    setsid();
+    const int side = open(name.c_str(), O_RDWR);
+    if (side < 0 || ioctl(side, TIOCSCTTY, 0) != 0) _exit(123);
+  };
+  KeeperRun run(std::move(start));
+  run.add_revision(1, run.worker({"sleep"}));
+  run.link().spawn(key(1), 1, "", 10'000, -1);
+  run.running(key(1));
+  kill(run.pid(), SIGHUP);
+  const keeper::DaemonSignal sent = next_signal(run);
+  CHECK(sent.signal == SIGHUP);
+  CHECK(sent.from_kernel == 0);
+  CHECK(sent.sender_pid == getpid());
+  terminal.reset();
+  const keeper::DaemonSignal hangup = next_signal(run);
+  CHECK(hangup.signal == SIGHUP);
+  CHECK(hangup.from_kernel == 1);
+  CHECK(run.running(key(1)).state == EntryState::running);
+  auto ping = run.next();  // as with TERM: to be acknowledged
+  REQUIRE(ping);
+  CHECK(std::holds_alternative<keeper::Ping>(*ping));
+}
+
+}  // namespace
+}  // namespace mtd::test
