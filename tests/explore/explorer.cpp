@@ -95,7 +95,7 @@ std::uint64_t canonical(const Node& node) {
   hash.add((state.stopped ? 1U : 0U) | (state.awake ? 2U : 0U) | (state.was_full ? 4U : 0U));
   hash.add(state.want());
   hash.add(state.frozen_since ? state.frozen_since->since(Instant()).count_ns() != 0 : 2U);
-  if (state.frozen_since) hash.add_age(*state.frozen_since, node.now, Duration::seconds(20));
+  if (state.frozen_since) hash.add_age(*state.frozen_since, node.now, kTimeUnit.scaled_by(4));
   hash.add((state.rollout.active ? 1U : 0U) | (state.rollout.proven ? 2U : 0U) |
            (state.rollout.failed ? 4U : 0U) | (state.rollout.failures << 3U));
   add_breaker(hash, node);
@@ -168,7 +168,7 @@ class Choices {
     const Instant next = node_.pool.next_deadline();
     if (!next.is_never()) add("deadline", Tick{}).at = std::max(next, node_.now);
     // A unit of time in which nothing is due, as long as that can make a difference.
-    const Instant later = node_.now + Duration::seconds(1);
+    const Instant later = node_.now + kTimeUnit;
     if (next > later) add("time passes", Tick{}).at = later;
   }
 

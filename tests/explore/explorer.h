@@ -10,6 +10,10 @@
 
 namespace mtd::test {
 
+// All durations of a walk are multiples of it, as is the model's own grace for SIGKILL: few moments
+// differ.
+inline constexpr Duration kTimeUnit = Duration::seconds(5);
+
 // Which kinds of events are tried; a walk over all of them at once would be too wide to end.
 struct Menu {
   bool crash = true;

@@ -18,12 +18,12 @@ mtd::config::PoolSpec small_spec(std::uint32_t workers) {
   spec.name = "small";
   spec.workers = workers;
   spec.spawn_fingerprint = 1;
-  spec.backoff = {Duration::seconds(1), 2, Duration::seconds(2), 0, Duration::seconds(2)};
-  spec.crash_limit = {3, Duration::seconds(3), mtd::config::BreakerAction::backoff,
-                      Duration::seconds(2)};
-  spec.start_timeout = Duration::seconds(2);
-  spec.min_uptime = Duration::seconds(1);
-  spec.stop.timeout = Duration::seconds(1);
+  const auto units = [](int count) { return mtd::test::kTimeUnit.scaled_by(count); };
+  spec.backoff = {units(1), 2, units(2), 0, units(2)};
+  spec.crash_limit = {3, units(3), mtd::config::BreakerAction::backoff, units(2)};
+  spec.start_timeout = units(2);
+  spec.min_uptime = units(1);
+  spec.stop.timeout = units(1);
   spec.recycle.jitter = 0;
   return spec;
 }
@@ -85,7 +85,7 @@ std::vector<Walk> walks() {
   freeze.most_states = 20'000;
   all.push_back(freeze);
 
-  Walk deep{"quick: crash, breaker, stop, start", small_spec(3), {}};
+  Walk deep{"whole: crash, breaker, stop, start", small_spec(3), {}};
   deep.menu.quick = deep.menu.stop_start = true;
   deep.most_states = 200'000;
   all.push_back(deep);
@@ -107,25 +107,37 @@ std::vector<Walk> walks() {
   one.most_states = 400'000;
   all.push_back(one);
 
-  Walk two_scale{"whole: crash, scale, restart, two slots", small_spec(2), {}};
-  two_scale.menu.quick = two_scale.menu.scale = two_scale.menu.restart = true;
-  two_scale.most_states = 400'000;
-  all.push_back(two_scale);
+  Walk all_scale{"whole: scale, restart", small_spec(3), {}};
+  all_scale.menu.quick = all_scale.menu.scale = all_scale.menu.restart = true;
+  all_scale.menu.crash = false;
+  all_scale.most_states = 400'000;
+  all.push_back(all_scale);
 
   Walk two_roll{"whole: crash, reload, two slots", small_spec(2), {}};
   two_roll.menu.quick = two_roll.menu.reload = true;
-  two_roll.most_states = 400'000;
+  two_roll.most_states = 300'000;
   all.push_back(two_roll);
 
-  Walk two_recycle{"whole: tasks, self-stop, freeze, two slots", small_spec(2), {}};
-  two_recycle.spec.recycle.max_tasks = 1;
-  two_recycle.menu.quick = two_recycle.menu.tasks = two_recycle.menu.self_stop = true;
-  two_recycle.menu.freeze = true;
-  two_recycle.most_states = 400'000;
-  all.push_back(two_recycle);
+  Walk all_recycle{"whole: tasks, clean exits, two slots", small_spec(2), {}};
+  all_recycle.spec.recycle.max_tasks = 1;
+  all_recycle.menu.quick = all_recycle.menu.tasks = all_recycle.menu.clean_exit = true;
+  all_recycle.menu.crash = false;
+  all_recycle.most_states = 400'000;
+  all.push_back(all_recycle);
+
+  Walk all_self{"whole: crash, self-stop, one slot", small_spec(1), {}};
+  all_self.menu.quick = all_self.menu.self_stop = all_self.menu.freeze = true;
+  all_self.menu.stop_start = all_self.menu.leave_descendants = true;
+  all_self.most_states = 400'000;
+  all.push_back(all_self);
+
+  Walk all_freeze{"whole: crash, freeze, thaw", small_spec(3), {}};
+  all_freeze.menu.quick = all_freeze.menu.freeze = true;
+  all_freeze.most_states = 400'000;
+  all.push_back(all_freeze);
 
   Walk deep_fail = deep;
-  deep_fail.name = "quick: breaker that fails the pool";
+  deep_fail.name = "whole: breaker that fails the pool";
   deep_fail.spec.crash_limit.action = mtd::config::BreakerAction::fail;
   all.push_back(deep_fail);
 

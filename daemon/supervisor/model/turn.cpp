@@ -30,8 +30,10 @@ void Turn::settle() {
       release_waiting();
     }
   }
+  const bool late = kSeededFault == SeededFault::deadline_left_behind;
+  const Instant until = Instant::at_ns(now_.count_ns() - (late ? 1 : 0));
   for (;;) {
-    while (const auto due = state_.deadlines.take_due(now_))
+    while (const auto due = state_.deadlines.take_due(until))
       fire(*due);
     if (state_.dirty.empty()) {
       pump();
