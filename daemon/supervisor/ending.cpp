@@ -105,6 +105,7 @@ void Supervisor::check_stopped() {
   std::vector<std::string> stuck;
   for (const auto& [name, pool] : pools_) {
     if (pool->is_empty()) continue;
+    if (pool->model().summary(sys::now()).stuck == 0) return;
     const auto view = pool->model().view(sys::now());
     bool any_stuck = false, any_other = false;
     for (const auto& slot : view.slots) {

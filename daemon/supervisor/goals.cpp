@@ -25,12 +25,15 @@ bool is_ready(const model::PoolView& view) {
   return view.state == PoolState::completed || view.ready >= view.want;
 }
 
-// Why there is no point in waiting on; "" when there is.
-std::string hopeless(const PoolRunner& pool, const model::PoolView& view) {
-  const bool lost = view.state == PoolState::failed || view.state == PoolState::backoff ||
-                    view.breaker_open || view.rollout_failed;
+// Why there is no point in waiting on; "" when there is. Back-off alone says little: processes of
+// before may have died on their own. It counts once the new ones have failed, too.
+std::string hopeless(const Goal& goal, const PoolRunner& pool, const model::PoolView& view) {
   if (view.state == PoolState::stopped) return "it was stopped meanwhile";
-  if (!lost) return {};
+  const std::uint32_t of_before = goal.kind == GoalKind::started ? 0 : view.want;
+  const bool failing =
+      view.state == PoolState::backoff && view.alive == 0 && goal.tally->unplanned > of_before;
+  if (view.state != PoolState::failed && !view.breaker_open && !view.rollout_failed && !failing)
+    return {};
   const std::string note = note_of(pool, view, this_moment());
   return note.empty() ? "it is in state " + std::string(model::name_of(view.state)) : note;
 }
@@ -39,18 +42,20 @@ Judgement reached_when(bool reached) {
   return {reached ? Verdict::reached : Verdict::pending, {}};
 }
 
-bool all_stuck(const PoolRunner& pool, const Goal& goal) {
-  if (!pool.has_stuck) return false;
-  bool any = false;
+// "web/3 pid 711, …" when all that is left of the target is stuck in the kernel; else "".
+std::string all_stuck(const PoolRunner& pool, const Goal& goal) {
+  if (pool.model().summary(sys::now()).stuck == 0) return {};
+  std::string names;
   for (const auto& slot : pool.model().view(sys::now()).slots) {
     const auto& slots = goal.target.slots;
     if (!slots.empty() && std::find(slots.begin(), slots.end(), slot.slot) == slots.end()) continue;
     for (const auto& process : slot.processes) {
-      if (process.state != WorkerState::stuck) return false;
-      any = true;
+      if (process.state != WorkerState::stuck) return {};
+      names += (names.empty() ? "" : ", ") + pool.name() + "/" + std::to_string(slot.slot) +
+               " pid " + std::to_string(process.pid);
     }
   }
-  return any;
+  return names;
 }
 
 Judgement judge_slot(const Goal& goal, const PoolRunner& pool, std::uint32_t number) {
@@ -119,7 +124,7 @@ Judgement judge_pool(const Goal& goal, const PoolRunner& pool) {
       if (is_ready(view) && view.alive <= view.want) return {Verdict::reached, {}};
       break;
   }
-  reason = hopeless(pool, view);
+  reason = hopeless(goal, pool, view);
   if (reason.empty()) return {};
   return {Verdict::failed, reason};
 }
@@ -196,8 +201,9 @@ Judgement judge(const Goal& goal, const Supervisor& supervisor) {
     return gone_is_fine ? Judgement{Verdict::reached, {}}
                         : Judgement{Verdict::failed, "the pool was removed"};
   }
-  if (goal.kind == GoalKind::stopped && all_stuck(*pool, goal)) {
-    return {Verdict::failed, "processes do not end even by SIGKILL; they are stuck in the kernel"};
+  const std::string stuck = goal.kind == GoalKind::stopped ? all_stuck(*pool, goal) : std::string();
+  if (!stuck.empty()) {
+    return {Verdict::failed, "stuck in the kernel, even SIGKILL does not end it: " + stuck};
   }
   if (goal.target.whole()) return judge_pool(goal, *pool);
   Judgement all{Verdict::reached, {}};
@@ -220,7 +226,7 @@ nlohmann::json result_json(const Goal& goal, const Judgement& judgement,
     left.push_back({{"pid", process.pid}, {"comm", escape_for_terminal(process.comm)}});
   }
   json stuck = json::array();
-  if (pool != nullptr && pool->has_stuck) {
+  if (pool != nullptr && view.stuck > 0) {
     for (const auto& slot : pool->model().view(sys::now()).slots) {
       for (const auto& process : slot.processes) {
         if (process.state != WorkerState::stuck) continue;
@@ -233,11 +239,12 @@ nlohmann::json result_json(const Goal& goal, const Judgement& judgement,
   if (judgement.verdict == Verdict::reached)
     message = done_text(goal, view, format_duration_brief(elapsed));
   if (judgement.verdict == Verdict::failed) message = judgement.reason;
+  if (judgement.verdict == Verdict::pending) message = model::name_of(view.state);
   return {{"name", goal.target.pool},
           {"state", pool == nullptr ? "stopped" : model::name_of(view.state)},
           {"ready", view.ready},
           {"want", view.want},
-          {"ok", judgement.verdict == Verdict::reached},
+          {"ok", judgement.verdict != Verdict::failed},
           {"message", message},
           {"elapsed_ms", elapsed.count_ms()},
           {"exited", goal.tally->exited},

@@ -46,6 +46,7 @@ struct Judgement {
 [[nodiscard]] Goal make_goal(GoalKind kind, const SelectedPool& target, PoolRunner& pool);
 [[nodiscard]] Judgement judge(const Goal& goal, const Supervisor& supervisor);
 // The PoolResult of control_types.h.
+// Pending: it was accepted, and goes on.
 [[nodiscard]] nlohmann::json result_json(const Goal& goal, const Judgement& judgement,
                                          const Supervisor& supervisor);
 

@@ -12,6 +12,8 @@
 namespace mtd::supervisor {
 namespace {
 
+constexpr std::size_t kMaxLine = 4096;  // PIPE_BUF
+
 // sd-daemon(3): a line that begins with <N> has that syslog priority.
 const char* syslog_prefix(spdlog::level::level_enum level) {
   switch (level) {
@@ -45,6 +47,10 @@ class StderrSink final : public spdlog::sinks::base_sink<spdlog::details::null_m
       text.append(prefix.data(), prefix.data() + prefix.size());
     }
     base_sink::formatter_->format(message, text);
+    if (text.size() > kMaxLine) {  // what a pipe takes at once; longer lines could make us wait
+      text.resize(kMaxLine - 1);
+      text.push_back('\n');
+    }
     if (dropped_ > 0) {
       const std::string notice =
           "mtd: " + std::to_string(dropped_) + " log lines were dropped: stderr was full\n";

@@ -22,16 +22,19 @@ std::optional<keeper::Key> Notifications::attribute(int pid) const {
   return std::nullopt;
 }
 
-void Notifications::drain() {
+bool Notifications::drain() {
   auto waiting = std::exchange(parked_, {});
   for (auto& notification : waiting)
     handle(std::move(notification));
-  while (true) {
+  std::size_t drained = 0;
+  while (drained < kMaxDrained) {
     auto arrived = socket_.drain();
-    if (arrived.empty()) return;
+    if (arrived.empty()) return true;
+    drained += arrived.size();
     for (auto& notification : arrived)
       handle(std::move(notification));
   }
+  return false;
 }
 
 void Notifications::handle(sys::Notification notification) {

@@ -16,6 +16,8 @@
 
 namespace mtd::supervisor {
 
+inline constexpr std::size_t kMaxDrained = 4096;
+
 struct Unattributed {
   std::uint64_t count = 0;
   int last_pid = 0;
@@ -39,8 +41,9 @@ class Notifications {
       : socket_(std::move(socket)), hooks_(std::move(hooks)) {}
 
   [[nodiscard]] int fd() const { return socket_.fd(); }
-  // Takes in all that has arrived, and what waited.
-  void drain();
+  // Takes in what has arrived, and what waited; at most kMaxDrained, so that a worker that never
+  // stops talking holds up nobody. False: there may be more.
+  bool drain();
   [[nodiscard]] const Unattributed& unattributed() const { return unattributed_; }
   [[nodiscard]] std::optional<keeper::Key> attribute(int pid) const;
 

@@ -33,7 +33,7 @@ bool needs_continue(int signal) {
 
 void PoolRunner::perform(const model::SpawnAction& action) {
   auto& record = workers_[action.key];
-  record.keeper_revision = keeper_revisions_[action.revision];
+  record.keeper_revision = keeper_revisions_[action.revision].id;
   auto& saved = saved_[action.key.slot];
   saved.incarnation = std::max(saved.incarnation, action.key.incarnation);
   save_slot(action.key.slot);  // intended, before the keeper hears of it
@@ -62,7 +62,7 @@ void PoolRunner::send_spawn(const model::SpawnAction& action) {
     directory = std::move(*made);
     record.has_directory = true;
   }
-  const WorkerLabel label{name(), model_.spec().spawn_fingerprint, action.task_limit,
+  const WorkerLabel label{name(), keeper_revisions_[action.revision].fingerprint, action.task_limit,
                           action.revision};
   const auto serial =
       services_.keeper.spawn(keeper_key(action.key), record.keeper_revision, encode(label),
@@ -110,16 +110,30 @@ void PoolRunner::perform(const model::KillTreeAction& action) {
   const auto found = workers_.find(action.key);
   if (found == workers_.end()) return;
   auto& record = found->second;
+  // Whoever is still there beside the main process has outlived what it was asked.
+  const auto name_all_but_main = [this, pid = record.pid](const std::vector<LeftOver>& living) {
+    std::vector<LeftOver> left;
+    for (const auto& process : living) {
+      if (process.pid != pid) left.push_back(process);
+    }
+    note_left_overs(left);
+  };
+  const bool by_cgroup = record.in_cgroup && services_.cgroups;
+  if (by_cgroup && !tallies_.empty()) name_all_but_main(left_overs_of(action.key));
   if (!record.told_end) {
     services_.keeper.signal(keeper_key(action.key), SIGKILL, keeper::Scope::group);
-  } else {
-    note_left_overs(left_overs_of(action.key, record));
   }
-  if (record.in_cgroup && services_.cgroups) {
+  if (by_cgroup) {
     (void)services_.cgroups->kill(cgroup_name(action.key)).has_value();
   } else if (record.told_spawned) {
     services_.scanner.kill(
-        tag_of(services_.hello.instance, name(), action.key.slot, action.key.incarnation));
+        tag_of(services_.hello.instance, name(), action.key.slot, action.key.incarnation),
+        [name_all_but_main](const std::vector<ScannedProcess>& killed) {
+          std::vector<LeftOver> met;
+          for (const auto& process : killed)
+            met.push_back({process.pid, process.comm});
+          name_all_but_main(met);
+        });
   }
 }
 
@@ -162,14 +176,10 @@ void PoolRunner::check_cgroup(const model::WorkerKey& key) {
 }
 
 void PoolRunner::on_tree(const model::WorkerKey& key, const std::vector<LeftOver>& living) {
-  const auto found = workers_.find(key);
-  if (found != workers_.end()) found->second.living = living;
   if (living.empty()) queue(model::TreeEmpty{key});
 }
 
-std::vector<LeftOver> PoolRunner::left_overs_of(const model::WorkerKey& key,
-                                                const WorkerRecord& record) const {
-  if (!record.in_cgroup || !services_.cgroups) return record.living;
+std::vector<LeftOver> PoolRunner::left_overs_of(const model::WorkerKey& key) const {
   std::vector<LeftOver> living;
   for (const int pid : pids_of(key)) {
     if (living.size() >= kMaxLeftOvers) break;
@@ -254,7 +264,6 @@ void PoolRunner::perform(const model::PublishAction& action) {
     saved.tasks = 0;
     save_slot(action.worker->slot);
   }
-  has_stuck = has_stuck || action.happening == model::Happening::stuck;
   if (action.exit && action.worker) {
     const bool killed =
         WIFSIGNALED(action.exit->wait_status) && WTERMSIG(action.exit->wait_status) == SIGKILL;
@@ -262,7 +271,10 @@ void PoolRunner::perform(const model::PublishAction& action) {
                                   [](const auto& tally) { return tally.expired(); }),
                    tallies_.end());
     for (const auto& weak : tallies_) {
-      if (const auto tally = weak.lock()) ++(killed ? tally->killed : tally->exited);
+      const auto tally = weak.lock();
+      if (!tally) continue;
+      if (action.happening == model::Happening::exited) ++(killed ? tally->killed : tally->exited);
+      if (!action.exit->planned) ++tally->unplanned;
     }
     const auto summary = model_.summary(sys::now());
     saved_pool_.restarts = summary.restarts;

@@ -3,7 +3,9 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
+#include <set>
 #include <utility>
 
 #include "daemon/supervisor/tree_scanner.h"
@@ -83,7 +85,7 @@ sys::CgroupName PoolRunner::cgroup_name(const model::WorkerKey& key) const {
 Result<void> PoolRunner::upload(const config::PoolSpec& spec, std::uint64_t revision) {
   const auto prepared = prepare_revision(spec, services_.revision_facts);
   if (!prepared) return prepared.error();
-  keeper_revisions_[revision] = prepared->id;
+  keeper_revisions_[revision] = {prepared->id, spec.spawn_fingerprint};
   services_.keeper.revision(prepared->id, prepared->spec.get(), prepared->spec_bytes,
                             prepared->descriptors);
   return {};
@@ -99,21 +101,36 @@ Result<void> PoolRunner::reconfigure(config::PoolSpec spec) {
 }
 
 void PoolRunner::forget_unused_revisions() {
-  const auto in_use = [&](std::uint64_t keeper_revision) {
-    return std::any_of(workers_.begin(), workers_.end(), [&](const auto& worker) {
-      return worker.second.keeper_revision == keeper_revision;
-    });
-  };
-  const std::uint64_t current = keeper_revisions_[revision_];
+  std::set<std::uint64_t> in_use;  // ids at the keeper
+  for (const auto& worker : workers_)
+    in_use.insert(worker.second.keeper_revision);
+  // A roll-out may still go back to the one before the current one.
+  const auto is_kept = [&](std::uint64_t number) { return number + 1 >= revision_; };
+  for (const auto& [number, revision] : keeper_revisions_) {
+    if (is_kept(number)) in_use.insert(revision.id);
+  }
   for (auto at = keeper_revisions_.begin(); at != keeper_revisions_.end();) {
-    // A roll-out may still go back to the one before.
-    if (at->first + 1 >= revision_ || in_use(at->second)) {
+    if (is_kept(at->first) || in_use.count(at->second.id) != 0) {
       ++at;
       continue;
     }
-    const bool shared = at->second == current || keeper_revisions_[revision_ - 1] == at->second;
-    if (!shared) services_.keeper.forget(at->second);
+    services_.keeper.forget(at->second.id);
     at = keeper_revisions_.erase(at);
+  }
+}
+
+// Spawns that still wait at the gate are not sent any more.
+void PoolRunner::cancel_waiting() {
+  if (services_.gate.waiting() == 0) return;
+  std::vector<model::WorkerKey> cancelled;
+  for (auto& [key, record] : workers_) {
+    if (record.in_gate || record.told_spawned || record.told_end) continue;
+    if (!services_.gate.cancel(keeper_key(key))) continue;
+    record.told_end = true;
+    cancelled.push_back(key);
+  }
+  for (const auto& key : cancelled) {
+    queue(model::SpawnRefused{key, static_cast<int>(keeper::Stage::clone), ECANCELED});
   }
 }
 
@@ -123,6 +140,7 @@ void PoolRunner::apply(const model::Event& event) {
   if (const auto* stop = std::get_if<model::StopCommand>(&event);
       stop != nullptr && stop->slots.empty()) {
     end_lingering();
+    cancel_waiting();
   }
   save_pool();
   for (const auto& [slot, kept] : model_.memory().slots) {
@@ -163,7 +181,9 @@ void PoolRunner::adopt(const keeper::Entry& entry) {
   record.started_realtime_ns =
       sys::realtime_ns() - sys::now().since(Instant::at_ns(entry.started_ns)).count_ns();
   services_.pids[entry.pid] = entry.key;
-  if (label.revision != revision_) keeper_revisions_[label.revision] = entry.revision;
+  if (label.revision != revision_) {
+    keeper_revisions_[label.revision] = {entry.revision, label.fingerprint};
+  }
 
   const auto saved = saved_.find(key.slot);
   const bool known = saved != saved_.end() && saved->second.ready_incarnation == key.incarnation;

@@ -32,6 +32,7 @@ struct LeftOver {
 // What became of the processes of a pool (or of some slots) since an operation began.
 struct Tally {
   std::uint32_t exited = 0, killed = 0;
+  std::uint32_t unplanned = 0;       // ends and failed starts that nobody asked for
   std::vector<LeftOver> left_overs;  // at most 32
 };
 
@@ -49,7 +50,6 @@ struct WorkerRecord {
   std::string status_text;
   UniqueFd tree_events;  // while left-overs live
   sys::EventLoop::Watch tree_watch;
-  std::vector<LeftOver> living;  // left-overs the scanner found last
 };
 
 class PoolRunner {
@@ -97,7 +97,6 @@ class PoolRunner {
   // Nothing of it lives: no process, no descendant, kept orphans included.
   [[nodiscard]] bool is_empty() const { return model_.is_empty() && lingering_.empty(); }
 
-  bool has_stuck = false;  // a process of it was found stuck in the kernel, some time
   // Left the configuration: stops, and is dropped once empty. A successor takes its place then.
   bool removing = false;
   std::optional<config::PoolSpec> successor;
@@ -118,8 +117,7 @@ class PoolRunner {
   void leave_gate(WorkerRecord& record);
   void on_exit(const model::WorkerKey& key, WorkerRecord& record, const keeper::Entry& entry);
   void check_cgroup(const model::WorkerKey& key);
-  [[nodiscard]] std::vector<LeftOver> left_overs_of(const model::WorkerKey& key,
-                                                    const WorkerRecord& record) const;
+  [[nodiscard]] std::vector<LeftOver> left_overs_of(const model::WorkerKey& key) const;
   void note_left_overs(const std::vector<LeftOver>& living);
   void remove_cgroup(const model::WorkerKey& key);
   void linger(const model::WorkerKey& key);
@@ -127,13 +125,18 @@ class PoolRunner {
   void save_pool();
   void forget_unused_revisions();
   void end_lingering();
+  void cancel_waiting();
 
   Services& services_;
   std::uint32_t id_;
   std::uint64_t revision_;  // of the configuration, as the model counts
   model::Pool model_;
   std::map<model::WorkerKey, WorkerRecord> workers_;
-  std::map<std::uint64_t, std::uint64_t> keeper_revisions_;  // model's → keeper's
+  struct KeeperRevision {
+    std::uint64_t id = 0;           // at the keeper
+    std::uint64_t fingerprint = 0;  // of the spec
+  };
+  std::map<std::uint64_t, KeeperRevision> keeper_revisions_;  // by the model's number
   std::map<std::uint32_t, std::deque<ExitFacts>> exits_;
   std::map<std::uint32_t, SlotRecord> saved_;
   // orphans = keep: directories of forgotten workers in which something lives.

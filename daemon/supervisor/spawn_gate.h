@@ -10,15 +10,18 @@
 
 namespace mtd::supervisor {
 
+// Without a configured limit: each spawn under way holds a descriptor of its cgroup.
+inline constexpr std::uint32_t kMostInSetUp = 1024;
+
 class SpawnGate {
  public:
-  void set_limit(std::uint32_t limit) { limit_ = limit; }  // 0: none
+  void set_limit(std::uint32_t limit) { limit_ = limit == 0 ? kMostInSetUp : limit; }
   [[nodiscard]] std::size_t waiting() const { return waiting_.size(); }
   [[nodiscard]] std::uint32_t in_set_up() const { return in_set_up_; }
 
   // Runs `spawn` now, or when others have finished their set-up.
   void enter(const keeper::Key& key, std::function<void()> spawn) {
-    if (limit_ != 0 && in_set_up_ >= limit_) {
+    if (in_set_up_ >= limit_) {
       waiting_.push_back({key, std::move(spawn)});
       return;
     }
@@ -28,7 +31,7 @@ class SpawnGate {
   // A process left set-up: it runs, or it failed.
   void leave() {
     if (in_set_up_ > 0) --in_set_up_;
-    while (!waiting_.empty() && (limit_ == 0 || in_set_up_ < limit_)) {
+    while (!waiting_.empty() && in_set_up_ < limit_) {
       auto next = std::move(waiting_.front());
       waiting_.pop_front();
       ++in_set_up_;
@@ -50,7 +53,7 @@ class SpawnGate {
     keeper::Key key;
     std::function<void()> spawn;
   };
-  std::uint32_t limit_ = 0, in_set_up_ = 0;
+  std::uint32_t limit_ = kMostInSetUp, in_set_up_ = 0;
   std::deque<Waiting> waiting_;
 };
 

@@ -237,9 +237,10 @@ bool Supervisor::open_sockets() {
 void Supervisor::make_services() {
   scanner_ = std::make_unique<TreeScanner>(loop_, pids_, hello_.instance, hello_.keeper_pid);
   gate_.set_limit(configuration_.daemon.start_concurrency);
-  services_ = std::make_unique<Services>(Services{
-      loop_, keeper_, *state_, *this, gate_, *scanner_, cgroups_, pids_, spawns_, entropy_,
-      [this] { notifications_->drain(); }, hello_, RevisionFacts{hello_.instance, notify_path_}});
+  services_ = std::make_unique<Services>(Services{loop_, keeper_, *state_, *this, gate_, *scanner_,
+                                                  cgroups_, pids_, spawns_, entropy_,
+                                                  [this] { (void)notifications_->drain(); }, hello_,
+                                                  RevisionFacts{hello_.instance, notify_path_}});
   std::array<char, 17> epoch{};
   std::snprintf(
       epoch.data(), epoch.size(), "%llx",
@@ -252,7 +253,7 @@ void Supervisor::make_services() {
     if (made) *timer = std::move(*made);
   }
   auto watch = loop_.watch(notifications_->fd(), EPOLLIN, sys::Priority::notify,
-                           [this](std::uint32_t) { notifications_->drain(); });
+                           [this](std::uint32_t) { on_notifications(); });
   if (watch) notify_watch_ = std::move(*watch);
 }
 

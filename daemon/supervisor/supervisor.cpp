@@ -79,6 +79,13 @@ void Supervisor::on_keeper(std::uint32_t) {
   }
 }
 
+void Supervisor::on_notifications() {
+  if (notifications_->drain()) return;
+  // A flood: clients get a turn before the rest is read.
+  notify_watch_.set_events(0);
+  loop_.post(sys::Priority::client, [this] { notify_watch_.set_events(EPOLLIN); });
+}
+
 void Supervisor::handle(const keeper::Hello& hello) {
   hello_ = hello;
   greeted_ = true;

@@ -86,6 +86,7 @@ class Supervisor final : public Publisher {
  private:
   // supervisor.cpp
   void on_keeper(std::uint32_t events);
+  void on_notifications();
   void handle(const keeper::Hello& hello);
   void handle(const keeper::Ack& ack);
   void handle(const keeper::Entry& entry);

@@ -45,10 +45,12 @@ void TreeScanner::watch(const std::string& tag, Answer answer) {
 
 void TreeScanner::forget(const std::string& tag) {
   watched_.erase(tag);
+  to_kill_.erase(tag);
+  killing_.erase(tag);
 }
 
-void TreeScanner::kill(const std::string& tag) {
-  if (std::find(to_kill_.begin(), to_kill_.end(), tag) == to_kill_.end()) to_kill_.push_back(tag);
+void TreeScanner::kill(const std::string& tag, Answer killed) {
+  to_kill_[tag] = std::move(killed);
   schedule(Duration());
 }
 
@@ -65,19 +67,23 @@ void TreeScanner::look() {
     return;
   }
   looking_ = true;
+  std::vector<std::string> tags;
+  for (const auto& entry : to_kill_)
+    tags.push_back(entry.first);
+  killing_ = std::exchange(to_kill_, {});
+  // The answer: whom it killed, an empty line, who lives.
   auto helper = sys::HelperProcess::start(
       loop_, sys::kHelperDeadline,
-      [prefix = prefix_, tags = std::exchange(to_kill_, {})] {
-        if (!tags.empty()) sys::kill_tagged(tags);
-        return sys::encode(sys::scan_tagged(prefix));
+      [prefix = prefix_, tags = std::move(tags)] {
+        const std::string killed = tags.empty() ? "" : sys::encode(sys::kill_tagged(tags));
+        return killed + "\n" + sys::encode(sys::scan_tagged(prefix));
       },
       [this](Result<std::string> text) {
         looking_ = false;
-        if (text) {
-          done(*text);
-        } else {
-          schedule(kLastDelay);
-        }
+        if (!text || text->empty()) return schedule(kLastDelay);
+        const std::size_t gap = text->front() == '\n' ? 0 : text->find("\n\n") + 1;
+        tell_killed(text->substr(0, gap));
+        done(text->substr(gap + 1));
       });
   if (helper) {
     helper_ = std::move(*helper);
@@ -85,6 +91,15 @@ void TreeScanner::look() {
     looking_ = false;
     schedule(kLastDelay);
   }
+}
+
+void TreeScanner::tell_killed(const std::string& text) {
+  std::map<std::string, std::vector<ScannedProcess>> killed;
+  for (auto& process : sys::decode_tagged(text)) {
+    killed[process.tag].push_back({process.pid, std::move(process.comm)});
+  }
+  for (auto& [tag, answer] : std::exchange(killing_, {}))
+    answer(killed[tag]);
 }
 
 void TreeScanner::done(const std::string& text) {

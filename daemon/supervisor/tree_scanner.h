@@ -36,8 +36,8 @@ class TreeScanner {
   // then it looks again after 20 ms, doubling up to 1 s.
   void watch(const std::string& tag, Answer answer);
   void forget(const std::string& tag);
-  // SIGKILL to all that carry it.
-  void kill(const std::string& tag);
+  // SIGKILL to all that carry it; `killed` hears whom it met.
+  void kill(const std::string& tag, Answer killed);
   // Any child of the keeper that is no worker and no role?
   [[nodiscard]] bool has_strangers() const;
 
@@ -45,13 +45,14 @@ class TreeScanner {
   void schedule(Duration delay);
   void look();
   void done(const std::string& text);
+  void tell_killed(const std::string& text);
 
   sys::EventLoop& loop_;
   const std::unordered_map<int, keeper::Key>& known_pids_;
   std::string prefix_;
   int keeper_pid_;
   std::map<std::string, Answer> watched_;
-  std::vector<std::string> to_kill_;
+  std::map<std::string, Answer> to_kill_, killing_;
   sys::EventLoop::Timer timer_;
   sys::HelperProcess helper_;
   bool looking_ = false;

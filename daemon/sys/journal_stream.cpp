@@ -33,7 +33,8 @@ bool write_stderr(std::string_view line) {
   // The description is shared with others, so it cannot be made non-blocking: ask first. A pipe
   // that polls writable takes PIPE_BUF bytes at once, and a log line is shorter than that.
   pollfd target{2, POLLOUT, 0};
-  if (::poll(&target, 1, 0) != 1 || (target.revents & POLLOUT) == 0) return false;
+  if (::poll(&target, 1, 0) != 1 || (target.revents & (POLLOUT | POLLERR | POLLHUP)) != POLLOUT)
+    return false;
   return ::write(2, line.data(), line.size()) == static_cast<ssize_t>(line.size());
 }
 

@@ -55,21 +55,29 @@ std::vector<TaggedProcess> scan_tagged(std::string_view prefix) {
   return found;
 }
 
-void kill_tagged(const std::vector<std::string>& tags) {
+std::vector<TaggedProcess> kill_tagged(const std::vector<std::string>& tags) {
+  std::vector<TaggedProcess> killed;
   const auto wanted = [&](pid_t pid) {
-    const auto tag = tag_of(pid);
-    return tag && std::find(tags.begin(), tags.end(), *tag) != tags.end();
+    auto tag = tag_of(pid);
+    return tag && std::find(tags.begin(), tags.end(), *tag) != tags.end() ? tag : std::nullopt;
   };
   for (int round = 0; round < kKillRounds; ++round) {
     bool any = false;
     each_pid([&](pid_t pid) {
       if (!wanted(pid)) return;
       const UniqueFd pidfd = open_pidfd(pid);
-      if (!pidfd || !wanted(pid)) return;
-      any = signal_pidfd(pidfd, SIGKILL).has_value() || any;
+      auto tag = pidfd ? wanted(pid) : std::nullopt;
+      if (!tag) return;
+      std::string comm = comm_of(pid);
+      if (!signal_pidfd(pidfd, SIGKILL)) return;
+      any = true;
+      const bool known = std::any_of(killed.begin(), killed.end(),
+                                     [&](const TaggedProcess& other) { return other.pid == pid; });
+      if (!known) killed.push_back({pid, std::move(*tag), std::move(comm)});
     });
-    if (!any) return;
+    if (!any) break;
   }
+  return killed;
 }
 
 std::string encode(const std::vector<TaggedProcess>& processes) {

@@ -21,7 +21,8 @@ struct TaggedProcess {
 // The same, and SIGKILLs those whose tag is one of `tags` (exact), each checked once more through
 // its pidfd, so that no stranger with a reused pid is hit; repeats until a look finds none, at most
 // 8 times.
-void kill_tagged(const std::vector<std::string>& tags);
+// Answers whom it signalled.
+std::vector<TaggedProcess> kill_tagged(const std::vector<std::string>& tags);
 
 // One process a line: "PID TAG COMM".
 [[nodiscard]] std::string encode(const std::vector<TaggedProcess>& processes);

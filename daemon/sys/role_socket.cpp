@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <csignal>
 
 #include "daemon/sys/keeper_protocol.h"
 
@@ -23,6 +24,8 @@ Result<UniqueFd> take_role_socket() {
   if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 || ::fcntl(fd, F_SETFL, O_NONBLOCK) != 0) {
     return Error::from_errno("prepare the keeper's socket", errno);
   }
+  // Nobody who stops reading may end this process.
+  if (::signal(SIGPIPE, SIG_IGN) == SIG_ERR) return Error::from_errno("ignore SIGPIPE", errno);
   return UniqueFd(fd);
 }
 

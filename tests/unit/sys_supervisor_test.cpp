@@ -273,7 +273,9 @@ TEST_CASE("processes are found by tag and killed, and only those") {
     found = decode_tagged(encode(scan_tagged(tag + "/")));
   CHECK(found.size() == 2);
   CHECK(found[0].comm == "sleep");
-  kill_tagged({tag + "/web/0/1"});
+  const auto killed = kill_tagged({tag + "/web/0/1"});
+  REQUIRE(killed.size() == 1);
+  CHECK(killed[0].pid == first);
   int status = 0;
   REQUIRE(::waitpid(first, &status, 0) == first);
   CHECK(WIFSIGNALED(status));
