@@ -30,16 +30,18 @@ void on_daemon_signal(Keeper& keeper, const DaemonSignal& signal) {
   keeper.stop_signal = signal;
 }
 
-void wish_scan(Keeper& keeper) {
-  // Without pidfds the scan is how the workers' own exits are found, so it does not wait.
-  // With them it does, off the way of a crash to its restart: it looks at every child.
-  const std::int64_t at = keeper.kernel.pidfd ? keeper.now_ns + kTiming.stranger_scan : 0;
-  if (at < keeper.next_stranger_scan_ns) keeper.next_stranger_scan_ns = at;
+void on_child_signal(Keeper& keeper, const signalfd_siginfo& info) {
+  reap(keeper, static_cast<int>(info.ssi_pid));
+  const std::int64_t wanted = keeper.now_ns + kTiming.scan;
+  const std::int64_t at = wanted < keeper.no_scan_before_ns ? keeper.no_scan_before_ns : wanted;
+  if (at < keeper.next_scan_ns) keeper.next_scan_ns = at;
 }
 
 void on_signal(Keeper& keeper, const signalfd_siginfo& info) {
   const auto number = static_cast<int>(info.ssi_signo);
-  if (number == SIGCHLD || number == kUnconfirmedExitSignal) return wish_scan(keeper);
+  if (number == SIGCHLD || number == kUnconfirmedExitSignal) {
+    return on_child_signal(keeper, info);
+  }
   if (number != SIGTERM && number != SIGINT && number != SIGQUIT && number != SIGHUP &&
       number != SIGUSR1 && number != SIGUSR2 && number != SIGTTIN && number != SIGTTOU) {
     return;

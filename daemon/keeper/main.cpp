@@ -205,7 +205,7 @@ int wait_milliseconds(const Keeper& keeper) {
   const std::int64_t of_role[] = {role.unread_check_ns, role.pong_by_ns, role.kill_at_ns,
                                   role.fence_at_ns};
   const std::int64_t others[] = {keeper.next_setup_deadline_ns,
-                                 keeper.next_stranger_scan_ns,
+                                 keeper.next_scan_ns,
                                  keeper.next_watchdog_ns,
                                  keeper.announce_ready_at_ns,
                                  keeper.ending_step_ns,
@@ -227,8 +227,7 @@ int wait_milliseconds(const Keeper& keeper) {
 // One kind after the other: exec is seen before the exit of the same turn, requests come last, so
 // that no record is freed and taken again while an event for it is still to be looked at.
 void dispatch(Keeper& keeper, const epoll_event* events, int count) {
-  for (const Watched kind : {Watched::exec_pipe, Watched::process_pid, Watched::signals,
-                             Watched::role_pid, Watched::role_socket}) {
+  for (const Watched kind : {Watched::exec_pipe, Watched::signals, Watched::role_socket}) {
     for (int i = 0; i < count; ++i) {
       if (static_cast<Watched>(events[i].data.u64 >> 32) != kind) continue;
       const auto index = static_cast<std::uint32_t>(events[i].data.u64);
@@ -236,14 +235,8 @@ void dispatch(Keeper& keeper, const epoll_event* events, int count) {
         case Watched::exec_pipe:
           on_exec_pipe(keeper, index);
           break;
-        case Watched::process_pid:
-          on_process_exit(keeper, index);
-          break;
         case Watched::signals:
           read_signals(keeper);
-          break;
-        case Watched::role_pid:
-          on_role_exit(keeper);
           break;
         case Watched::role_socket:
           if ((events[i].events & EPOLLOUT) != 0) write_out(keeper);
@@ -262,7 +255,7 @@ int run(Keeper& keeper) {
     const int count = epoll_wait(keeper.epoll, events, 64, wait_milliseconds(keeper));
     keeper.now_ns = clock_ns(CLOCK_MONOTONIC);
     if (count > 0) dispatch(keeper, events, count);
-    scan_strangers(keeper);
+    scan_children(keeper);
     kill_overdue(keeper);
     watchdog_tick(keeper);
     if (keeper.now_ns >= keeper.announce_ready_at_ns) announce_ready(keeper);

@@ -9,7 +9,8 @@
 namespace mtd::keeper {
 namespace {
 
-constexpr int kScanBatch = 1024;  // strangers a turn
+constexpr int kScanBatch = 1024;  // children a turn
+constexpr int kScanShare = 20;    // of the time is the most that scans may take: one in twenty
 
 std::int64_t microseconds(const timeval& time) {
   return std::int64_t{time.tv_sec} * 1'000'000 + time.tv_usec;
@@ -75,7 +76,6 @@ void on_process_exit(Keeper& keeper, std::uint32_t index) {
   keeper.table.unlink_starting(index);
   keeper.table.unset_pid(index);
   close_fd(record.exec_pipe);
-  close_fd(record.pidfd);
   entry.state = EntryState::exited;
   entry.exited_ns = keeper.now_ns;
   entry.exited_realtime_ns = clock_ns(CLOCK_REALTIME);
@@ -105,23 +105,30 @@ void kill_overdue(Keeper& keeper) {
   }
 }
 
-void scan_strangers(Keeper& keeper) {
-  if (keeper.now_ns < keeper.next_stranger_scan_ns) return;
-  keeper.next_stranger_scan_ns = kNever;
-  for (int i = 0; i < kScanBatch; ++i) {
-    siginfo_t info{};
-    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0 || info.si_pid == 0)
-      return;
-    const std::uint32_t index = keeper.table.find_pid(info.si_pid);
-    if (index != kNone) {
-      on_process_exit(keeper, index);
-    } else if (info.si_pid == keeper.role.pid) {
-      on_role_exit(keeper);
-    } else {
-      reap_stranger(keeper, info.si_pid);
-    }
+void reap(Keeper& keeper, int pid) {
+  const std::uint32_t index = keeper.table.find_pid(pid);
+  if (index != kNone) {
+    on_process_exit(keeper, index);
+  } else if (pid > 0 && pid == keeper.role.pid) {
+    on_role_exit(keeper);
+  } else if (pid > 0) {
+    reap_stranger(keeper, pid);
   }
-  keeper.next_stranger_scan_ns = keeper.now_ns;  // there may be more: next turn
+}
+
+void scan_children(Keeper& keeper) {
+  if (keeper.now_ns < keeper.next_scan_ns) return;
+  const std::int64_t start = clock_ns(CLOCK_MONOTONIC);
+  bool more = true;
+  for (int i = 0; i < kScanBatch && more; ++i) {
+    siginfo_t info{};
+    const int done = waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL);
+    more = done == 0 && info.si_pid != 0;
+    if (more) reap(keeper, info.si_pid);
+  }
+  const std::int64_t end = clock_ns(CLOCK_MONOTONIC);
+  keeper.no_scan_before_ns = end + (end - start) * kScanShare;
+  keeper.next_scan_ns = more ? end : kNever;
 }
 
 }  // namespace mtd::keeper

@@ -19,7 +19,6 @@ constexpr std::uint32_t kDeathsAMinute = 60;  // restarted at once up to here
 void forget_process(Keeper& keeper) {
   Role& role = keeper.role;
   drop_session(keeper);
-  close_fd(role.pidfd);
   role.pid = 0;
   role.ready = false;
   role.pong_by_ns = role.kill_at_ns = role.fence_at_ns = kNever;
@@ -122,7 +121,6 @@ void start_role(Keeper& keeper) {
   }
   ++role.epoch;
   role.pid = child.pid;
-  role.pidfd = child.pidfd;
   role.socket = ends[0];
   role.started_ns = keeper.now_ns;
   role.reading = true;
@@ -130,7 +128,6 @@ void start_role(Keeper& keeper) {
   role.answer_fd = -1;
   if (!watch(keeper, role.socket, Watched::role_socket, 0, EPOLLIN))
     role.kill_at_ns = keeper.now_ns;
-  if (role.pidfd >= 0) (void)watch(keeper, role.pidfd, Watched::role_pid, 0, EPOLLIN);
   send_hello(keeper);
   if (!keeper.stop_asked) return;
   keeper.pending_count = 0;

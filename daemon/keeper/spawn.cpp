@@ -19,25 +19,14 @@ bool lacks(int error) {
 Clone by_clone3(int cgroup_fd) {
   Clone result;
   clone_args request{};
-  request.flags = CLONE_PIDFD;
-  request.pidfd = reinterpret_cast<std::uint64_t>(&result.pidfd);
   request.exit_signal = kUnconfirmedExitSignal;
   if (cgroup_fd >= 0) {
-    request.flags |= CLONE_INTO_CGROUP;
+    request.flags = CLONE_INTO_CGROUP;
     request.cgroup = static_cast<std::uint64_t>(cgroup_fd);
   }
   result.pid = static_cast<int>(syscall(SYS_clone3, &request, sizeof request));
   if (result.pid < 0) result.error = errno;
   result.in_cgroup = result.pid >= 0 && cgroup_fd >= 0;
-  return result;
-}
-
-Clone by_clone(bool with_pidfd) {
-  Clone result;
-  const unsigned long flags = kUnconfirmedExitSignal | (with_pidfd ? CLONE_PIDFD : 0U);
-  result.pid = static_cast<int>(
-      syscall(SYS_clone, flags, nullptr, with_pidfd ? &result.pidfd : nullptr, nullptr, nullptr));
-  if (result.pid < 0) result.error = errno;
   return result;
 }
 
@@ -49,12 +38,11 @@ Clone clone_child(Kernel& kernel, int cgroup_fd) {
     if (result.pid >= 0 || !lacks(result.error)) return result;
     if (result.error == ENOSYS) kernel.clone3 = false;
   }
-  if (kernel.pidfd) {
-    Clone result = by_clone(true);
-    if (result.pid >= 0 || !lacks(result.error)) return result;
-    kernel.pidfd = false;
-  }
-  return by_clone(false);  // its exit is then found by the scan that SIGCHLD starts
+  Clone result;
+  result.pid = static_cast<int>(
+      syscall(SYS_clone, kUnconfirmedExitSignal, nullptr, nullptr, nullptr, nullptr));
+  if (result.pid < 0) result.error = errno;
+  return result;
 }
 
 void spawn(Keeper& keeper, std::uint32_t index, const RevisionRecord& revision, int cgroup_fd,
@@ -101,19 +89,17 @@ void spawn(Keeper& keeper, std::uint32_t index, const RevisionRecord& revision, 
   entry.state = EntryState::starting;
   entry.in_cgroup = cgroup_fd >= 0 ? 1 : 0;  // by clone, or joined before anything else
   record.exec_pipe = pipe_fds[0];
-  record.pidfd = child.pidfd;
   record.setup_deadline_ns = keeper.now_ns + timeout_ms * kMillisecond;
   if (record.setup_deadline_ns < keeper.next_setup_deadline_ns) {
     keeper.next_setup_deadline_ns = record.setup_deadline_ns;
   }
   table.set_pid(index, child.pid);
   table.link_starting(index);
-  // EPOLLHUP needs no asking. Unwatched its exec could not be seen; an exit finds the scan as well.
+  // EPOLLHUP needs no asking. Unwatched its exec could not be seen.
   if (!watch(keeper, record.exec_pipe, Watched::exec_pipe, index, 0)) {
     record.killed_for = errno;
     kill(child.pid, SIGKILL);
   }
-  if (record.pidfd >= 0) (void)watch(keeper, record.pidfd, Watched::process_pid, index, EPOLLIN);
 }
 
 }  // namespace mtd::keeper

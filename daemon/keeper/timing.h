@@ -24,7 +24,7 @@ struct Timing {
   std::int64_t ask = 10 * kSecond;   // TERM to KILL in the keeper's own stop
   std::int64_t kill = 10 * kSecond;  // then what is left is stuck in the kernel
   std::int64_t kill_again = 100 * kMillisecond;
-  std::int64_t stranger_scan = 50 * kMillisecond;  // from the first SIGCHLD
+  std::int64_t scan = kMillisecond;  // from a SIGCHLD to the look for others that it stood for
   std::int64_t ready_retry = 100 * kMillisecond;
 };
 

@@ -213,6 +213,7 @@ std::optional<sys::KeeperMessage> KeeperRun::next(std::chrono::milliseconds pati
 void KeeperRun::note(const sys::KeeperMessage& message) {
   if (const auto* entry = std::get_if<keeper::Entry>(&message))
     entries[entry->key.incarnation] = *entry;
+  if (const auto* orphans = std::get_if<keeper::Orphans>(&message)) strangers = orphans->total;
   if (std::holds_alternative<keeper::Ping>(message)) link().pong();  // alive, and reading
 }
 

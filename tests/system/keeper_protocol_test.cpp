@@ -161,6 +161,7 @@ TEST_CASE("rule 11: a signal names a key; group and count are exact, and survive
   alive.write.reset();
   CHECK(run.ack(run.link().signal(key(2), SIGKILL, Scope::group)) == 0);
   CHECK(read_all(alive.read.get()).empty());  // its child, too
+  run.exited(key(2));
   CHECK(run.ack(run.link().signal(key(2), SIGKILL, Scope::group)) == ESRCH);
 }
 
