@@ -120,7 +120,7 @@ void Turn::record(std::uint32_t number, const Process& process, const ExitRecord
   told.worker = key_of(number, process);
   told.pid = process.pid;
   told.exit = exit;
-  act(std::move(told));
+  act(told);
   switch (verdict) {
     case Verdict::planned:
       if (exit.cause == ExitCause::recycle_max_tasks || exit.cause == ExitCause::recycle_self) {

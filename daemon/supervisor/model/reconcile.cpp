@@ -59,8 +59,10 @@ bool Turn::has_room(const Slot& slot) const {
     const bool left_over = emptying != nullptr && emptying->phase == EmptyingPhase::stuck;
     const bool replaced = cause && is_replacement(*cause) && !is<Requested>(process);
     if (!left_over && !replaced) return false;
-    const bool draining = is<Draining>(process);
-    if (!(kSeededFault == SeededFault::two_replacements && draining)) ++beside;
+    if constexpr (kSeededFault == SeededFault::two_replacements) {
+      if (is<Draining>(process)) continue;
+    }
+    ++beside;
   }
   return beside < 2;
 }
@@ -77,7 +79,7 @@ void Turn::spawn(std::uint32_t number) {
   slot.rest = Idle{};
   state_.waiting_for_breaker.erase(number);
   act(SpawnAction{key_of(number, process), process.revision, process.task_limit});
-  slot.processes.push_back(std::move(process));
+  slot.processes.push_back(process);
 }
 
 bool Turn::is_stable(const Process& process) const {

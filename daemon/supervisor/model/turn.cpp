@@ -103,7 +103,7 @@ void Turn::publish(Happening happening, std::uint64_t number) {
   PublishAction action;
   action.happening = happening;
   action.number = number;
-  act(std::move(action));
+  act(action);
 }
 
 void Turn::publish(Happening happening, std::uint32_t slot, const Process& process,
@@ -113,7 +113,7 @@ void Turn::publish(Happening happening, std::uint32_t slot, const Process& proce
   action.worker = key_of(slot, process);
   action.pid = process.pid;
   action.number = number;
-  act(std::move(action));
+  act(action);
 }
 
 void Turn::publish_rest(Happening happening, std::uint32_t slot,
@@ -122,7 +122,7 @@ void Turn::publish_rest(Happening happening, std::uint32_t slot,
   action.happening = happening;
   action.worker = WorkerKey{slot, state_.slots[slot].incarnation};
   action.next_attempt = next_attempt;
-  act(std::move(action));
+  act(action);
 }
 
 }  // namespace mtd::model

@@ -115,7 +115,7 @@ class Turn {
   void forgive(std::uint32_t slot);  // forget failures
   void retarget(const config::PoolSpec& before);
 
-  void act(Action action) { actions_.push_back(std::move(action)); }
+  void act(const Action& action) { actions_.push_back(action); }
   void publish(Happening happening, std::uint64_t number = 0);
   void publish(Happening happening, std::uint32_t slot, const Process& process,
                std::uint64_t number = 0);
