@@ -8,6 +8,7 @@
 #include "common/exit_codes.h"
 #include "daemon/supervisor/supervisor.h"
 #include "daemon/sys/clock.h"
+#include "daemon/sys/proc_scan.h"
 #include "daemon/sys/runtime_dir.h"
 
 namespace mtd::supervisor {
@@ -50,7 +51,8 @@ void Supervisor::handle(const keeper::DaemonSignal& signal) {
         spdlog::info("the terminal is gone: stopping");
         begin_stop(false);
       } else if (!stopping_) {
-        spdlog::info("SIGHUP {}: reloading", sender(signal));
+        // Many at once are one or two reloads, and as many lines.
+        if (!reloading_) spdlog::info("SIGHUP {}: reloading", sender(signal));
         reload({}, [](const ReloadOutcome&) {});
       }
       return;
@@ -142,6 +144,24 @@ void Supervisor::finish(int code) {
   keeper_.finish(code);
   (void)keeper_.flush().has_value();
   loop_.stop(0);
+}
+
+// Nobody can reap, signal or answer any more. What may wait here holds up nobody else.
+void Supervisor::end_without_keeper() {
+  if (std::exchange(finished_, true) || !serving_) return;
+  sys::remove_socket(notify_path_);
+  sys::remove_socket(control_path_);
+  std::vector<std::string> tags;
+  for (const auto& [name, pool] : pools_) {
+    for (const auto& entry : pool->workers()) {
+      tags.push_back(tag_of(hello_.instance, name, entry.first.slot, entry.first.incarnation));
+    }
+  }
+  if (cgroups_) {
+    cgroups_->end_all();
+  } else {
+    sys::kill_tagged(tags);
+  }
 }
 
 void Supervisor::tell_manager(const std::string& text) {

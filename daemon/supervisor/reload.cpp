@@ -192,7 +192,8 @@ ReloadOutcome Supervisor::apply_configuration(config::Configuration wanted, bool
       server_->set_listener(std::move(*bound));
     }
   }
-  spdlog::info("reload: configuration revision {} is in force", config_revision_);
+  spdlog::log(any ? spdlog::level::info : spdlog::level::debug,
+              "reload: configuration revision {} is in force", config_revision_);
   return outcome;
 }
 

@@ -68,9 +68,8 @@ void Supervisor::on_keeper(std::uint32_t) {
   for (int i = 0; i < kMessagesATurn && !finished_; ++i) {
     auto message = keeper_.receive();
     if (!message) {
-      // Without the keeper this role owns nothing; the keeper's own end has ended the workers.
-      spdlog::error("the keeper is gone: {}", message.error().message);
-      finished_ = true;
+      spdlog::error("the keeper is gone ({}): ending all workers", message.error().message);
+      end_without_keeper();
       loop_.stop(1);
       return;
     }

@@ -131,6 +131,7 @@ class Supervisor final : public Publisher {
   // ending.cpp
   void check_stopped();
   void finish(int code);
+  void end_without_keeper();
   void tell_manager(const std::string& text);
   void tell_status();
   void change_only_pool(int delta);

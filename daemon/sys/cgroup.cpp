@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,7 +21,8 @@ namespace mtd::sys {
 namespace {
 
 constexpr std::size_t kMaxPids = 10'000;
-constexpr int kMaxDepth = 16;    // of directories a worker makes below its own
+constexpr int kMaxDepth = 16;  // of directories a worker makes below its own
+constexpr int kEndRounds = 20, kEndRoundMs = 100;
 constexpr int kKillRounds = 64;  // without cgroup.kill: how often a fork bomb is swept at once
 
 std::string leaf_name(const CgroupName& name) {
@@ -316,6 +318,23 @@ std::optional<CgroupName> CgroupTree::owner_of(pid_t pid) const {
   return parse_worker_cgroup(hierarchy_, unified_cgroup_of(pid));
 }
 
+void CgroupTree::end_all() {
+  const UniqueFd events(::openat(pools_.get(), "cgroup.events", O_RDONLY | O_CLOEXEC));
+  for (int round = 0; round < kEndRounds && events && populated_fd(events.get()); ++round) {
+    if (!write_at(pools_.get(), "cgroup.kill", "1")) {
+      std::vector<pid_t> living;
+      append_pids(pools_.get(), living, 0);
+      for (const pid_t pid : living) {
+        const UniqueFd pidfd = open_pidfd(pid);
+        if (pidfd && owner_of(pid)) (void)signal_pidfd(pidfd, SIGKILL).has_value();
+      }
+    }
+    pollfd change{events.get(), POLLPRI, 0};
+    ::poll(&change, 1, kEndRoundMs);
+  }
+  dissolve(0);
+}
+
 void CgroupTree::dissolve(pid_t keeper) {
   pool_directories_.clear();
   pools_.reset();
@@ -323,7 +342,7 @@ void CgroupTree::dissolve(pid_t keeper) {
   const UniqueFd target = open_directory(AT_FDCWD, home.c_str());
   const UniqueFd own = open_directory(AT_FDCWD, own_.c_str());
   if (!target || !own) return;
-  (void)move_into(target.get(), keeper).has_value();
+  if (keeper > 0) (void)move_into(target.get(), keeper).has_value();
   (void)move_into(target.get(), ::getpid()).has_value();
   (void)remove_at(own.get(), "pools", 0).has_value();
   ::unlinkat(own.get(), "mtd", AT_REMOVEDIR);

@@ -72,6 +72,8 @@ class CgroupTree {
   // gone.
   [[nodiscard]] std::optional<CgroupName> owner_of(pid_t pid) const;
 
+  // The keeper is gone: SIGKILL to every worker, at most 2 s of waiting, then dissolve.
+  void end_all();
   // Before mtd ends: moves keeper and caller back and removes the tree, as far as it is empty.
   void dissolve(pid_t keeper);
 
