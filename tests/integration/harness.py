@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -250,35 +251,55 @@ class Events:
 
 
 class Reports:
-    """What workers tell the test itself: datagrams to the socket named by REPORT."""
+    """What workers tell the test itself: datagrams to the socket named by REPORT.
+
+    A thread takes them in: the kernel queues only a few, and a worker whose report finds no room waits.
+    """
 
     def __init__(self, path):
         self.path, self.seen = path, []
+        self._news = threading.Condition()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         self._socket.bind(path)
         os.chmod(path, 0o666)
+        self._reader = threading.Thread(target=self._take_in, daemon=True)
+        self._reader.start()
+
+    def _take_in(self):
+        while True:
+            data = self._socket.recv(262144)
+            if not data:
+                return
+            with self._news:
+                self.seen.append(json.loads(data))
+                self._news.notify_all()
 
     def close(self):
+        with contextlib.suppress(OSError):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
+                own.sendto(b"", self.path)
+            self._reader.join(5)
         self._socket.close()
+
+    def forget(self):
+        with self._news:
+            self.seen.clear()
 
     def expect(self, what, seconds=None, count=1, **members):
         """The next report(s) of this kind that no earlier expect has returned."""
         end, found = time.monotonic() + (PATIENCE if seconds is None else seconds), []
-        while True:
-            for report in list(self.seen):
-                if len(found) < count and report["what"] == what and all(report.get(k) == v for k, v in members.items()):
-                    self.seen.remove(report)
-                    found.append(report)
-            if len(found) == count:
-                return found[0] if count == 1 else found
-            left = end - time.monotonic()
-            assert left > 0, f"no report {what} {members} (have {len(found)} of {count}; others: {self.seen[-5:]})"
-            self._socket.settimeout(left)
-            try:
-                self.seen.append(json.loads(self._socket.recv(262144)))
-            except (TimeoutError, socket.timeout):
-                pass
+        with self._news:
+            while True:
+                for report in list(self.seen):
+                    if len(found) < count and report["what"] == what and all(report.get(k) == v for k, v in members.items()):
+                        self.seen.remove(report)
+                        found.append(report)
+                if len(found) == count:
+                    return found[0] if count == 1 else found
+                left = end - time.monotonic()
+                assert left > 0, f"no report {what} {members} (have {len(found)} of {count}; others: {self.seen[-5:]})"
+                self._news.wait(left)
 
 
 class ServiceManager:
@@ -323,7 +344,7 @@ class StartFailed(Exception):
 
 def pool(command, **keys):
     """A pool that is quick to test with: short waits, no jitter, a breaker that only opens where asked for."""
-    spec = {"command": command, "stop": {"timeout": "5s"}, "crash_limit": {"count": 1000000},
+    spec = {"command": command, "stop": {"timeout": "2s"}, "crash_limit": {"count": 1000000},
             "backoff": {"initial": "50ms", "max": "200ms", "jitter": 0}}
     spec.update(keys)
     return spec
@@ -356,7 +377,7 @@ class Mtd:
         self.checks_descriptors = checks_descriptors
         self.reports = Reports(os.path.join(self.directory, "report"))
         self.pools, self.daemon = dict(pools or {}), dict(daemon or {})
-        self.process, self.events, self.own_cgroup = None, None, None
+        self.process, self.events, self.own_cgroup, self.configurations = None, None, None, 0
         self.strangers_before = set(descendants())
         if self.user is not None:
             os.chown(self.directory, self.user, self.user)
@@ -377,6 +398,7 @@ class Mtd:
         if self.user is not None:
             os.chown(fresh, self.user, self.user)
         os.rename(fresh, self.config)
+        self.configurations += 1
 
     # life
 
@@ -409,6 +431,7 @@ class Mtd:
         finally:
             os.close(ready)
         self.events = Events(self.socket)
+        self._let_start()
         facts = self.status()["daemon"]
         self.keeper = facts["pid"] if self.inside else None
         self.first_supervisor = facts["supervisor_pid"] if self.inside else None
@@ -416,6 +439,16 @@ class Mtd:
             self.own_cgroup = self._find_cgroup(self.keeper)
             self.descriptors_at_start = (descriptor_count(self.keeper), descriptor_count(facts["supervisor_pid"]))
         return self
+
+    def _let_start(self):
+        """Ready is the daemon, not its workers: their programs are to run, too, where that is all they need."""
+        patient = {name for name, spec in self.pools.items() if spec.get("ready") != "notify"}
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            pools = self.status("*")["pools"] if self.pools else []
+            if not any(w["state"] == "starting" for p in pools if p["name"] in patient for w in p.get("workers", [])):
+                return
+            self.events.read(0.05)
 
     @staticmethod
     def _find_cgroup(pid):
@@ -477,7 +510,9 @@ class Mtd:
             return
         self.ctl("stop", "--all", code=None, seconds=60)
         supervisor = self.status()["daemon"]["supervisor_pid"]
-        for pid, before, name in ((keeper, self.descriptors_at_start[0], "keeper"),
+        # a revision may have been replaced: its memfd and output are kept for a roll-out that goes back
+        kept = 2 * len(self.status()["pools"]) if self.configurations > 1 else 0
+        for pid, before, name in ((keeper, self.descriptors_at_start[0] + kept, "keeper"),
                                   (supervisor, self.descriptors_at_start[1], "supervisor")):
             eventually(lambda p=pid, b=before: descriptor_count(p) <= b + 1, 5,
                        f"the {name} has {descriptor_count(pid)} descriptors, {before} at its start")
@@ -583,7 +618,10 @@ class Mtd:
                 else:
                     by_name = {p["name"]: p for p in merged["pools"]}
                     for part in parameters.get("pools", []):
-                        by_name[part["name"]].setdefault("workers", []).extend(part.get("workers", []))
+                        if part["name"] in by_name:
+                            by_name[part["name"]].setdefault("workers", []).extend(part.get("workers", []))
+                        else:
+                            merged["pools"].append(part)
                 if not reply.get("continues"):
                     return merged
 

@@ -101,7 +101,8 @@ def test_direct_output_is_opened_with_care(tmp_path, what):
               "ok": pool(["/bin/sleep", "infinity"])}) as mtd:
         event = mtd.events.expect(event="spawn_failed", pool="web")
         assert event["last_exit"]["stage"] == "output"
-        assert target.read_text() == "precious" and mtd.pool("ok")["ready"] == 1
+        assert target.read_text() == "precious"
+        mtd.wait_pool("ok", ready=1)
 
 
 def test_fault_15_stdio_closed_at_the_start(probe):

@@ -73,7 +73,8 @@ def test_fault_60_duplicate_keys(tmp_path, text):
                                   b'{"pools": 3}', b'{"pools": {"a": {"command": []}}}', b'{"pools": {"a": {"command": "/bin/true", "workers": 1e999}}}',
                                   b'{"pools": {"a": {"command": "/bin/true", "workers": 18446744073709551616}}}',
                                   b'{"pools": {"a": {"command": "/bin/true", "workers": 1.5}}}', b'{"a":' * 40 + b"1" + b"}" * 40, b"[" * 200000,
-                                  b'{"pools": {"a": {"command": "/bin/true\\u0000x"}}}', b'{"pools": {}} trailing'])
+                                  b'{"pools": {"a": {"command": "/bin/true\\u0000x"}}}', b'{"pools": {}} trailing'],
+                         ids=lambda text: text[:30].decode(errors="backslashreplace"))
 def test_bad_json_and_types(tmp_path, text):
     check(tmp_path, text, 8)
 

@@ -107,7 +107,8 @@ def test_fault_57_frames_that_are_none(mtd, data):
     assert rss_kib(mtd.supervisor()) < before + 4096
 
 
-@pytest.mark.parametrize("text", ["[" * 200000, '{"a":' * 200000, '{"method":"io.mtd.Manager.Status","parameters":' + '{"a":' * 60 + "1" + "}" * 61])
+@pytest.mark.parametrize("text", ["[" * 200000, '{"a":' * 200000, '{"method":"io.mtd.Manager.Status","parameters":' + '{"a":' * 60 + "1" + "}" * 61],
+                         ids=["arrays", "objects", "sixty"])
 def test_fault_58_depth(mtd, text):
     for reply in raw(mtd, text.encode() + b"\0"):
         assert "error" in reply

@@ -161,7 +161,7 @@ def test_fault_30_under_a_tracer(strace, actor):
             victim = mtd.pids("web")[0]
             os.kill(victim, signal.SIGKILL)
             mtd.events.expect(event="exited", pid=victim)
-        mtd.wait_pool("web", state="running", ready=3)
+            mtd.wait_pool("web", state="running", ready=3)
 
 
 @pytest.mark.parametrize("call", ["write", "sendmsg", "openat", "epoll_wait", "fcntl", "mmap", "accept4", "mkdirat,mkdir"])

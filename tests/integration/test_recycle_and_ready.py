@@ -118,8 +118,9 @@ def test_worker_may_send_descriptors_and_they_are_closed(actor):
     with Mtd({"q": pool([actor, "wait"])}) as mtd:
         before = len(os.listdir(f"/proc/{mtd.supervisor()}/fd"))
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+            stranger.connect(mtd.runtime + "/notify")
             for _ in range(100):
-                socket.send_fds(stranger, [b"FDSTORE=1"], [0] * 200, 0, mtd.runtime + "/notify")
+                socket.send_fds(stranger, [b"FDSTORE=1"], [0] * 200)
         mtd.ctl("status")
         eventually(lambda: len(os.listdir(f"/proc/{mtd.supervisor()}/fd")) <= before + 1, 3)
 
@@ -144,7 +145,7 @@ def test_start_timeout_kills_and_says_so(actor):
 
 
 def test_status_text_is_shown_and_escaped(actor):
-    with Mtd({"web": pool([actor, "notify=STATUS=\x1b]0;evil\x07 42 % \u202e", "wait"])}) as mtd:
+    with Mtd({"web": pool([actor, "notify=STATUS=\x1b]0,evil\x07 42 % \u202e", "wait"])}) as mtd:
         mtd.until(lambda: mtd.workers("web")[0]["status_text"])
         for words in (("status", "web"), ("why", "web"), ("-o", "json", "status", "web"), ("-o", "wide", "status", "web")):
             out = mtd.ctl(*words).stdout

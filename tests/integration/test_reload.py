@@ -4,7 +4,7 @@ import signal
 import time
 
 import pytest
-from harness import NOBODY, SLEEPER, Mtd, eventually, is_alive, pool
+from harness import NOBODY, SLEEPER, Mtd, descriptor_count, eventually, is_alive, pool
 
 
 def test_hot_key_keeps_processes(actor):
@@ -95,6 +95,21 @@ def test_pool_added_and_removed(actor):
         mtd.ctl("status", "b", code=4)
 
 
+def test_no_leak_over_many_reloads(actor):
+    with Mtd({"web": pool([actor, "wait"])}) as mtd:
+        counts = []
+        for turn in range(12):
+            mtd.pools["web"]["env"]["TURN"] = str(turn)
+            mtd.pools[f"p{turn}"] = pool([actor, "wait"])
+            mtd.write_config()
+            mtd.ctl("reload")
+            del mtd.pools[f"p{turn}"]
+            mtd.write_config()
+            mtd.ctl("reload")
+            counts.append((descriptor_count(mtd.keeper), descriptor_count(mtd.supervisor())))
+        assert counts[-1][0] <= counts[1][0] + 2 and counts[-1][1] <= counts[1][1] + 2, counts
+
+
 def test_scale_survives_a_reload(actor):
     with Mtd({"web": pool([actor, "wait"], workers=2)}) as mtd:
         mtd.ctl("scale", "web", "3")
@@ -154,6 +169,7 @@ def test_fault_89_bad_configuration_changes_nothing(actor, kind):
     if user and os.geteuid() != 0:
         user = None
     with Mtd({"web": pool([actor, "wait"], workers=2)}, user=user) as mtd:
+        mtd.wait_ready()
         before = mtd.pids("web")
         good = open(mtd.config).read()
         spoil(mtd, kind)
