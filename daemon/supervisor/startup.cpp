@@ -125,8 +125,8 @@ void Supervisor::serve(LoadAnswer answer) {
   }
   open_state();
   if (!state_) return;
-  open_cgroups();
   if (!open_sockets()) return;
+  open_cgroups();
   make_services();
   serving_ = true;
   make_pools();
