@@ -1,7 +1,8 @@
 // What the keeper and the workers tell, exits excepted (exits_apply.cpp).
 //
 // The keeper tells whole entries, so a later fact may be the first one that comes: Executed implies
-// Spawned, READY=1 implies Executed. A fact a process is past is no error and changes nothing.
+// Spawned, READY=1 and STOPPING=1 imply Executed. A fact a process is past is no error and changes
+// nothing.
 #include <algorithm>
 
 #include "daemon/supervisor/model/seeded_fault.h"
@@ -59,7 +60,9 @@ void Turn::apply(const NotifiedReady& fact) {
 
 void Turn::apply(const NotifiedStopping& fact) {
   Process* process = process_of(fact.key);
-  if (process == nullptr || !is_running(*process)) return;
+  if (process == nullptr) return;
+  if (is<Requested>(*process) || is<Launching>(*process)) apply(Executed{fact.key});
+  if (!is_running(*process)) return;
   const Instant deadline = now_ + state_.spec.stop.timeout;
   if (auto* draining = std::get_if<Draining>(&process->state)) {
     draining->deadline = std::min(draining->deadline, deadline);
