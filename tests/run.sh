@@ -42,7 +42,9 @@ check() {
   if "$@" >"$log" 2>&1; then
     passed=$((passed + 1)); result "$name" ok
   else
-    failed=$((failed + 1)); result "$name" FAILED; tail -n 60 "$log" | sed 's/^/    /'; return 1
+    failed=$((failed + 1)); result "$name" FAILED
+    { grep -E 'error:|fatal error' "$log" | head -n 30; echo ...; tail -n 40 "$log"; } | cut -c1-300 | sed 's/^/    /'
+    return 1
   fi
 }
 
