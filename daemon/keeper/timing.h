@@ -24,7 +24,8 @@ struct Timing {
   std::int64_t ask = 10 * kSecond;   // TERM to KILL in the keeper's own stop
   std::int64_t kill = 10 * kSecond;  // then what is left is stuck in the kernel
   std::int64_t kill_again = 100 * kMillisecond;
-  std::int64_t scan = kMillisecond;  // from a SIGCHLD to the look for others that it stood for
+  // From a SIGCHLD to the look for others that it stood for: longer than a crash to its restart.
+  std::int64_t scan = 3 * kMillisecond;
   std::int64_t ready_retry = 100 * kMillisecond;
 };
 
