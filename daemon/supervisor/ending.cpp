@@ -91,6 +91,7 @@ void Supervisor::change_only_pool(int delta) {
 
 void Supervisor::begin_stop(bool now) {
   if (stopping_ && (stopping_now_ || !now)) return;
+  persist_run_time_changes();
   const bool first = !std::exchange(stopping_, true);
   stopping_now_ = stopping_now_ || now;
   if (first) tell_manager("STOPPING=1\nSTATUS=Stopping all workers");
@@ -104,6 +105,7 @@ void Supervisor::begin_stop(bool now) {
 }
 
 void Supervisor::check_stopped() {
+  if (persisting_) return;  // the helper has a deadline of its own
   std::vector<std::string> stuck;
   for (const auto& [name, pool] : pools_) {
     if (pool->is_empty()) continue;

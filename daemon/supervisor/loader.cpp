@@ -1,9 +1,12 @@
 #include "daemon/supervisor/loader.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "config/loader.h"
+#include "daemon/supervisor/run_time_changes.h"
+#include "daemon/sys/durable_file.h"
 
 namespace mtd::supervisor {
 namespace {
@@ -15,6 +18,26 @@ constexpr std::string_view kErrors = "errors\n";
 std::string one_line(std::string text) {
   std::replace(text.begin(), text.end(), '\n', ' ');
   return text;
+}
+
+// Stands before the rest: "changes" or "problem", the number of bytes, and as many bytes.
+std::string run_time_text(const std::string& state_dir) {
+  if (state_dir.empty()) return {};
+  const auto read = sys::read_durable(state_dir, kRunTimeChangesFile, kMaxRunTimeChangesBytes);
+  const std::string& text = read ? *read : read.error().message;
+  return (read ? "changes " : "problem ") + std::to_string(text.size()) + "\n" + text;
+}
+
+void take_run_time_text(std::string_view& text, LoadAnswer& answer) {
+  for (auto* const to : {&answer.run_time_changes, &answer.run_time_error}) {
+    const std::string_view word = to == &answer.run_time_changes ? "changes " : "problem ";
+    if (text.substr(0, word.size()) != word) continue;
+    const auto end = text.find('\n');
+    const std::size_t size = std::strtoul(text.data() + word.size(), nullptr, 10);
+    if (end == std::string_view::npos || size > text.size() - end - 1) return;
+    *to = text.substr(end + 1, size);
+    text.remove_prefix(end + 1 + size);
+  }
 }
 
 std::string answer_text(const std::string& path) {
@@ -29,9 +52,10 @@ std::string answer_text(const std::string& path) {
   return text;
 }
 
-LoadAnswer parse_answer(const std::string& text) {
+LoadAnswer parse_answer(std::string_view text) {
   LoadAnswer answer;
-  if (text.rfind(kConfiguration, 0) == 0) {
+  take_run_time_text(text, answer);
+  if (text.substr(0, kConfiguration.size()) == kConfiguration) {
     answer.encoded = text.substr(kConfiguration.size());
     auto decoded = config::decode(answer.encoded);
     if (decoded) {
@@ -55,14 +79,18 @@ LoadAnswer parse_answer(const std::string& text) {
 }  // namespace
 
 Result<sys::HelperProcess> start_loader(sys::EventLoop& loop, const std::string& path,
+                                        const std::string& state_dir,
                                         std::function<void(LoadAnswer)> done) {
   return sys::HelperProcess::start(
-      loop, sys::kHelperDeadline, [path] { return answer_text(path); },
+      loop, sys::kHelperDeadline,
+      [path, state_dir] { return run_time_text(state_dir) + answer_text(path); },
       [done = std::move(done)](Result<std::string> text) {
         if (text) {
           done(parse_answer(*text));
         } else {
-          done({{}, {"read the configuration: " + text.error().message}, {}});
+          LoadAnswer failed;
+          failed.errors.push_back("read the configuration: " + text.error().message);
+          done(std::move(failed));
         }
       });
 }

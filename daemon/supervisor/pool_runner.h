@@ -93,6 +93,7 @@ class PoolRunner {
   void watch_tally(const std::shared_ptr<Tally>& tally) { tallies_.push_back(tally); }
   void set_stopped_by(std::optional<std::uint32_t> uid);
   [[nodiscard]] std::optional<std::uint32_t> stopped_by() const;
+  [[nodiscard]] const PoolRecord& record() const { return saved_pool_; }
 
   // Nothing of it lives: no process, no descendant, kept orphans included.
   [[nodiscard]] bool is_empty() const { return model_.is_empty() && lingering_.empty(); }

@@ -83,11 +83,13 @@ void Supervisor::reload(const std::string& pool, ReloadDone done) {
 void Supervisor::start_reload() {
   reloading_ = true;
   tell_manager("RELOADING=1\nMONOTONIC_USEC=" + std::to_string(sys::now().count_ns() / 1000));
-  auto loader = start_loader(loop_, options_.config,
+  auto loader = start_loader(loop_, options_.config, {},
                              [this](LoadAnswer answer) { finish_reload(std::move(answer)); });
   if (!loader) {
     loop_.post(sys::Priority::normal, [this, message = loader.error().message] {
-      finish_reload({{}, {message}, {}});
+      LoadAnswer failed;
+      failed.errors.push_back(message);
+      finish_reload(std::move(failed));
     });
     return;
   }

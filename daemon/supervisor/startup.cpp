@@ -82,6 +82,7 @@ bool Supervisor::take_runtime_dir() {
 
 void Supervisor::begin() {
   if (!take_runtime_dir()) return;
+  choose_state_dir();
   config_path_ = options_.config.empty() ? config::default_path() : options_.config;
   if (const UniqueFd saved = held("config")) {
     LoadAnswer answer;
@@ -97,7 +98,7 @@ void Supervisor::begin() {
                  decoded.error().message);
   }
   loading_ = true;
-  auto loader = start_loader(loop_, options_.config, [this](LoadAnswer answer) {
+  auto loader = start_loader(loop_, options_.config, state_dir_, [this](LoadAnswer answer) {
     loading_ = false;
     if (answer.errors.empty()) {
       const std::string problem = check_capacity(answer.configuration);
@@ -125,6 +126,7 @@ void Supervisor::serve(LoadAnswer answer) {
   }
   open_state();
   if (!state_) return;
+  if (hello_.epoch == 1) take_run_time_changes(answer);
   if (!open_sockets()) return;
   open_cgroups();
   make_services();

@@ -12,9 +12,11 @@ add_library(mtd_supervisor_core STATIC
   options.cpp
   pool_actions.cpp
   pool_runner.cpp
+  persist.cpp
   publish.cpp
   reload.cpp
   revision.cpp
+  run_time_changes.cpp
   selection.cpp
   stage_names.cpp
   startup.cpp

@@ -174,6 +174,7 @@ void Supervisor::settle() {
   dirty_ = false;
   waits_.look_again();
   drop_emptied_pools();
+  persist_run_time_changes();
   if (serving_ && hello_.under_service_manager != 0 && status_timer_.deadline().is_never()) {
     status_timer_.arm(sys::now() + Duration::seconds(1));
   }

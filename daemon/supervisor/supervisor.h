@@ -28,6 +28,7 @@
 #include "daemon/supervisor/notifications.h"
 #include "daemon/supervisor/options.h"
 #include "daemon/supervisor/pool_runner.h"
+#include "daemon/supervisor/run_time_changes.h"
 #include "daemon/supervisor/services.h"
 #include "daemon/supervisor/tree_scanner.h"
 #include "daemon/supervisor/waits.h"
@@ -120,6 +121,11 @@ class Supervisor final : public Publisher {
   void fail_start(int code, const std::vector<std::string>& errors);
   [[nodiscard]] UniqueFd held(const std::string& name);
 
+  // persist.cpp
+  void choose_state_dir();
+  void take_run_time_changes(const LoadAnswer& answer);
+  void persist_run_time_changes();
+
   // reload.cpp
   void start_reload();
   void finish_reload(LoadAnswer answer);
@@ -183,6 +189,11 @@ class Supervisor final : public Publisher {
   std::unique_ptr<ControlServer> server_;
   bool dirty_ = false;
   std::uint64_t orphans_ = 0;
+
+  std::string state_dir_;                       // empty: nothing is kept
+  std::optional<RunTimeChanges> kept_changes_;  // what the file says; empty: not known
+  bool set_aside_ = false, persisting_ = false;
+  sys::HelperProcess writer_;
 
   sys::HelperProcess loader_;
   bool reloading_ = false;

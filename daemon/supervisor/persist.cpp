@@ -1,0 +1,82 @@
+// Supervisor: run-time changes (scale, stop) that outlive the daemon and the machine. Written by a
+// helper process after each change, read once at the start; a disk that hangs or is full holds up
+// nothing.
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+#include "common/escape.h"
+#include "daemon/supervisor/supervisor.h"
+#include "daemon/sys/clock.h"
+#include "daemon/sys/durable_file.h"
+
+namespace mtd::supervisor {
+
+// A daemon with a runtime directory of its own keeps its state there too: two daemons share none.
+void Supervisor::choose_state_dir() {
+  state_dir_ = options_.state_dir;
+  if (!state_dir_.empty()) return;
+  state_dir_ = options_.runtime_dir.empty() ? sys::default_state_dir() : runtime_dir_;
+}
+
+void Supervisor::take_run_time_changes(const LoadAnswer& answer) {
+  auto changes = decode_run_time_changes(answer.run_time_changes);
+  const std::string problem =
+      !answer.run_time_error.empty() ? answer.run_time_error
+      : changes                      ? std::string()
+                : state_dir_ + "/" + kRunTimeChangesFile + ": " + changes.error().message;
+  if (!problem.empty()) {
+    spdlog::warn("{}; scale and stop of earlier are forgotten, and the file is set aside",
+                 escape_for_terminal(problem));
+    set_aside_ = true;
+    return;
+  }
+  for (const auto& [name, change] : *changes) {
+    auto& record = remembered_.pools[name];
+    record.name = name;
+    record.want = change.want;
+    record.stopped = change.stopped_by.has_value();
+    record.stopped_by = change.stopped_by ? *change.stopped_by + 1 : 0;
+  }
+  kept_changes_ = std::move(*changes);
+}
+
+void Supervisor::persist_run_time_changes() {
+  if (!serving_ || stopping_ || persisting_ || state_dir_.empty()) return;
+  RunTimeChanges changes;
+  for (const auto& [name, pool] : pools_) {
+    if (pool->removing && !pool->successor) continue;
+    const auto& record = pool->record();
+    const RunTimeChange change{record.want, record.stopped ? pool->stopped_by() : std::nullopt};
+    if (change != RunTimeChange{}) changes[name] = change;
+  }
+  if (kept_changes_ == changes) return;
+  const std::string bad = set_aside_ ? std::string(kRunTimeChangesFile) + ".bad." +
+                                           std::to_string(sys::realtime_ns() / 1'000'000'000)
+                                     : std::string();
+  auto writer = sys::HelperProcess::start(
+      loop_, sys::kHelperDeadline,
+      [directory = state_dir_, bad, text = encode(changes)] {
+        if (!bad.empty()) sys::set_aside(directory, kRunTimeChangesFile, bad);
+        const auto written = sys::write_durably(directory, kRunTimeChangesFile, text);
+        return written ? std::string() : written.error().message;
+      },
+      [this](const Result<std::string>& problem) {
+        persisting_ = false;
+        dirty_ = true;
+        const std::string text = problem ? *problem : problem.error().message;
+        if (text.empty()) return;
+        spdlog::warn("{}; scale and stop do not outlive mtd", escape_for_terminal(text));
+      });
+  // Tried once for each change: a disk that refuses is not asked for ever.
+  kept_changes_ = std::move(changes);
+  set_aside_ = false;
+  if (!writer) {
+    spdlog::warn("cannot write {}: {}", kRunTimeChangesFile, writer.error().message);
+    return;
+  }
+  persisting_ = true;
+  writer_ = std::move(*writer);
+}
+
+}  // namespace mtd::supervisor
