@@ -21,6 +21,14 @@ namespace mtd::test {
 inline constexpr std::chrono::seconds kPatience{
     20};  // an event that has not come by then never will
 
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+inline constexpr bool kSanitized = __has_feature(address_sanitizer);
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
 struct Start {
   std::vector<std::string> prefix;     // a program that executes mtd: strace, setpriv, unshare …
   std::vector<std::string> arguments;  // of mtd

@@ -28,14 +28,6 @@ using keeper::Scope;
 using keeper::Stage;
 using Clock = std::chrono::steady_clock;
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kSanitized = true;
-#elif defined(__has_feature)
-constexpr bool kSanitized = __has_feature(address_sanitizer);
-#else
-constexpr bool kSanitized = false;
-#endif
-
 bool has_strace() {
   return access("/usr/bin/strace", X_OK) == 0;
 }
