@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -127,6 +128,80 @@ std::string hex(std::uint64_t value) {
 
 }  // namespace
 
+namespace {
+
+// "mtd." and 16 hexadecimal digits: what open() makes.
+bool is_own_name(std::string_view name) {
+  return name.size() == 20 && name.substr(0, 4) == "mtd." &&
+         name.find_first_not_of("0123456789abcdef", 4) == std::string_view::npos;
+}
+
+// While one mtd makes its tree, no other takes it for a left-over. Never waited for long: whoever
+// may read the directory can hold the lock.
+bool lock_for_change(int directory) {
+  for (int round = 0; round < kEndRounds; ++round) {
+    if (::flock(directory, LOCK_EX | LOCK_NB) == 0) return true;
+    ::poll(nullptr, 0, kEndRoundMs);
+  }
+  return false;
+}
+
+bool is_populated(int directory, const char* name) {
+  const std::string path = std::string(name) + "/cgroup.events";
+  const UniqueFd events(::openat(directory, path.c_str(), O_RDONLY | O_CLOEXEC));
+  return events && CgroupTree::populated_fd(events.get());
+}
+
+// SIGKILL to all below, until nobody is left or the rounds are over.
+void end_below(int directory, const std::string& hierarchy) {
+  const UniqueFd events(::openat(directory, "cgroup.events", O_RDONLY | O_CLOEXEC));
+  for (int round = 0; round < kEndRounds && events && CgroupTree::populated_fd(events.get());
+       ++round) {
+    if (!write_at(directory, "cgroup.kill", "1")) {
+      std::vector<pid_t> living;
+      append_pids(directory, living, 0);
+      for (const pid_t pid : living) {
+        const UniqueFd pidfd = open_pidfd(pid);
+        // The pid may have been used again since it was listed.
+        if (pidfd && unified_cgroup_of(pid).compare(0, hierarchy.size() + 1, hierarchy + "/") == 0)
+          (void)signal_pidfd(pidfd, SIGKILL).has_value();
+      }
+    }
+    pollfd change{events.get(), POLLPRI, 0};
+    ::poll(&change, 1, kEndRoundMs);
+  }
+}
+
+// Trees whose keeper and roles are gone, as a SIGKILL to them leaves them: ended and removed. A
+// living mtd populates its `mtd`, and is left alone, as are trees of other users.
+std::vector<LeftOverTree> end_left_overs(int start, const CgroupPlace& place) {
+  std::vector<std::string> names;
+  each_subdirectory(start, [&](const char* name) {
+    if (is_own_name(name)) names.emplace_back(name);
+  });
+  std::vector<LeftOverTree> ended;
+  for (const auto& name : names) {
+    const UniqueFd own = open_directory(start, name.c_str());
+    struct stat info {};
+    if (!own || ::fstat(own.get(), &info) != 0 || info.st_uid != ::geteuid()) continue;
+    if (is_populated(own.get(), "mtd") || !is_alone(own.get(), 0)) continue;
+    LeftOverTree tree{place.directory + "/" + name, 0, false};
+    if (const UniqueFd pools = open_directory(own.get(), "pools")) {
+      std::vector<pid_t> living;
+      append_pids(pools.get(), living, 0);
+      tree.processes = living.size();
+      end_below(pools.get(), place.hierarchy + "/" + name + "/pools");
+    }
+    (void)remove_at(own.get(), "pools", 0).has_value();
+    ::unlinkat(own.get(), "mtd", AT_REMOVEDIR);
+    tree.removed = ::unlinkat(start, name.c_str(), AT_REMOVEDIR) == 0;
+    ended.push_back(std::move(tree));
+  }
+  return ended;
+}
+
+}  // namespace
+
 Result<CgroupTree> CgroupTree::open(std::uint64_t instance, pid_t keeper) {
   const auto place = find_cgroup_place();
   if (!place) return place.error();
@@ -134,6 +209,7 @@ Result<CgroupTree> CgroupTree::open(std::uint64_t instance, pid_t keeper) {
   if (!start) return Error::from_errno("open " + place->directory, errno);
 
   CgroupTree tree;
+  if (lock_for_change(start.get())) tree.left_overs_ = end_left_overs(start.get(), *place);
   tree.own_ = place->directory;
   tree.hierarchy_ = place->hierarchy;
   UniqueFd own = open_directory(start.get(), ".");
@@ -319,19 +395,7 @@ std::optional<CgroupName> CgroupTree::owner_of(pid_t pid) const {
 }
 
 void CgroupTree::end_all() {
-  const UniqueFd events(::openat(pools_.get(), "cgroup.events", O_RDONLY | O_CLOEXEC));
-  for (int round = 0; round < kEndRounds && events && populated_fd(events.get()); ++round) {
-    if (!write_at(pools_.get(), "cgroup.kill", "1")) {
-      std::vector<pid_t> living;
-      append_pids(pools_.get(), living, 0);
-      for (const pid_t pid : living) {
-        const UniqueFd pidfd = open_pidfd(pid);
-        if (pidfd && owner_of(pid)) (void)signal_pidfd(pidfd, SIGKILL).has_value();
-      }
-    }
-    pollfd change{events.get(), POLLPRI, 0};
-    ::poll(&change, 1, kEndRoundMs);
-  }
+  end_below(pools_.get(), hierarchy_ + "/pools");
   dissolve(0);
 }
 

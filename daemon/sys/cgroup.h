@@ -32,14 +32,22 @@ struct CgroupName {
   std::uint64_t incarnation = 0;
 };
 
+// Of an mtd that was killed together with its supervisor.
+struct LeftOverTree {
+  std::string path;
+  std::size_t processes = 0;  // that were killed
+  bool removed = false;       // false: some of them have not ended yet
+};
+
 class CgroupTree {
  public:
   // Makes the tree and moves `keeper` and the caller into <own>/mtd. An Error: not available, and
-  // why; nothing is left behind then.
+  // why; nothing is left behind then. Before that it ends what is left of an mtd that is gone.
   [[nodiscard]] static Result<CgroupTree> open(std::uint64_t instance, pid_t keeper);
   // The same tree again, from the descriptor of its `pools` that the keeper held.
   [[nodiscard]] static Result<CgroupTree> reopen(UniqueFd pools, std::uint64_t instance);
 
+  [[nodiscard]] const std::vector<LeftOverTree>& left_overs() const { return left_overs_; }
   [[nodiscard]] int pools_fd() const { return pools_.get(); }
   [[nodiscard]] const std::string& own_path() const { return own_; }
   [[nodiscard]] bool has_kill() const { return has_kill_; }
@@ -88,6 +96,7 @@ class CgroupTree {
   std::string hierarchy_;  // its path as /proc/PID/cgroup writes it
   bool made_own_ = false;  // <own> is a directory of ours
   bool has_kill_ = false;
+  std::vector<LeftOverTree> left_overs_;
   UniqueFd pools_;
   std::map<std::string, UniqueFd> pool_directories_;
 };

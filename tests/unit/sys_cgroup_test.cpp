@@ -4,14 +4,17 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <string>
 
 #include "daemon/sys/cgroup.h"
+#include "daemon/sys/cgroup_paths.h"
 #include "daemon/sys/proc.h"
 
 using namespace mtd;
@@ -53,6 +56,57 @@ void wait_until_empty(const UniqueFd& events) {
 }
 
 }  // namespace
+
+TEST_CASE("the tree of an mtd that is gone is ended, that of a living one is not") {
+  const auto place = find_cgroup_place();
+  REQUIRE(place);
+  const std::string pid = std::to_string(::getpid());
+  const auto tree_of = [&](const std::string& first) {
+    return place->directory + "/mtd." + first + std::string(15 - pid.size(), '0') + pid;
+  };
+  const std::string gone = tree_of("a"), living = tree_of("b");
+  for (const auto& tree : {gone, living}) {
+    for (const char* below : {"", "/mtd", "/pools", "/pools/web", "/pools/web/0.1"})
+      REQUIRE(::mkdir((tree + below).c_str(), 0755) == 0);
+  }
+  const auto directory = [](const std::string& path) {
+    return UniqueFd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  };
+  const pid_t left = start_tree(directory(gone + "/pools/web/0.1"));
+  const pid_t keeper = start_tree(directory(living + "/mtd"));
+  const pid_t worker = start_tree(directory(living + "/pools/web/0.1"));
+  {
+    auto tree = CgroupTree::open(static_cast<std::uint64_t>(::getpid()), ::getpid());
+    REQUIRE(tree);
+    bool told = false;
+    for (const auto& each : tree->left_overs()) {
+      CHECK(each.path != living);
+      if (each.path != gone) continue;
+      told = true;
+      CHECK(each.processes == 2);
+      CHECK(each.removed);
+    }
+    CHECK(told);
+    int status = 0;
+    CHECK(::waitpid(left, &status, 0) == left);
+    CHECK(WTERMSIG(status) == SIGKILL);
+    CHECK(::waitpid(keeper, &status, WNOHANG) == 0);
+    CHECK(::waitpid(worker, &status, WNOHANG) == 0);
+    CHECK(::access(gone.c_str(), F_OK) != 0);
+    tree->dissolve(::getpid());
+  }
+  // Their keeper ends: now it is a left-over too.
+  const UniqueFd events(::open((living + "/mtd/cgroup.events").c_str(), O_RDONLY | O_CLOEXEC));
+  const UniqueFd kill(::open((living + "/mtd/cgroup.kill").c_str(), O_WRONLY | O_CLOEXEC));
+  REQUIRE(::write(kill.get(), "1", 1) == 1);
+  CHECK(::waitpid(keeper, nullptr, 0) == keeper);
+  wait_until_empty(events);
+  auto tree = CgroupTree::open(static_cast<std::uint64_t>(::getpid()), ::getpid());
+  REQUIRE(tree);
+  CHECK(::waitpid(worker, nullptr, 0) == worker);
+  CHECK(::access(living.c_str(), F_OK) != 0);
+  tree->dissolve(::getpid());
+}
 
 TEST_CASE("a tree: made, watched, frozen, signalled, killed, removed, dissolved") {
   auto tree =
