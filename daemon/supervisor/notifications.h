@@ -41,6 +41,8 @@ class Notifications {
       : socket_(std::move(socket)), hooks_(std::move(hooks)) {}
 
   [[nodiscard]] int fd() const { return socket_.fd(); }
+  // Goes on with another socket (the file of the first one was removed).
+  void replace(sys::NotifySocket socket) { socket_ = std::move(socket); }
   // Takes in what has arrived, and what waited; at most kMaxDrained, so that a worker that never
   // stops talking holds up nobody. False: there may be more.
   bool drain();

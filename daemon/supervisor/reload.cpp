@@ -39,6 +39,14 @@ config::Configuration only_pool(const config::Configuration& current,
   return merged;
 }
 
+bool differs(const config::Configuration& current, const config::Configuration& wanted) {
+  const auto plan = config::make_plan(current, wanted);
+  return !plan.daemon_keys.empty() || !plan.daemon_restart_keys.empty() ||
+         std::any_of(plan.pools.begin(), plan.pools.end(), [](const config::PoolChange& change) {
+           return change.apply != config::Apply::unchanged;
+         });
+}
+
 }  // namespace
 
 std::uint32_t Supervisor::capacity() const {
@@ -108,10 +116,12 @@ void Supervisor::finish_reload(LoadAnswer answer) {
   }
   if (outcome.errors.empty()) {
     outcome = apply_configuration(
-        reload_pool_.empty() ? std::move(answer.configuration)
+        reload_pool_.empty() ? answer.configuration
                              : only_pool(configuration_, answer.configuration, reload_pool_),
         true);
   }
+  files_differ_ = !outcome.errors.empty() || differs(configuration_, answer.configuration);
+  watch_configuration();
   config_error_.clear();
   for (const auto& error : outcome.errors) {
     config_error_ += (config_error_.empty() ? "" : "; ") + error;
@@ -185,18 +195,29 @@ ReloadOutcome Supervisor::apply_configuration(config::Configuration wanted, bool
   }
   for (const auto& warning : configuration_.warnings)
     spdlog::warn("{}", escape_for_terminal(warning));
-  if (rebind && !sys::socket_file_is_there(control_path_)) {
-    const auto& daemon = configuration_.daemon;
-    auto bound = sys::bind_socket(control_path_, sys::SocketKind::stream_listener,
-                                  daemon.operate_gid || daemon.readonly_gid ? 0666 : 0600);
-    if (bound) {
-      keeper_.hold("control", bound->get());
-      server_->set_listener(std::move(*bound));
-    }
-  }
+  if (rebind) look_after_names();
   spdlog::log(any ? spdlog::level::info : spdlog::level::debug,
               "reload: configuration revision {} is in force", config_revision_);
   return outcome;
+}
+
+void Supervisor::compare_files() {
+  if (!serving_ || reloading_) {
+    files_timer_.arm(sys::now() + kCompareDelay);
+    return;
+  }
+  if (stopping_) return;
+  auto loader = start_loader(loop_, options_.config, {}, [this](const LoadAnswer& answer) {
+    if (reloading_) return;  // it says so itself
+    files_differ_ = !answer.errors.empty() || differs(configuration_, answer.configuration);
+    if (!files_differ_) config_error_.clear();
+    watch_configuration();
+  });
+  if (loader) {
+    comparer_ = std::move(*loader);
+  } else {
+    files_differ_ = true;
+  }
 }
 
 void Supervisor::hold_configuration() {

@@ -97,6 +97,7 @@ void Supervisor::begin() {
     spdlog::warn("the configuration in force cannot be read back ({}); reading the files again",
                  decoded.error().message);
   }
+  watch_configuration();  // before it is read: no change goes unnoticed
   loading_ = true;
   auto loader = start_loader(loop_, options_.config, state_dir_, [this](LoadAnswer answer) {
     loading_ = false;
@@ -134,6 +135,9 @@ void Supervisor::serve(LoadAnswer answer) {
   make_pools();
   if (finished_) return;
   start_control();
+  watch_names();
+  watch_configuration();
+  if (hello_.epoch > 1) files_timer_.arm(sys::now());  // nobody watched meanwhile
   hold_configuration();
   for (const auto& entry : pools_)
     entry.second->apply(model::Tick{});
@@ -177,6 +181,10 @@ void Supervisor::open_cgroups() {
                     : sys::CgroupTree::open(hello_.instance, hello_.keeper_pid);
   if (tree) {
     cgroups_ = std::move(*tree);
+    for (const auto& left : cgroups_->left_overs()) {
+      spdlog::warn("{} was left by an mtd that is gone: {} processes killed{}", left.path,
+                   left.processes, left.removed ? ", removed" : "; it cannot be removed yet");
+    }
     keeper_.hold("pools", cgroups_->pools_fd());
     return;
   }

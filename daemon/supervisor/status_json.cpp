@@ -257,7 +257,7 @@ json daemon_json(const Supervisor& supervisor, const Moment& moment) {
           {"supervisor_pid", sys::own_pid()},
           {"uptime_ms", moment.now.since(Instant::at_ns(hello.keeper_started_ns)).count_ms()},
           {"config_rev", supervisor.config_revision()},
-          {"config_in_sync", supervisor.config_error().empty() ? json() : json(false)},
+          {"config_in_sync", supervisor.config_in_sync()},
           {"config_error", text_or_null(supervisor.config_error())},
           {"config_path", supervisor.config_path()},
           {"workers_ready", ready},

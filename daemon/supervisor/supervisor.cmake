@@ -25,6 +25,7 @@ add_library(mtd_supervisor_core STATIC
   status_json.cpp
   supervisor.cpp
   tree_scanner.cpp
+  watching.cpp
   why_lines.cpp
   worker_label.cpp
 )

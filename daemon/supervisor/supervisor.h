@@ -33,6 +33,7 @@
 #include "daemon/supervisor/tree_scanner.h"
 #include "daemon/supervisor/waits.h"
 #include "daemon/sys/cgroup.h"
+#include "daemon/sys/directory_watch.h"
 #include "daemon/sys/event_loop.h"
 #include "daemon/sys/helper_process.h"
 #include "daemon/sys/keeper_link.h"
@@ -60,6 +61,8 @@ class Supervisor final : public Publisher {
   [[nodiscard]] std::uint64_t config_revision() const { return config_revision_; }
   [[nodiscard]] const std::string& config_error() const { return config_error_; }
   [[nodiscard]] const std::string& config_path() const { return config_path_; }
+  // The files, when last looked at, said what is in force.
+  [[nodiscard]] bool config_in_sync() const { return !files_differ_; }
   [[nodiscard]] const keeper::Hello& hello() const { return hello_; }
   [[nodiscard]] const std::optional<sys::CgroupTree>& cgroups() const { return cgroups_; }
   [[nodiscard]] const std::string& no_cgroups_reason() const { return no_cgroups_reason_; }
@@ -87,6 +90,7 @@ class Supervisor final : public Publisher {
  private:
   // supervisor.cpp
   void on_keeper(std::uint32_t events);
+  void keeper_gone(const Error& why);
   void on_notifications();
   void handle(const keeper::Hello& hello);
   void handle(const keeper::Ack& ack);
@@ -121,6 +125,15 @@ class Supervisor final : public Publisher {
   void fail_start(int code, const std::vector<std::string>& errors);
   [[nodiscard]] UniqueFd held(const std::string& name);
 
+  // watching.cpp
+  void watch_names();
+  void look_after_names();
+  [[nodiscard]] Result<void> restore_names();
+  [[nodiscard]] Result<void> restore_lock(int directory);
+  [[nodiscard]] Result<void> restore_notify();
+  [[nodiscard]] Result<void> restore_control();
+  void watch_configuration();
+
   // persist.cpp
   void choose_state_dir();
   void take_run_time_changes(const LoadAnswer& answer);
@@ -128,6 +141,7 @@ class Supervisor final : public Publisher {
 
   // reload.cpp
   void start_reload();
+  void compare_files();
   void finish_reload(LoadAnswer answer);
   [[nodiscard]] ReloadOutcome apply_configuration(config::Configuration wanted, bool rebind);
   void hold_configuration();
@@ -189,6 +203,15 @@ class Supervisor final : public Publisher {
   std::unique_ptr<ControlServer> server_;
   bool dirty_ = false;
   std::uint64_t orphans_ = 0;
+
+  // What others may remove or change: our sockets, the configuration's files.
+  static constexpr Duration kCompareDelay = Duration::milliseconds(200);
+  sys::DirectoryWatch names_, files_;
+  sys::EventLoop::Watch names_watch_, files_watch_;
+  sys::EventLoop::Timer names_timer_, files_timer_;
+  Duration names_retry_;  // zero: the last look found or made everything
+  bool files_differ_ = false;
+  sys::HelperProcess comparer_;
 
   std::string state_dir_;                       // empty: nothing is kept
   std::optional<RunTimeChanges> kept_changes_;  // what the file says; empty: not known

@@ -97,6 +97,13 @@ Result<std::variant<UniqueFd, LockHeld>> take_lock(int directory, pid_t keeper) 
   return Outcome(std::move(lock));
 }
 
+bool is_lock_file(int directory, int lock) {
+  struct stat named {
+  }, held{};
+  return ::fstatat(directory, "lock", &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+         ::fstat(lock, &held) == 0 && named.st_dev == held.st_dev && named.st_ino == held.st_ino;
+}
+
 Result<UniqueFd> bind_socket(const std::string& path, SocketKind kind, mode_t mode) {
   const std::string shown = escape_for_terminal(path);
   sockaddr_un address{};
@@ -138,6 +145,11 @@ std::string path_of(int directory, const std::string& otherwise) {
   const ssize_t size = ::readlink(link.c_str(), path.data(), path.size() - 1);
   return size > 0 && path[0] == '/' ? std::string(path.data(), static_cast<std::size_t>(size))
                                     : otherwise;
+}
+
+bool is_directory(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
 void remove_socket(const std::string& path) {

@@ -29,15 +29,19 @@ struct LockHeld {
 // RUNTIME_DIR/lock, 0600, flocked; the keeper's pid is written inside for people.
 [[nodiscard]] Result<std::variant<UniqueFd, LockHeld>> take_lock(int directory, pid_t keeper);
 
+// Is RUNTIME_DIR/lock still the file that `lock` has open?
+[[nodiscard]] bool is_lock_file(int directory, int lock);
+
 enum class SocketKind { stream_listener, datagram };
 // Binds `name` in the directory at `path`; the mode is 0666 or 0600. A socket left there by a dead
 // owner is replaced (call it only with the lock held); anything else under that name is an error.
 [[nodiscard]] Result<UniqueFd> bind_socket(const std::string& path, SocketKind kind, mode_t mode);
 // The absolute path of an open directory; `otherwise` where /proc does not tell.
 [[nodiscard]] std::string path_of(int directory, const std::string& otherwise);
+[[nodiscard]] bool is_directory(const std::string& path);
 // ENOENT is success.
 void remove_socket(const std::string& path);
-// Is `path` still the socket that `fd` is bound to?
+// Only the owner of the lock makes sockets there: one of that name is ours.
 [[nodiscard]] bool socket_file_is_there(const std::string& path);
 
 }  // namespace mtd::sys

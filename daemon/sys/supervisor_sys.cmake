@@ -3,6 +3,7 @@ add_library(mtd_sys STATIC
   cgroup.cpp
   cgroup_paths.cpp
   clock.cpp
+  directory_watch.cpp
   durable_file.cpp
   event_loop.cpp
   helper_process.cpp
