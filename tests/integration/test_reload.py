@@ -261,3 +261,20 @@ def test_ttin_and_ttou_scale_the_only_pool():
         mtd.wait_pool("web", want=3, ready=3)
         os.kill(mtd.keeper, signal.SIGTTOU)
         mtd.wait_pool("web", want=2, ready=2)
+
+
+def test_status_says_whether_the_files_differ(actor):
+    with Mtd({"web": pool([actor, "wait"])}) as mtd:
+        mtd.wait_ready()
+        good = open(mtd.config).read()
+        in_sync = lambda: mtd.status()["daemon"]["config_in_sync"]
+        assert in_sync() is True
+        mtd.pools["web"]["workers"] = 2
+        mtd.write_config()
+        mtd.until(lambda: in_sync() is False, what="the change is noticed")
+        assert "(files differ)" in mtd.ctl("status").stdout
+        mtd.write_config(good)
+        mtd.until(lambda: in_sync() is True, what="so is its end")
+        mtd.write_config()
+        mtd.ctl("reload")
+        assert in_sync() is True and "(in sync)" in mtd.ctl("status").stdout
