@@ -15,6 +15,8 @@ namespace mtd::supervisor {
 namespace {
 
 constexpr Duration kExtension = Duration::seconds(30);
+// A storm of SIGHUP is one reload a second; the last one is never lost.
+constexpr Duration kHupInterval = Duration::seconds(1);
 
 std::string sender(const keeper::DaemonSignal& signal) {
   if (signal.from_kernel != 0) return "from the kernel";
@@ -50,10 +52,9 @@ void Supervisor::handle(const keeper::DaemonSignal& signal) {
       if (signal.from_kernel != 0) {
         spdlog::info("the terminal is gone: stopping");
         begin_stop(false);
-      } else if (!stopping_) {
-        // Many at once are one or two reloads, and as many lines.
-        if (!reloading_) spdlog::info("SIGHUP {}: reloading", sender(signal));
-        reload({}, [](const ReloadOutcome&) {});
+      } else if (!stopping_ && hup_timer_.deadline().is_never()) {
+        spdlog::info("SIGHUP {}: reloading", sender(signal));
+        hup_timer_.arm(std::max(sys::now(), last_hup_ + kHupInterval));
       }
       return;
     case SIGUSR1:
@@ -68,6 +69,11 @@ void Supervisor::handle(const keeper::DaemonSignal& signal) {
     default:
       return;
   }
+}
+
+void Supervisor::reload_by_signal() {
+  last_hup_ = sys::now();
+  if (!stopping_) reload({}, [](const ReloadOutcome&) {});
 }
 
 void Supervisor::change_only_pool(int delta) {

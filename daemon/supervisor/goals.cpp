@@ -116,8 +116,10 @@ Judgement judge_pool(const Goal& goal, const PoolRunner& pool) {
     case GoalKind::reloaded:
       if (view.state == PoolState::stopped || view.state == PoolState::stopping)
         return {Verdict::reached, {}};
-      if (view.rollout_remaining == 0 && !view.rollout_failed && is_ready(view))
+      if (view.rollout_remaining == 0 && !view.rollout_failed && is_ready(view) &&
+          view.alive <= view.want) {
         return {Verdict::reached, {}};
+      }
       break;
     case GoalKind::scaled:
       if (view.state == PoolState::stopped) return {Verdict::reached, {}};

@@ -18,7 +18,8 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::size_t kPieceBytes = 48 * 1024;  // of 64 KiB: the last object added may be large
+constexpr std::int32_t kProtectedOomScore = -900;  // what the keeper asks for
+constexpr std::size_t kPieceBytes = 48 * 1024;     // of 64 KiB: the last object added may be large
 constexpr std::size_t kPoolsAPiece = 64;
 
 std::vector<std::uint32_t> slots_of(const PoolRunner& pool, const SelectedPool& target) {
@@ -253,6 +254,12 @@ void HandlerSet::limits(const CallRef& call) {
         "without cgroups a descendant that drops MTD_TAG from its environment is not found");
     cannot.push_back(
         "without cgroups freeze stops processes with SIGSTOP, which their parents can see");
+  }
+  if (hello.oom_score_adj > kProtectedOomScore) {
+    cannot.push_back(
+        "mtd itself is not protected from the kernel's out-of-memory killer: its "
+        "oom_score_adj is " +
+        std::to_string(hello.oom_score_adj) + ", and it may not lower it");
   }
   if (hello.subreaper == 0) cannot.push_back("without a subreaper orphans are lost to PID 1");
   call->reply({{"limits", limits},

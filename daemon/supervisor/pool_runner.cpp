@@ -134,6 +134,15 @@ void PoolRunner::cancel_waiting() {
   }
 }
 
+void PoolRunner::forget_revisions() {
+  std::set<std::uint64_t> held;
+  for (const auto& entry : keeper_revisions_)
+    held.insert(entry.second.id);
+  for (const std::uint64_t id : held)
+    services_.keeper.forget(id);
+  keeper_revisions_.clear();
+}
+
 void PoolRunner::apply(const model::Event& event) {
   queue(event);
   if (!is_command(event)) return;

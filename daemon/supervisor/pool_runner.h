@@ -94,6 +94,8 @@ class PoolRunner {
   void set_stopped_by(std::optional<std::uint32_t> uid);
   [[nodiscard]] std::optional<std::uint32_t> stopped_by() const;
   [[nodiscard]] const PoolRecord& record() const { return saved_pool_; }
+  // At its end: no process of this pool will be started any more.
+  void forget_revisions();
 
   // Nothing of it lives: no process, no descendant, kept orphans included.
   [[nodiscard]] bool is_empty() const { return model_.is_empty() && lingering_.empty(); }

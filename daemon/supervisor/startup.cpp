@@ -262,6 +262,8 @@ void Supervisor::make_services() {
                     : loop_.timer(sys::Priority::idle, [this] { tell_status(); });
     if (made) *timer = std::move(*made);
   }
+  auto hup = loop_.timer(sys::Priority::normal, [this] { reload_by_signal(); });
+  if (hup) hup_timer_ = std::move(*hup);
   auto watch = loop_.watch(notifications_->fd(), EPOLLIN, sys::Priority::notify,
                            [this](std::uint32_t) { on_notifications(); });
   if (watch) notify_watch_ = std::move(*watch);

@@ -68,14 +68,18 @@ void Supervisor::on_keeper(std::uint32_t) {
   for (int i = 0; i < kMessagesATurn && !finished_; ++i) {
     auto message = keeper_.receive();
     if (!message) {
-      spdlog::error("the keeper is gone ({}): ending all workers", message.error().message);
-      end_without_keeper();
-      loop_.stop(1);
+      keeper_gone(message.error());
       return;
     }
     if (!*message) return;
     std::visit([this](auto& each) { handle(each); }, **message);
   }
+}
+
+void Supervisor::keeper_gone(const Error& why) {
+  spdlog::error("the keeper is gone ({}): ending all workers", why.message);
+  end_without_keeper();
+  loop_.stop(1);
 }
 
 void Supervisor::on_notifications() {
@@ -162,7 +166,12 @@ void Supervisor::after_turn() {
   if (finished_) return;
   for (int i = 0; i < 4 && dirty_; ++i)
     settle();
-  if (keeper_.wants_write()) (void)keeper_.flush().has_value();
+  if (keeper_.wants_write()) {
+    if (const auto flushed = keeper_.flush(); !flushed) {
+      keeper_gone(flushed.error());
+      return;
+    }
+  }
   if (keeper_.wants_write() != keeper_wants_write_) {
     keeper_wants_write_ = keeper_.wants_write();
     keeper_watch_.set_events(keeper_wants_write_ ? EPOLLIN | EPOLLOUT : EPOLLIN);
@@ -206,6 +215,7 @@ void Supervisor::drop_emptied_pools() {
     }
     const std::string name = at->first;
     auto successor = std::move(pool.successor);
+    pool.forget_revisions();
     by_id_.erase(pool.id());
     state_->forget_pool(pool.id());
     if (cgroups_) cgroups_->remove_pool(name);

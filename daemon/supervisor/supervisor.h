@@ -155,6 +155,7 @@ class Supervisor final : public Publisher {
   void tell_manager(const std::string& text);
   void tell_status();
   void change_only_pool(int delta);
+  void reload_by_signal();
 
   Options options_;
   sys::EventLoop loop_;
@@ -196,7 +197,8 @@ class Supervisor final : public Publisher {
 
   Pools pools_;
   std::unordered_map<std::uint32_t, PoolRunner*> by_id_;
-  sys::EventLoop::Timer pools_timer_, status_timer_;
+  sys::EventLoop::Timer pools_timer_, status_timer_, hup_timer_;
+  Instant last_hup_;
   Waits waits_;
   std::unique_ptr<EventRing> events_;
   std::unique_ptr<Dispatcher> handlers_;

@@ -60,6 +60,15 @@ void tell_worker(std::vector<std::string>& lines, const PoolRunner& pool,
   }
 }
 
+// "is running since 3d4h"
+std::string state_since(model::PoolState state, Duration age) {
+  const std::string time = format_duration_brief(age);
+  if (state == model::PoolState::failed) return "has failed, " + time + " ago";
+  const std::string name =
+      state == model::PoolState::backoff ? "in back-off" : std::string(model::name_of(state));
+  return "is " + name + " since " + time;
+}
+
 }  // namespace
 
 std::string exit_sentence(const model::ExitRecord& exit) {
@@ -106,10 +115,9 @@ std::vector<std::string> why_lines(const Supervisor& supervisor, const PoolRunne
   const auto view = pool.model().summary(moment.now);
   const auto& spec = pool.model().spec();
   if (whole_pool) {
-    std::string line = "Pool " + pool.name() + " is " + std::string(model::name_of(view.state)) +
-                       " since " + format_duration_brief(moment.now.since(view.since)) + ": " +
-                       std::to_string(view.ready) + " of " + std::to_string(view.want) +
-                       " workers are ready";
+    std::string line =
+        "Pool " + pool.name() + " " + state_since(view.state, moment.now.since(view.since)) + ": " +
+        std::to_string(view.ready) + " of " + std::to_string(view.want) + " workers are ready";
     if (view.want != view.want_file)
       line += " (the file says " + std::to_string(view.want_file) + ")";
     lines.push_back(line + ".");

@@ -58,6 +58,8 @@ struct HelperProcess::State {
   void finish(Result<std::string> result) {
     watch = {};
     timer = {};
+    life.reset();
+    answer.reset();
     const Done callback = std::exchange(done, nullptr);
     if (callback) callback(std::move(result));
   }

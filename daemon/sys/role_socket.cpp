@@ -10,6 +10,21 @@
 
 namespace mtd::sys {
 
+namespace {
+
+// Nobody who stops reading, and no signal that means nothing here, may end this process. The keeper
+// acts on those that mean something; faults of our own keep their default.
+void ignore_strange_signals() {
+  for (const int number :
+       {SIGPIPE, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGXFSZ, SIGIO, SIGPWR, SIGSTKFLT}) {
+    (void)::signal(number, SIG_IGN);
+  }
+  for (int number = SIGRTMIN; number <= SIGRTMAX; ++number)
+    (void)::signal(number, SIG_IGN);
+}
+
+}  // namespace
+
 Result<UniqueFd> take_role_socket() {
   int type = 0, domain = 0;
   socklen_t size = sizeof(type);
@@ -24,8 +39,7 @@ Result<UniqueFd> take_role_socket() {
   if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 || ::fcntl(fd, F_SETFL, O_NONBLOCK) != 0) {
     return Error::from_errno("prepare the keeper's socket", errno);
   }
-  // Nobody who stops reading may end this process.
-  if (::signal(SIGPIPE, SIG_IGN) == SIG_ERR) return Error::from_errno("ignore SIGPIPE", errno);
+  ignore_strange_signals();
   return UniqueFd(fd);
 }
 

@@ -78,3 +78,27 @@ def test_keeper_kill_9_leaves_nothing_for_long(actor):
         for name in ("io.mtd.Manager", "notify"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(mtd.runtime, name))
+
+
+def test_workers_of_a_daemon_killed_at_once_are_ended_by_the_next(actor):
+    from harness import cgroup2_mount, eventually, wait_gone
+    with Mtd({"web": pool([actor, "wait"], workers=3)}, exit_code=-9, checks_descriptors=False) as mtd:
+        mtd.wait_ready()
+        pids, supervisor = mtd.pids("web"), mtd.supervisor()
+        if not cgroup2_mount() or "no cgroups" in mtd.log():
+            import pytest
+            pytest.skip("left-overs are found by their cgroup only")
+        os.kill(supervisor, signal.SIGSTOP)
+        os.kill(mtd.keeper, signal.SIGKILL)
+        os.kill(supervisor, signal.SIGKILL)
+        mtd.process.wait(5)
+        assert wait_gone(supervisor) and all(map(is_alive, pids))
+        second = start_rival(mtd)
+        try:
+            for pid in pids:
+                assert wait_gone(pid), "left over"
+            eventually(lambda: "left by an mtd that is gone: 3 processes killed, removed" in mtd.log())
+            eventually(lambda: os.path.exists(mtd.socket))
+        finally:
+            second.terminate()
+            assert second.wait(20) == 0

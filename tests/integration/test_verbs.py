@@ -16,7 +16,7 @@ def mtd(tools):
         "web": pool([actor, "wait"], workers=3),
         "job": pool(SLEEPER, workers=1),
         "off": pool(SLEEPER, workers=2, enabled=False),
-        "broken": pool(["/bin/false"], enabled=False, backoff={"initial": "1h", "max": "1h"}),
+        "broken": pool(["/bin/false"], enabled=False, ready="notify", backoff={"initial": "1h", "max": "1h"}),
     }
     with Mtd(pools) as daemon:
         daemon.wait_ready("web", "job")
