@@ -511,10 +511,10 @@ class Mtd:
         self.ctl("stop", "--all", code=None, seconds=60)
         supervisor = self.status()["daemon"]["supervisor_pid"]
         # a revision may have been replaced: its memfd and output are kept for a roll-out that goes back
-        # (2 a pool); without cgroups the last helper that looked for tags keeps its two until the next one
+        # (2 a pool)
         kept = 2 * len(self.status()["pools"]) if self.configurations > 1 else 0
         for pid, before, name in ((keeper, self.descriptors_at_start[0] + kept, "keeper"),
-                                  (supervisor, self.descriptors_at_start[1] + (0 if self.own_cgroup else 2), "supervisor")):
+                                  (supervisor, self.descriptors_at_start[1], "supervisor")):
             eventually(lambda p=pid, b=before: descriptor_count(p) <= b + 1, 5,
                        f"the {name} has {descriptor_count(pid)} descriptors, {before} at its start")
 
