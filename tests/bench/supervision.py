@@ -239,7 +239,7 @@ ROWS = (  # metric, workers, quantile, unit, title
     ("status one", 1000, .5, "ms", "status of one of 1 000"),
     ("stop", 1000, .5, "ms", "stop of 1 000"),
     ("stop", 10000, .5, "ms", "stop of 10 000"),
-    ("survivors", 10, 1, "", "left after stop, 10 with setsid grandchildren"),
+    ("survivors, grandchildren", 10, 1, "", "left after stop, 10 with setsid grandchildren"),
     ("survivors", 1000, 1, "", "left after stop, 1 000"),
 )
 
@@ -308,7 +308,7 @@ class Report:
         yield 6, "restart p50 while status is asked / without", over(v("mtd", "restart, status asked", 1000),
                                                                     v("mtd", "restart", 1000)), 1.2
         yield 7, "stop of 1 000 / bare", r("stop", 1000), 1.3
-        yield 7, "survivors, setsid grandchildren", v("mtd", "survivors", 10, 1), 0
+        yield 7, "survivors, setsid grandchildren", v("mtd", "survivors, grandchildren", 10, 1), 0
         yield 7, "survivors of 1 000", v("mtd", "survivors", 1000, 1), 0
         clients = v("mtd", "clients", 10)
         yield 15, f"restart p50 with {clients or 0:.0f} clients / without", over(
@@ -384,7 +384,7 @@ def run(options, base, samples):
             with Life(peer, tools, base, 10, collections.defaultdict(list), leaves_grandchild=True) as one:
                 one.start()
                 one.stop()
-                samples[peer.name, "survivors", 10] = one.samples[peer.name, "survivors", 10]
+                samples[peer.name, "survivors, grandchildren", 10] = one.samples[peer.name, "survivors", 10]
         good &= attempt(f"{peer.name}, grandchildren", with_grandchildren) or peer.name != "mtd"
     if peer_module.Mtd in chosen and options.clients:
         good &= attempt("clients", lambda: many_clients(tools, base, samples, options.clients))
