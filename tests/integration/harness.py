@@ -510,9 +510,9 @@ class Mtd:
             return
         self.ctl("stop", "--all", code=None, seconds=60)
         supervisor = self.status()["daemon"]["supervisor_pid"]
-        # a revision may have been replaced: its memfd and output are kept for a roll-out that goes back
-        # (2 a pool)
-        kept = 2 * len(self.status()["pools"]) if self.configurations > 1 else 0
+        # a revision's output (2 descriptors) is kept for a roll-out that goes back, and until the next reload
+        # where processes of a still older one ran at the last
+        kept = 2 * len(self.status()["pools"]) * min(2, self.configurations - 1)
         for pid, before, name in ((keeper, self.descriptors_at_start[0] + kept, "keeper"),
                                   (supervisor, self.descriptors_at_start[1], "supervisor")):
             eventually(lambda p=pid, b=before: descriptor_count(p) <= b + 1, 5,
