@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/glob.h"
 #include "common/varlink_json.h"
 
 namespace mtd::supervisor {
@@ -16,28 +17,6 @@ using nlohmann::json;
 constexpr std::size_t kMaxEventBytes = 8 * 1024;
 constexpr std::size_t kPieceBytes = 48 * 1024;  // plus one event stays below kMaxPieceBytes
 constexpr std::size_t kMinPurge = 64;
-
-// * and ? only; linear but for one restart point (no exponential patterns).
-bool glob_matches(std::string_view pattern, std::string_view text) {
-  std::size_t p = 0, t = 0, star = std::string_view::npos, resume = 0;
-  while (t < text.size()) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      resume = t;
-    } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == text[t])) {
-      ++p;
-      ++t;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;
-      t = ++resume;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*')
-    ++p;
-  return p == pattern.size();
-}
 
 std::string event_text(json& event) {
   std::string text = varlink::to_text(event);

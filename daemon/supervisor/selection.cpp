@@ -6,30 +6,10 @@
 #include <optional>
 #include <set>
 
+#include "common/glob.h"
+
 namespace mtd::supervisor {
 namespace {
-
-// '*' any text, '?' any one character. Linear in practice: one point to go back to.
-bool glob_matches(std::string_view pattern, std::string_view text) {
-  std::size_t p = 0, t = 0, star = std::string_view::npos, resume = 0;
-  while (t < text.size()) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      resume = t;
-    } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == text[t])) {
-      ++p;
-      ++t;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;
-      t = ++resume;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*')
-    ++p;
-  return p == pattern.size();
-}
 
 std::optional<std::uint32_t> parse_slot(std::string_view text) {
   std::uint32_t slot = 0;
