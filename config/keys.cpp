@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/log_levels.h"
 #include "config/binding.h"
 #include "config/resolved_json.h"
 
@@ -470,7 +471,7 @@ std::vector<DaemonKey> make_daemon_keys() {
            Type::word,
            0,
            0,
-           {"debug", "info", "warning", "error"},
+           {kLogLevels.begin(), kLogLevels.end()},
            "\"info\"",
            Apply::hot,
            "How much mtd says about itself."},

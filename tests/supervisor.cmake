@@ -1,9 +1,10 @@
 # The supervisor's shell: pure parts, and its kernel seam against the real kernel.
 add_executable(supervisor_state_test unit/supervisor_state_test.cpp unit/supervisor_main.cpp)
 add_executable(supervisor_calls_test unit/supervisor_calls_test.cpp unit/supervisor_main.cpp)
+add_executable(supervisor_options_test unit/supervisor_options_test.cpp unit/supervisor_main.cpp)
 add_executable(supervisor_run_time_test unit/supervisor_run_time_test.cpp unit/supervisor_main.cpp)
 add_executable(sys_supervisor_test unit/sys_supervisor_test.cpp unit/supervisor_main.cpp)
-foreach(name supervisor_state supervisor_calls supervisor_run_time sys_supervisor)
+foreach(name supervisor_state supervisor_calls supervisor_options supervisor_run_time sys_supervisor)
   target_link_libraries(${name}_test PRIVATE mtd_supervisor_core doctest::doctest)
   add_test(NAME ${name} COMMAND ${name}_test)
   set_tests_properties(${name} PROPERTIES TIMEOUT 120)

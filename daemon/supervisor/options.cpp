@@ -1,8 +1,12 @@
 #include "daemon/supervisor/options.h"
 
+#include <string>
+#include <vector>
+
 #include <CLI/CLI.hpp>
 
 #include "common/exit_codes.h"
+#include "common/log_levels.h"
 
 namespace mtd::supervisor {
 
@@ -22,7 +26,7 @@ std::variant<Options, ExitNow> parse_options(int argc, const char* const* argv) 
       ->check(CLI::Range(0, 1 << 20));
   app.add_option("--log-level", options.log_level, "Of mtd's own log")
       ->type_name("LEVEL")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+      ->check(CLI::IsMember(std::vector<std::string>(kLogLevels.begin(), kLogLevels.end())));
   app.add_flag("--check", options.check, "Check the configuration and exit: 0 valid, 8 not");
   try {
     app.parse(argc, argv);
