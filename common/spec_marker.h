@@ -4,7 +4,7 @@
 
 namespace mtd {
 
-struct SpecMarkers {
+struct SpecMarker {
   static constexpr char kEscape = '\x01';    // begins every marker; one more byte follows
   static constexpr char kSlot = 's';         // decimal slot
   static constexpr char kIncarnation = 'i';  // decimal incarnation

@@ -145,11 +145,11 @@ std::vector<std::string> Environment::build() const {
     const auto value = own_value(name);
     if (value) all.insert_or_assign(name, value->text);
   }
-  const std::string slot{SpecMarkers::kEscape, SpecMarkers::kSlot};
+  const std::string slot{SpecMarker::kEscape, SpecMarker::kSlot};
   all["MTD_POOL"] = pool_;
   all["MTD_WORKER_ID"] = slot;
   all["MTD_WORKER"] = pool_ + "/" + slot;
-  all["MTD_INCARNATION"] = {SpecMarkers::kEscape, SpecMarkers::kIncarnation};
+  all["MTD_INCARNATION"] = {SpecMarker::kEscape, SpecMarker::kIncarnation};
   std::vector<std::string> environment;
   for (const auto& [name, value] : all)
     environment.push_back(name + "=" + value);

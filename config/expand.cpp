@@ -16,7 +16,7 @@ constexpr bool is_name(char c) {
 }
 
 std::string marker(char kind) {
-  return {SpecMarkers::kEscape, kind};
+  return {SpecMarker::kEscape, kind};
 }
 
 std::size_t name_length(std::string_view text) {
@@ -50,12 +50,12 @@ Result<Reference> parse_reference(std::string_view inside) {
 Result<std::optional<Expansion>> own_variable(std::string_view name, std::string_view pool) {
   if (!name.starts_with("MTD_")) return std::optional<Expansion>();
   if (name == "MTD_POOL") return std::optional(Expansion{std::string(pool), false});
-  if (name == "MTD_WORKER_ID") return std::optional(Expansion{marker(SpecMarkers::kSlot), true});
+  if (name == "MTD_WORKER_ID") return std::optional(Expansion{marker(SpecMarker::kSlot), true});
   if (name == "MTD_WORKER") {
-    return std::optional(Expansion{std::string(pool) + "/" + marker(SpecMarkers::kSlot), true});
+    return std::optional(Expansion{std::string(pool) + "/" + marker(SpecMarker::kSlot), true});
   }
   if (name == "MTD_INCARNATION") {
-    return std::optional(Expansion{marker(SpecMarkers::kIncarnation), false});
+    return std::optional(Expansion{marker(SpecMarker::kIncarnation), false});
   }
   return Error{"${" + std::string(name.substr(0, 64)) +
                "} is unknown; of the variables of mtd itself there are MTD_POOL, MTD_WORKER, "
@@ -82,13 +82,13 @@ Result<Expansion> value_of(const Reference& reference, std::string_view pool,
 std::string with_markers(std::string_view raw) {
   std::string text;
   for (const char c : raw) {
-    text += c == SpecMarkers::kEscape ? marker(SpecMarkers::kLiteral) : std::string(1, c);
+    text += c == SpecMarker::kEscape ? marker(SpecMarker::kLiteral) : std::string(1, c);
   }
   return text;
 }
 
 bool has_markers(std::string_view marked) {
-  return marked.find(SpecMarkers::kEscape) != std::string_view::npos;
+  return marked.find(SpecMarker::kEscape) != std::string_view::npos;
 }
 
 Result<Expansion> expand(std::string_view text, std::string_view pool, const Lookup& lookup) {
@@ -133,13 +133,13 @@ std::string readable(std::string_view marked) {
   for (std::size_t i = 0; i < marked.size(); ++i) {
     if (marked[i] == '$') {
       text += "$$";
-    } else if (marked[i] != SpecMarkers::kEscape || i + 1 == marked.size()) {
+    } else if (marked[i] != SpecMarker::kEscape || i + 1 == marked.size()) {
       text += marked[i];
     } else {
       const char kind = marked[++i];
-      text += kind == SpecMarkers::kSlot          ? "${MTD_WORKER_ID}"
-              : kind == SpecMarkers::kIncarnation ? "${MTD_INCARNATION}"
-                                                  : marker(SpecMarkers::kLiteral).substr(0, 1);
+      text += kind == SpecMarker::kSlot          ? "${MTD_WORKER_ID}"
+              : kind == SpecMarker::kIncarnation ? "${MTD_INCARNATION}"
+                                                 : marker(SpecMarker::kLiteral).substr(0, 1);
     }
   }
   return text;

@@ -56,7 +56,7 @@ struct RecycleSpec {
 
 struct LogSpec {
   LogTarget to = LogTarget::automatic;
-  std::string path;  // direct only; may hold markers of sys::SpecMarker
+  std::string path;  // direct only; may hold markers of SpecMarker
 };
 
 struct Rlimit {
@@ -72,7 +72,7 @@ struct Identity {  // resolved at load
 
 struct PoolSpec {
   std::string name;
-  std::vector<std::string> command;  // expanded; slot and incarnation as markers (sys::SpecMarker)
+  std::vector<std::string> command;  // expanded; slot and incarnation as markers (SpecMarker)
   std::string executable;            // command[0] looked up through the worker's PATH
   std::uint32_t workers = 1;
   bool enabled = true;

@@ -40,7 +40,8 @@ Colour colour_of_event(const Json& event) {
   const Json& exit = member(event, "last_exit");
   if (name == "failed" || name == "stuck" || name == "breaker_opened" || name == "lagged")
     return Colour::red;
-  if (name == "spawn_failed" || name == "backoff") return Colour::yellow;
+  if (name == "spawn_failed" || name == "backoff" || name == "supervisor_died")
+    return Colour::yellow;
   if (name == "exited") {
     return exit.is_object() && !is_true(exit, "planned") ? Colour::yellow : Colour::plain;
   }

@@ -71,6 +71,12 @@ bool write_list(Keeper& keeper) {
 
 bool write_unasked(Keeper& keeper) {
   Role& role = keeper.role;
+  if (role.deaths_wanted) {
+    keeper.deaths.header.type = Type::deaths;
+    keeper.deaths.header.size = sizeof(Deaths);
+    if (!send_message(keeper, &keeper.deaths, sizeof(Deaths), -1)) return false;
+    role.deaths_wanted = false;
+  }
   while (keeper.pending_count > 0) {
     if (!send_message(keeper, &keeper.pending[0], sizeof(DaemonSignal), -1)) return false;
     std::memmove(&keeper.pending[0], &keeper.pending[1],

@@ -10,10 +10,11 @@
 #include <cstring>
 #include <initializer_list>
 
+#include "common/spec_marker.h"
+#include "daemon/keeper/line.h"
+
 namespace mtd::keeper {
 namespace {
-
-constexpr char kEscape = '\x01';  // spawn_spec.h, SpecMarker
 
 [[noreturn]] void give_up(ChildNote& note, int error) {
   note.error = error;
@@ -25,44 +26,39 @@ void check(ChildNote& note, bool done) {
   if (!done) give_up(note, errno);
 }
 
-char* put_number(char* at, std::uint64_t value) {
-  char digits[20];
-  int count = 0;
-  do {
-    digits[count++] = static_cast<char>('0' + value % 10);
-    value /= 10;
-  } while (value != 0);
-  while (count > 0)
-    *at++ = digits[--count];
-  return at;
-}
-
 // Room in the scratch memory, taken from its front by expanded strings.
 struct Scratch {
   char* at;
   char* end;
 };
 
+char* put_number(char* at, std::uint64_t value) {
+  Line number;
+  number.count(value);
+  std::memcpy(at, number.text(), number.size());
+  return at + number.size();
+}
+
 // The text itself where it has no marker; else its expansion in the scratch memory.
 const char* expand(const ChildPlan& plan, Scratch& scratch, const char* text) {
-  if (std::strchr(text, kEscape) == nullptr) return text;
+  if (std::strchr(text, SpecMarker::kEscape) == nullptr) return text;
   char* const start = scratch.at;
   char* to = start;
   for (const char* from = text; *from != '\0'; ++from) {
     if (scratch.end - to < 32) give_up(*plan.note, E2BIG);
-    if (*from != kEscape) {
+    if (*from != SpecMarker::kEscape) {
       *to++ = *from;
       continue;
     }
     switch (*++from) {
-      case 's':
+      case SpecMarker::kSlot:
         to = put_number(to, plan.key.slot);
         break;
-      case 'i':
+      case SpecMarker::kIncarnation:
         to = put_number(to, plan.key.incarnation);
         break;
-      case 'l':
-        *to++ = kEscape;
+      case SpecMarker::kLiteral:
+        *to++ = SpecMarker::kEscape;
         break;
       default:
         give_up(*plan.note, EINVAL);
@@ -220,11 +216,9 @@ void unblock_signals() {
 bool write_oom_score_adj(std::int32_t value) {
   const int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
   if (file < 0) return false;
-  char text[24];
-  char* end = text;
-  if (value < 0) *end++ = '-';
-  end = put_number(end, static_cast<std::uint64_t>(value < 0 ? -std::int64_t{value} : value));
-  const bool done = write(file, text, static_cast<std::size_t>(end - text)) == end - text;
+  Line text;
+  text.number(value);
+  const bool done = write(file, text.text(), text.size()) == static_cast<ssize_t>(text.size());
   const int error = errno;
   close(file);
   errno = error;
@@ -289,6 +283,8 @@ void run_role_child(const Settings& settings, ChildNote& note, int socket) {
     (void)!write_oom_score_adj(before < kRoleOomScore ? before : kRoleOomScore);
   }
   note.stage = Stage::exec;
+  static char name[] = "mtd-supervisor";  // what ps shows; the keeper's own argv is another copy
+  settings.argv[0] = name;
   for (const auto& path : settings.role_paths) {
     syscall(SYS_execve, path, settings.argv, settings.role_environment);
     if (errno != ENOENT) break;

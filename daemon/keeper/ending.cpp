@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "daemon/keeper/keeper.h"
+#include "daemon/keeper/line.h"
 
 namespace mtd::keeper {
 namespace {
@@ -77,17 +78,9 @@ void kill_cgroup(Keeper& keeper) {
 
 // Strangers that came to us by the death of their parents, as far as the kernel lists them.
 void kill_children(const Keeper& keeper) {
-  char path[64] = "/proc/self/task/";
-  char digits[12];
-  int count = 0;
-  for (int pid = getpid(); pid != 0; pid /= 10)
-    digits[count++] = static_cast<char>('0' + pid % 10);
-  char* at = path + 16;
-  while (count > 0)
-    *at++ = digits[--count];
-  for (const char* tail = "/children"; *tail != '\0'; ++tail)
-    *at++ = *tail;
-  int file = open(path, O_RDONLY | O_CLOEXEC);
+  Line path;
+  path.put("/proc/self/task/").number(getpid()).put("/children");
+  int file = open(path.text(), O_RDONLY | O_CLOEXEC);
   if (file < 0) return;
   char text[4096];
   int pid = 0;
@@ -124,7 +117,7 @@ void begin_ending(Keeper& keeper, Ending how, int code) {
   if (keeper.ending == Ending::killing || how == keeper.ending) return;
   keeper.exit_code = code;
   if (how == Ending::asking) {
-    complain("mtd: no supervisor ends the workers; mtd does it itself", 0);
+    complain("no supervisor ends the workers; mtd does it itself", 0);
     notify_manager(keeper, "STOPPING=1");
     keeper.role.kill_at_ns = keeper.now_ns;
     signal_all(keeper, SIGTERM);
@@ -149,7 +142,7 @@ void ending_deadlines(Keeper& keeper) {
   kill_everything(keeper);
   keeper.ending_step_ns = keeper.now_ns + kTiming.kill_again;
   if (keeper.now_ns < keeper.ending_give_up_ns) return;
-  complain("mtd: a process does not die; mtd ends without it", 0);
+  complain("a process does not die; mtd ends without it", 0);
   if (keeper.exit_code == 0) keeper.exit_code = 1;
   keeper.exit_now = true;
 }

@@ -51,8 +51,6 @@ inline constexpr std::uint32_t kMaxProcesses =
     128 * 1024;  // of the table, whatever RLIMIT_NOFILE says
 inline constexpr std::uint32_t kScratchBytes = 4 * 1024 * 1024;
 inline constexpr std::uint32_t kPendingSignals = 16;  // daemon signals not yet written to the role
-// When memory runs out the kernel shall take the workers first, and mtd last.
-inline constexpr std::int32_t kOwnOomScore = -900, kRoleOomScore = -800;
 // Until execve makes it SIGCHLD. A standard signal, as that one: never lost for want of memory.
 inline constexpr int kUnconfirmedExitSignal = SIGURG;
 
@@ -126,7 +124,8 @@ struct Role {
   bool reading =
       true;  // false: the socket does not take an answer; no request is read till it does
   bool ready = false, listed = false, list_wanted = false, ping_wanted = false,
-       orphans_wanted = false;
+       orphans_wanted = false, deaths_wanted = false;
+  bool hung = false;  // so the keeper ends it
   std::uint64_t epoch = 0, list_serial = 0;
   std::uint64_t ping_serial = 0;  // of the last ping; a pong that repeats it has seen all before it
   std::uint32_t list_cursor = 0;
@@ -138,7 +137,6 @@ struct Role {
   int answer_fd = -1;
   std::int64_t started_ns = 0, start_at_ns = 0, backoff_ns = 0;
   std::int64_t deaths_ns[60] = {};
-  std::uint32_t deaths = 0;
   std::int64_t unread_check_ns = kNever;  // then: has it read what it was sent?
   std::int64_t pong_by_ns = kNever, kill_at_ns = kNever, fence_at_ns = kNever;
 };
@@ -175,6 +173,7 @@ struct Keeper {
   std::int64_t next_scan_ns = kNever, no_scan_before_ns = 0;
   std::int64_t next_watchdog_ns = kNever;
   Orphans orphans;
+  Deaths deaths;  // of the role
   DaemonSignal pending[kPendingSignals];
   std::uint32_t pending_count = 0;
   std::int64_t announce_ready_at_ns = kNever;
@@ -225,6 +224,10 @@ void discard_requests(Keeper& keeper);
 void write_out(Keeper& keeper);
 void push_daemon_signal(Keeper& keeper, const DaemonSignal& signal);
 void send_hello(Keeper& keeper);
+
+// deaths.cpp
+// Of a role that ended unasked, while `role` still says which it was. `stuck`: it did not even end.
+void record_death(Keeper& keeper, int pid, int wait_status, bool stuck);
 
 // role.cpp
 void start_role(Keeper& keeper);

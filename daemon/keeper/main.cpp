@@ -1,5 +1,6 @@
 // mtd: start-up of the keeper, and its loop.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/auxv.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
@@ -9,7 +10,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -21,6 +21,7 @@
 
 #include "daemon/keeper/child.h"
 #include "daemon/keeper/keeper.h"
+#include "daemon/keeper/line.h"
 
 namespace mtd::keeper {
 
@@ -43,13 +44,17 @@ void close_fd(int& fd) {
 }
 
 void complain(const char* text, int error) {
-  const char* reason = error != 0 ? strerrordesc_np(error) : "";
-  if (reason == nullptr) reason = "unknown error";
-  iovec parts[] = {{const_cast<char*>(text), std::strlen(text)},
-                   {const_cast<char*>(": "), error != 0 ? 2U : 0U},
-                   {const_cast<char*>(reason), std::strlen(reason)},
-                   {const_cast<char*>("\n"), 1}};
-  (void)!writev(2, parts, 4);
+  Line line;
+  line.put("mtd: ").put(text);
+  if (error != 0) {
+    const char* reason = strerrordesc_np(error);
+    line.put(": ").put(reason != nullptr ? reason : "unknown error");
+  }
+  line.put("\n");
+  // A reader that does not read must not stop us: a pipe that polls writable takes a line at once.
+  pollfd target{2, POLLOUT, 0};
+  if (poll(&target, 1, 0) == 1 && target.revents == POLLOUT)
+    (void)!write(2, line.text(), line.size());
 }
 
 namespace {
@@ -107,7 +112,7 @@ void read_arguments(Settings& settings, char** argv) {
       reset_signals(0);
       for (const auto& path : settings.role_paths)
         execv(path, argv);
-      complain("mtd: cannot start mtd-supervisor", errno);
+      complain("cannot start mtd-supervisor", errno);
       _exit(1);
     }
     const char* value = nullptr;
@@ -116,7 +121,7 @@ void read_arguments(Settings& settings, char** argv) {
     if (value == nullptr) continue;
     settings.ready_fd = std::atoi(value);
     if (settings.ready_fd < 1 || fcntl(settings.ready_fd, F_GETFD) < 0) {
-      complain("mtd: --ready-fd names no open descriptor", 0);
+      complain("--ready-fd names no open descriptor", 0);
       _exit(2);
     }
   }
@@ -291,15 +296,15 @@ int main(int argc, char** argv, char** environment) {
   std::memcpy(&handled, &mask, sizeof mask);
   keeper.signals = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
   if (keeper.epoll < 0 || keeper.signals < 0 || settings.null_fd < 0) {
-    complain("mtd: cannot start", errno);
+    complain("cannot start", errno);
     return 1;
   }
   if (!keeper.table.map(static_cast<std::uint32_t>(room))) {
-    complain("mtd: no memory for the process table", errno);
+    complain("no memory for the process table", errno);
     return 1;
   }
   if (!watch(keeper, keeper.signals, Watched::signals, 0, EPOLLIN)) {
-    complain("mtd: cannot start", errno);
+    complain("cannot start", errno);
     return 1;
   }
   keeper.now_ns = clock_ns(CLOCK_MONOTONIC);

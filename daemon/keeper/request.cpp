@@ -57,6 +57,7 @@ std::size_t size_of(Type type) {
     case Type::orphans:
     case Type::daemon_signal:
     case Type::ping:
+    case Type::deaths:
       break;
   }
   return 0;

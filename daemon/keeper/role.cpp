@@ -26,10 +26,10 @@ void forget_process(Keeper& keeper) {
 
 void plan_restart(Keeper& keeper) {
   Role& role = keeper.role;
-  const std::int64_t oldest = role.deaths_ns[role.deaths % kDeathsAMinute];
-  const bool many = role.deaths >= kDeathsAMinute && keeper.now_ns - oldest < kTiming.death_window;
-  role.deaths_ns[role.deaths % kDeathsAMinute] = keeper.now_ns;
-  ++role.deaths;
+  const std::uint64_t before = keeper.deaths.total - 1;
+  std::int64_t& oldest = role.deaths_ns[before % kDeathsAMinute];
+  const bool many = before >= kDeathsAMinute && keeper.now_ns - oldest < kTiming.death_window;
+  oldest = keeper.now_ns;
   if (!many || keeper.now_ns - role.started_ns >= kTiming.stable_after) {
     role.backoff_ns = 0;
   } else {
@@ -37,9 +37,6 @@ void plan_restart(Keeper& keeper) {
     if (role.backoff_ns > kTiming.max_backoff) role.backoff_ns = kTiming.max_backoff;
   }
   role.start_at_ns = keeper.now_ns + role.backoff_ns;
-  if (keeper.announced_ready) {
-    notify_manager(keeper, "STATUS=The supervisor is being restarted; all workers run on");
-  }
   if (!keeper.stop_asked) return;
   if (keeper.stop_retried) return begin_ending(keeper, Ending::asking, 1);
   keeper.stop_retried = true;
@@ -70,18 +67,25 @@ void suspect_hang(Keeper& keeper) {
   }
   if (keeper.now_ns >= role.pong_by_ns) {
     role.pong_by_ns = kNever;
+    role.hung = true;
+    notify_manager(keeper,
+                   "STATUS=The supervisor does not answer and is being ended; all workers run on");
     kill(role.pid, SIGABRT);
     role.kill_at_ns = keeper.now_ns + kTiming.abort;
   }
   if (keeper.now_ns >= role.kill_at_ns) {
     role.kill_at_ns = kNever;
+    role.hung = true;
     kill(role.pid, SIGKILL);
     role.fence_at_ns = keeper.now_ns + kTiming.reap;
   }
   if (keeper.now_ns >=
       role.fence_at_ns) {  // stuck in the kernel: reaped as a stranger when it ends
+    const int pid = role.pid;
     forget_process(keeper);
-    if (keeper.ending == Ending::no) plan_restart(keeper);
+    if (keeper.ending != Ending::no) return;
+    record_death(keeper, pid, 0, true);
+    plan_restart(keeper);
   }
 }
 
@@ -125,6 +129,8 @@ void start_role(Keeper& keeper) {
   role.started_ns = keeper.now_ns;
   role.reading = true;
   role.ready = role.listed = role.list_wanted = role.ping_wanted = role.answer_waiting = false;
+  role.hung = false;
+  role.deaths_wanted = keeper.deaths.total > 0;
   role.answer_fd = -1;
   if (!watch(keeper, role.socket, Watched::role_socket, 0, EPOLLIN))
     role.kill_at_ns = keeper.now_ns;
@@ -156,10 +162,12 @@ void on_role_exit(Keeper& keeper) {
   if (role.pid == 0 || wait4(role.pid, &status, WNOHANG | __WALL, nullptr) == 0) return;
   discard_requests(keeper);
   int code = 0;
+  const int pid = role.pid;
   const bool last = ends_daemon(keeper, status, code);
   forget_process(keeper);
   if (keeper.ending != Ending::no) return;
   if (last) return begin_ending(keeper, Ending::killing, code);
+  record_death(keeper, pid, status, false);
   plan_restart(keeper);
 }
 

@@ -43,18 +43,16 @@ void announce_ready(Keeper& keeper) {
   close_fd(fd);
 }
 
-// Half-time: a healthy supervisor answers the ping, and its pong feeds the watchdog. One that does
-// not is ended and started again by the keeper, which vouches for the daemon meanwhile: the service
-// manager must not end the workers for it.
+// Half-time: the keeper vouches for the daemon, and asks the supervisor whether it still answers.
+// One that does not is ended and started again by the keeper; the service manager must not end the
+// workers for it.
 void watchdog_tick(Keeper& keeper) {
   if (keeper.now_ns < keeper.next_watchdog_ns) return;
   const auto half = static_cast<std::int64_t>(keeper.settings.watchdog_usec * 1000 / 2);
   keeper.next_watchdog_ns = keeper.now_ns + half;
+  notify_manager(keeper, "WATCHDOG=1");
   Role& role = keeper.role;
-  if (role.socket < 0 || !role.ready || role.pong_by_ns != kNever || keeper.ending != Ending::no) {
-    notify_manager(keeper, "WATCHDOG=1");
-    return;
-  }
+  if (role.socket < 0 || role.pong_by_ns != kNever || keeper.ending != Ending::no) return;
   ask_for_pong(keeper);
   role.pong_by_ns = keeper.now_ns + kTiming.pong;
 }

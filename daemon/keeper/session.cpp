@@ -121,6 +121,7 @@ void serve(Keeper& keeper, Request& request) {
       return answer(keeper, request, drop(keeper, request.as<Drop>()));
     case Type::ready:
       role.ready = true;
+      keeper.deaths.untold = 0;
       return announce_ready(keeper);
     case Type::notify: {
       char text[kNotifyTextBytes];
@@ -134,7 +135,6 @@ void serve(Keeper& keeper, Request& request) {
     case Type::pong:
       role.pong_by_ns = kNever;
       if (request.header().serial == role.ping_serial) keeper.stop_ack_by_ns = kNever;
-      if (keeper.settings.watchdog_usec != 0) notify_manager(keeper, "WATCHDOG=1");
       return;
     case Type::hello:
     case Type::ack:
@@ -144,6 +144,7 @@ void serve(Keeper& keeper, Request& request) {
     case Type::orphans:
     case Type::daemon_signal:
     case Type::ping:
+    case Type::deaths:
       return;  // refused above
   }
 }

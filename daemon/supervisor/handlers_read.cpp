@@ -18,8 +18,7 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::int32_t kProtectedOomScore = -900;  // what the keeper asks for
-constexpr std::size_t kPieceBytes = 48 * 1024;     // of 64 KiB: the last object added may be large
+constexpr std::size_t kPieceBytes = 48 * 1024;  // of 64 KiB: the last object added may be large
 constexpr std::size_t kPoolsAPiece = 64;
 
 std::vector<std::uint32_t> slots_of(const PoolRunner& pool, const SelectedPool& target) {
@@ -255,7 +254,7 @@ void HandlerSet::limits(const CallRef& call) {
     cannot.push_back(
         "without cgroups freeze stops processes with SIGSTOP, which their parents can see");
   }
-  if (hello.oom_score_adj > kProtectedOomScore) {
+  if (hello.oom_score_adj > keeper::kOwnOomScore) {
     cannot.push_back(
         "mtd itself is not protected from the kernel's out-of-memory killer: its "
         "oom_score_adj is " +

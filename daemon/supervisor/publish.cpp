@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "common/exit_status.h"
+#include "common/timestamp.h"
+#include "daemon/supervisor/death_text.h"
 #include "daemon/supervisor/model/vocabulary.h"
 #include "daemon/supervisor/stage_names.h"
 #include "daemon/supervisor/status_json.h"
@@ -76,6 +78,18 @@ spdlog::level::level_enum level_of(const model::PublishAction& action) {
 }
 
 }  // namespace
+
+// Those that no earlier life lived long enough to publish; the keeper has logged each.
+void Supervisor::publish_deaths() {
+  for (std::uint32_t i = std::min(deaths_.untold, deaths_.kept); i-- > 0;) {
+    const keeper::Death& death = deaths_.last[i];
+    events_->push({}, {},
+                  {{"time", format_timestamp(death.realtime_ns)},
+                   {"event", "supervisor_died"},
+                   {"pid", death.pid},
+                   {"detail", death_text(death)}});
+  }
+}
 
 void Supervisor::publish(const PoolRunner& pool, const model::PublishAction& action) {
   dirty_ = true;

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdio>
 
+#include "common/spec_marker.h"
 #include "daemon/sys/journal_stream.h"
 #include "daemon/sys/keeper_protocol.h"
 #include "daemon/sys/memfd.h"
@@ -13,14 +14,14 @@ namespace mtd::supervisor {
 namespace {
 
 std::string marker(char kind) {
-  return {sys::SpecMarker::kEscape, kind};
+  return {SpecMarker::kEscape, kind};
 }
 
 std::string escape_markers(const std::string& text) {
   std::string escaped;
   for (const char byte : text) {
     escaped.push_back(byte);
-    if (byte == sys::SpecMarker::kEscape) escaped.push_back(sys::SpecMarker::kLiteral);
+    if (byte == SpecMarker::kEscape) escaped.push_back(SpecMarker::kLiteral);
   }
   return escaped;
 }
@@ -87,8 +88,7 @@ Result<PreparedRevision> prepare_revision(const config::PoolSpec& pool,
   spec.environment = pool.environment;
   spec.environment.push_back("NOTIFY_SOCKET=" + escape_markers(facts.notify_path));
   spec.environment.push_back("MTD_TAG=" + tag_prefix(facts.instance, pool.name) +
-                             marker(sys::SpecMarker::kSlot) + "/" +
-                             marker(sys::SpecMarker::kIncarnation));
+                             marker(SpecMarker::kSlot) + "/" + marker(SpecMarker::kIncarnation));
   spec.directory = pool.directory;
   if (pool.identity) {
     spec.uid = pool.identity->uid;

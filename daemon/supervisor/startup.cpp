@@ -135,6 +135,7 @@ void Supervisor::serve(LoadAnswer answer) {
   make_pools();
   if (finished_) return;
   start_control();
+  publish_deaths();
   watch_names();
   watch_configuration();
   if (hello_.epoch > 1) files_timer_.arm(sys::now());  // nobody watched meanwhile

@@ -7,6 +7,7 @@
 #include "common/escape.h"
 #include "common/exit_status.h"
 #include "common/timestamp.h"
+#include "daemon/supervisor/death_text.h"
 #include "daemon/supervisor/model/vocabulary.h"
 #include "daemon/supervisor/pool_runner.h"
 #include "daemon/supervisor/stage_names.h"
@@ -37,6 +38,8 @@ const ExitFacts* facts_of(const PoolRunner& pool, std::uint32_t slot, std::uint6
   }
   return nullptr;
 }
+
+constexpr Duration kDeathIsNews = Duration::seconds(24 * 3600);
 
 bool was_spawned(const model::ExitRecord& exit) {
   return exit.cause != model::ExitCause::spawn_failed;
@@ -245,13 +248,25 @@ json daemon_json(const Supervisor& supervisor, const Moment& moment) {
   for (const auto& warning : supervisor.configuration().warnings)
     warnings.push_back(warning);
   if (!supervisor.cgroups()) warnings.push_back("no cgroups: " + supervisor.no_cgroups_reason());
+  const keeper::Deaths& deaths = supervisor.deaths();
+  if (deaths.kept > 0 &&
+      moment.realtime_ns - deaths.last[0].realtime_ns < kDeathIsNews.count_ns()) {
+    warnings.push_back("the supervisor was started again " + std::to_string(deaths.total) +
+                       " times, the last at " + format_timestamp(deaths.last[0].realtime_ns) +
+                       ": " + death_text(deaths.last[0]) + "; workers were not touched");
+  }
+  const auto& hello = supervisor.hello();
+  if (hello.oom_score_adj > keeper::kOwnOomScore) {
+    warnings.push_back("mtd may not lower its oom_score_adj (" +
+                       std::to_string(hello.oom_score_adj) +
+                       "): short of memory, the kernel may end it before its workers");
+  }
   const auto& lost = supervisor.unattributed();
   if (lost.count > 0) {
     warnings.push_back(std::to_string(lost.count) +
                        " notifications came from no worker, the last from pid " +
                        std::to_string(lost.last_pid) + " of uid " + std::to_string(lost.last_uid));
   }
-  const auto& hello = supervisor.hello();
   return {{"version", MTD_VERSION},
           {"pid", hello.keeper_pid},
           {"supervisor_pid", sys::own_pid()},

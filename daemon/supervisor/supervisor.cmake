@@ -1,6 +1,7 @@
 # mtd-supervisor: everything but main in a library, so that tests can link it.
 add_library(mtd_supervisor_core STATIC
   control_handlers.cpp
+  death_text.cpp
   ending.cpp
   goals.cpp
   handlers_operate.cpp

@@ -141,6 +141,10 @@ void Supervisor::handle(const keeper::Orphans& orphans) {
   orphans_ = orphans.total;
 }
 
+void Supervisor::handle(const keeper::Deaths& deaths) {
+  deaths_ = deaths;
+}
+
 void Supervisor::handle(const keeper::Ping&) {
   keeper_.pong();
 }

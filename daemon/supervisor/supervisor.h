@@ -68,6 +68,8 @@ class Supervisor final : public Publisher {
   [[nodiscard]] const std::string& no_cgroups_reason() const { return no_cgroups_reason_; }
   [[nodiscard]] const Unattributed& unattributed() const { return notifications_->unattributed(); }
   [[nodiscard]] std::uint64_t orphans_reaped() const { return orphans_; }
+  // How earlier supervisors ended.
+  [[nodiscard]] const keeper::Deaths& deaths() const { return deaths_; }
   // Living processes that outlived their forgotten worker (orphans = keep).
   [[nodiscard]] std::uint64_t strays() const;
   [[nodiscard]] const SpawnGate& gate() const { return gate_; }
@@ -85,6 +87,7 @@ class Supervisor final : public Publisher {
 
   // ---- Publisher ----
   void publish(const PoolRunner& pool, const model::PublishAction& action) override;
+  void publish_deaths();
   void changed() override { dirty_ = true; }
 
  private:
@@ -100,6 +103,7 @@ class Supervisor final : public Publisher {
   void handle(const keeper::Orphans& orphans);
   void handle(const keeper::DaemonSignal& signal);
   void handle(const keeper::Ping& ping);
+  void handle(const keeper::Deaths& deaths);
   void after_turn();
   void settle();
   void arm_pools();
@@ -205,6 +209,7 @@ class Supervisor final : public Publisher {
   std::unique_ptr<ControlServer> server_;
   bool dirty_ = false;
   std::uint64_t orphans_ = 0;
+  keeper::Deaths deaths_;
 
   // What others may remove or change: our sockets, the configuration's files.
   static constexpr Duration kCompareDelay = Duration::milliseconds(200);

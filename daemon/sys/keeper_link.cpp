@@ -65,6 +65,8 @@ Result<std::optional<KeeperMessage>> decode(const char* bytes, std::size_t size,
       return as<keeper::DaemonSignal>(bytes, size);
     case keeper::Type::ping:
       return as<keeper::Ping>(bytes, size);
+    case keeper::Type::deaths:
+      return as<keeper::Deaths>(bytes, size);
     case keeper::Type::held: {
       if (size != sizeof(keeper::Held)) return Error{"a held message of a wrong size", EPROTO};
       HeldDescriptor held;

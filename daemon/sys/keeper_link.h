@@ -28,7 +28,7 @@ struct HeldDescriptor {
 
 using KeeperMessage =
     std::variant<keeper::Hello, keeper::Ack, keeper::Entry, keeper::ListEnd, HeldDescriptor,
-                 keeper::Orphans, keeper::DaemonSignal, keeper::Ping>;
+                 keeper::Orphans, keeper::DaemonSignal, keeper::Ping, keeper::Deaths>;
 
 class KeeperLink {
  public:

@@ -22,6 +22,9 @@ inline constexpr std::uint32_t kHoldNameBytes = 64;
 inline constexpr std::uint32_t kMaxHeld = 1024;  // held descriptors, all names together
 inline constexpr std::uint32_t kMaxRevisions = 1024;
 inline constexpr std::uint32_t kNotifyTextBytes = 1024;
+inline constexpr std::uint32_t kMaxDeaths = 8;  // of the role, that are remembered
+// When memory runs out the kernel shall take the workers first, and mtd last.
+inline constexpr std::int32_t kOwnOomScore = -900, kRoleOomScore = -800;
 
 // Chosen by the supervisor; a key names one process for ever and is never used for a second one.
 struct Key {
@@ -93,6 +96,7 @@ enum class Type : std::uint16_t {
   orphans,        // strangers reaped since the last message of this kind
   daemon_signal,  // a signal sent to mtd
   ping,           // answer with pong, which repeats its serial
+  deaths,         // how earlier lives of this role ended; after hello, if there were any
 };
 
 struct Header {
@@ -237,6 +241,30 @@ struct DaemonSignal {
 };
 struct Ping {
   Header header;
+};
+
+enum class DeathReason : std::uint16_t {
+  crashed,      // by a fault of its own, or it exited
+  killed,       // by a signal that someone sent: kill(1), the kernel short of memory
+  hung,         // it did not answer, and the keeper ended it
+  stuck,        // it did not even end by SIGKILL; wait_status is 0
+  not_started,  // its program could not be executed; error says why
+};
+struct Death {
+  std::uint64_t epoch = 0;       // of the life that ended
+  std::int64_t realtime_ns = 0;  // CLOCK_REALTIME of its end
+  std::int64_t lived_ns = 0;
+  std::int32_t pid = 0, wait_status = 0;
+  std::int32_t error = 0;  // errno
+  DeathReason reason{};
+  std::uint16_t padding = 0;
+};
+struct Deaths {
+  Header header;
+  std::uint64_t total = 0;   // since the keeper began
+  std::uint32_t kept = 0;    // of `last`, the newest first
+  std::uint32_t untold = 0;  // the newest ones, of which no life that came to `ready` has heard
+  Death last[kMaxDeaths];
 };
 
 static_assert(std::is_trivially_copyable_v<Entry> && sizeof(Entry) <= 512);

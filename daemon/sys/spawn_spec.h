@@ -2,7 +2,7 @@
 //
 // encode() writes a sealed memfd that the keeper maps read-only; nothing in it is a pointer. In
 // command, env values, cwd and output path the slot and the incarnation are not known yet; they
-// stand as markers, written by SpawnSpec's helpers and replaced in the child, on its stack.
+// stand as markers (common/spec_marker.h), which the child replaces.
 #pragma once
 
 #include <cstdint>
@@ -15,14 +15,6 @@
 #include "common/unique_fd.h"
 
 namespace mtd::sys {
-
-// Markers inside strings of a spec. A literal 0x01 byte in a user's string is written as kLiteral.
-struct SpecMarker {
-  static constexpr char kEscape = '\x01';
-  static constexpr char kSlot = 's';         // decimal slot
-  static constexpr char kIncarnation = 'i';  // decimal incarnation
-  static constexpr char kLiteral = 'l';      // one 0x01 byte
-};
 
 struct ResourceLimit {
   int resource = 0;  // RLIMIT_*, getrlimit(2)

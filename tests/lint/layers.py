@@ -16,7 +16,7 @@ MAY_INCLUDE = {
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
 # The keeper shares no heap-using code, but it may use what is plain data or header-only.
-KEEPER_COMMON = {"common/unique_fd.h", "common/exit_codes.h"}
+KEEPER_COMMON = {"common/unique_fd.h", "common/exit_codes.h", "common/spec_marker.h"}
 
 
 def folder_of(path):

@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "common/spec_marker.h"
 #include "tests/system/keeper_harness.h"
 
 namespace mtd::test {
@@ -136,9 +137,9 @@ const Failure kFailures[] = {
      [](sys::SpawnSpec& spec, const std::string&) {
        // Markers make a long argument of a short one: more than the kernel's 128 KiB for one
        // string.
-       std::string marker(60'000, sys::SpecMarker::kEscape);
+       std::string marker(60'000, SpecMarker::kEscape);
        for (std::size_t i = 1; i < marker.size(); i += 2)
-         marker[i] = sys::SpecMarker::kIncarnation;
+         marker[i] = SpecMarker::kIncarnation;
        spec.command.push_back(marker);
      }},
     {"output is a directory", Stage::output, EISDIR,
@@ -302,7 +303,7 @@ TEST_CASE("rule 4: a process is born in its cgroup; a removed one is a failure o
 TEST_CASE(
     "command, environment, directory and output have slot and incarnation in the markers' place") {
   KeeperRun run;
-  const std::string e(1, sys::SpecMarker::kEscape);
+  const std::string e(1, SpecMarker::kEscape);
   sys::SpawnSpec spec = run.worker(
       {"say", "1",
        std::string("s").append(e).append("s i").append(e).append("i l").append(e).append("l.")});

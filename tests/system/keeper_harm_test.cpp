@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "common/spec_marker.h"
 #include "tests/system/keeper_harness.h"
 
 namespace mtd::test {
@@ -247,7 +248,7 @@ TEST_CASE(
     sys::SpawnSpec large = run.worker({"exit", "4"});
     std::string text;  // 120 kB for each of these, and 120 more in exec
     for (int i = 0; i < 6'000; ++i)
-      text += {sys::SpecMarker::kEscape, sys::SpecMarker::kIncarnation};
+      text += {SpecMarker::kEscape, SpecMarker::kIncarnation};
     for (int i = 0; i < 10; ++i)
       large.command.push_back(text);
     large.oom_score_adj =

@@ -214,6 +214,7 @@ void KeeperRun::note(const sys::KeeperMessage& message) {
   if (const auto* entry = std::get_if<keeper::Entry>(&message))
     entries[entry->key.incarnation] = *entry;
   if (const auto* orphans = std::get_if<keeper::Orphans>(&message)) strangers = orphans->total;
+  if (const auto* told = std::get_if<keeper::Deaths>(&message)) deaths = *told;
   if (std::holds_alternative<keeper::Ping>(message)) link().pong();  // alive, and reading
 }
 

@@ -77,6 +77,7 @@ class KeeperRun {
   void add_revision(std::uint64_t id, const sys::SpawnSpec& spec, const std::vector<int>& fds = {});
   [[nodiscard]] sys::SpawnSpec worker(std::vector<std::string> arguments) const;
 
+  keeper::Deaths deaths;                           // of earlier roles, as the last one was told
   std::uint64_t strangers = 0;                     // reaped by the keeper, as far as it was told
   std::map<std::uint64_t, keeper::Entry> entries;  // by incarnation: tests use it as the number
 

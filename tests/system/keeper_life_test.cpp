@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -153,6 +154,98 @@ TEST_CASE(
   CHECK(gone(first));  // reaped by the keeper, as a stranger
   CHECK(run.list().size() == 1);
   CHECK(run.hello().epoch == 2);
+}
+
+// The line that the keeper writes; nothing else is written by these programs.
+std::string said(const std::string& path) {
+  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  return file ? read_all(file.get()) : std::string();
+}
+
+TEST_CASE("each death of the supervisor is one record, for its successor, and one line") {
+  char name[] = "/tmp/mtd-keeper-said-XXXXXX";
+  const UniqueFd file(mkstemp(name));
+  Start start;
+  start.quick = true;
+  start.in_child = [&file] { dup2(file.get(), 2); };
+  KeeperRun run(std::move(start));
+  const auto next_life = [&run] {
+    run.accept_role();
+    CHECK(run.list().empty());
+    return run.deaths;
+  };
+  CHECK(run.list().empty());
+  CHECK(run.deaths.total == 0);
+  const pid_t first = run.role().pid;
+  run.kill_role();
+  keeper::Deaths deaths = next_life();
+  CHECK(deaths.total == 1);
+  CHECK(deaths.kept == 1);
+  CHECK(deaths.untold == 1);
+  CHECK(deaths.last[0].epoch == 1);
+  CHECK(deaths.last[0].pid == first);
+  CHECK(deaths.last[0].reason == keeper::DeathReason::killed);
+  CHECK(WTERMSIG(deaths.last[0].wait_status) == SIGKILL);
+  CHECK(deaths.last[0].lived_ns > 0);
+  CHECK(deaths.last[0].realtime_ns > 0);
+  kill(run.role().pid, SIGSEGV);
+  deaths = next_life();
+  CHECK(deaths.untold == 2);  // the second did not live to tell of the first
+  CHECK(deaths.last[0].reason == keeper::DeathReason::crashed);
+  CHECK(WTERMSIG(deaths.last[0].wait_status) == SIGSEGV);
+  CHECK(deaths.last[1].epoch == 1);
+  run.link().ready();
+  CHECK(run.list().empty());
+  run.end_role(3);
+  deaths = next_life();
+  CHECK(deaths.total == 3);
+  CHECK(deaths.kept == 3);
+  CHECK(deaths.untold == 1);
+  CHECK(deaths.last[0].reason == keeper::DeathReason::crashed);
+  CHECK(WEXITSTATUS(deaths.last[0].wait_status) == 3);
+  kill(run.role().pid, SIGSTOP);
+  run.add_revision(1, run.worker({"exit", "0"}));
+  run.link().spawn(key(1), 1, "", 10'000, -1);  // what it does not read
+  run.accept_role();
+  CHECK(run.list().size() == 1);
+  CHECK(run.deaths.last[0].reason == keeper::DeathReason::hung);
+  CHECK(WTERMSIG(run.deaths.last[0].wait_status) == SIGKILL);
+  for (int i = 0; i < 6; ++i) {
+    run.kill_role();
+    run.accept_role();
+  }
+  CHECK(run.list().size() == 1);
+  CHECK(run.deaths.total == 10);
+  CHECK(run.deaths.kept == keeper::kMaxDeaths);
+  CHECK(run.deaths.untold == 8);
+  CHECK(run.deaths.last[7].epoch == 3);
+  const std::string lines = said(name);
+  unlink(name);
+  CHECK(std::count(lines.begin(), lines.end(), '\n') == 10);
+  CHECK(lines.find("mtd: the supervisor (pid " + std::to_string(first) +
+                   ") was killed by SIGKILL after ") == 0);
+  CHECK(lines.find("crashed by SIGSEGV") != std::string::npos);
+  CHECK(lines.find("ended with code 3") != std::string::npos);
+  CHECK(lines.find("did not answer and was ended by SIGKILL") != std::string::npos);
+}
+
+TEST_CASE("a log that nobody reads does not hold the keeper up") {
+  Pipe log = make_pipe();
+  const int flags = fcntl(log.write.get(), F_GETFL);
+  REQUIRE(fcntl(log.write.get(), F_SETFL, flags | O_NONBLOCK) == 0);
+  const std::string block(4096, 'x');
+  while (write(log.write.get(), block.data(), block.size()) > 0) {
+  }
+  REQUIRE(fcntl(log.write.get(), F_SETFL, flags) == 0);
+  Start start;
+  start.in_child = [&log] { dup2(log.write.get(), 2); };
+  KeeperRun run(std::move(start));
+  for (int i = 0; i < 3; ++i) {
+    run.kill_role();
+    run.accept_role();
+    CHECK(run.list().empty());
+  }
+  CHECK(run.deaths.total == 3);
 }
 
 }  // namespace

@@ -1,22 +1,15 @@
-// mtd's own life: stops, signals, the service manager, PID 1.
+// mtd's own life: stops, signals, PID 1.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <csignal>
-#include <cstddef>
-#include <cstdlib>
-#include <cstring>
-#include <stdexcept>
 
 #include "tests/system/keeper_freezer.h"
 #include "tests/system/keeper_harness.h"
@@ -26,85 +19,6 @@ namespace {
 
 using keeper::EntryState;
 using keeper::Outcome;
-using keeper::Scope;
-using Clock = std::chrono::steady_clock;
-
-// A service manager's end of NOTIFY_SOCKET.
-class Manager {
- public:
-  explicit Manager(std::string name) : name_(std::move(name)) {
-    socket_.reset(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path, name_.data(), name_.size());
-    if (name_[0] == '@') address.sun_path[0] = '\0';
-    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name_.size());
-    const int on = 1;
-    setsockopt(socket_.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
-    REQUIRE(bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), size) == 0);
-  }
-  ~Manager() {
-    if (name_[0] != '@') unlink(name_.c_str());
-  }
-  std::string next() {
-    pollfd one{socket_.get(), POLLIN, 0};
-    if (poll(&one, 1, 20'000) <= 0) return "nothing came";
-    char text[2048] = {};
-    iovec part{text, sizeof text};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))] = {};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    const ssize_t size = recvmsg(socket_.get(), &message, 0);
-    ucred sender{};
-    std::memcpy(&sender, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof sender);
-    sender_ = sender.pid;
-    return std::string(text, static_cast<std::size_t>(size > 0 ? size : 0));
-  }
-  [[nodiscard]] pid_t sender() const { return sender_; }
-
- private:
-  std::string name_;
-  UniqueFd socket_;
-  pid_t sender_ = 0;
-};
-
-TEST_CASE(
-    "rule 25: the service manager hears of READY, texts and the watchdog from the keeper itself") {
-  const std::string number = std::to_string(getpid());
-  for (const std::string& name :
-       {"/tmp/mtd-keeper-notify-" + number, "@mtd-keeper-notify-" + number}) {
-    Manager manager(name);
-    Start start;
-    start.environment = {"NOTIFY_SOCKET=" + name, "WATCHDOG_USEC=400000"};
-    KeeperRun run(std::move(start));
-    CHECK(run.hello().under_service_manager == 1);
-    CHECK(run.hello().watchdog_usec == 400'000);
-    run.link().notify("STATUS=Starting");
-    CHECK(manager.next() == "STATUS=Starting");
-    CHECK(manager.sender() == run.pid());
-    run.link().ready();
-    std::string text = manager.next();
-    while (text == "WATCHDOG=1")
-      text = manager.next();
-    CHECK(text == "READY=1");
-    for (;;) {  // the ping of the half-time, the pong, and only then the sign
-      auto message = run.next();
-      REQUIRE(message);
-      if (std::holds_alternative<keeper::Ping>(*message)) break;
-    }
-    CHECK(manager.next() == "WATCHDOG=1");
-    run.kill_role();
-    run.accept_role();
-    text = manager.next();
-    while (text == "WATCHDOG=1")
-      text = manager.next();
-    CHECK(text.rfind("STATUS=The supervisor is being restarted", 0) == 0);
-    CHECK(manager.next() == "WATCHDOG=1");  // fed although the new one is not ready yet
-  }
-}
 
 TEST_CASE(
     "rule 20: no supervisor answers a TERM: restarted once, then mtd ends the workers itself") {

@@ -1,0 +1,64 @@
+"""Whatever ends the supervisor: workers run on, and its end is told once, in words."""
+import os
+import resource
+import signal
+
+import pytest
+from harness import NOBODY, SLEEPER, Mtd, eventually, pool, wait_gone
+
+
+def deaths(mtd):
+    return [line for line in mtd.log().splitlines() if line.startswith("mtd: the supervisor")]
+
+
+@pytest.mark.parametrize("number,words", [(signal.SIGKILL, "was killed (signal 9"), (signal.SIGSEGV, "crashed (signal 11"),
+                                          (signal.SIGABRT, "crashed (signal 6"), (signal.SIGBUS, "crashed (signal 7")])
+def test_fault_81_83_a_death_is_one_line_one_event_and_a_warning(actor, number, words):
+    with Mtd({"web": pool([actor, "wait"], workers=2)}) as mtd:
+        mtd.reports.expect("waiting", count=2)
+        before, old = mtd.pids("web"), mtd.supervisor()
+        assert not [w for w in mtd.status()["daemon"]["warnings"] if "supervisor" in w]
+        os.kill(old, number)
+        mtd.reconnect(old)
+        event = mtd.events.expect(event="supervisor_died")
+        assert event["pid"] == old and words in event["detail"], event
+        assert len(deaths(mtd)) == 1 and f"(pid {old})" in deaths(mtd)[0]
+        warning = [w for w in mtd.status()["daemon"]["warnings"] if "supervisor" in w]
+        assert len(warning) == 1 and words in warning[0], warning
+        assert "supervisor" in mtd.ctl("status").stdout
+        assert mtd.pids("web") == before
+        second = mtd.kill_supervisor()
+        assert mtd.events.expect(event="supervisor_died", pid=second)
+        assert len(deaths(mtd)) == 2
+        warning = [w for w in mtd.status()["daemon"]["warnings"] if "supervisor" in w]
+        assert "2 times" in warning[0], warning
+
+
+def test_the_supervisor_has_its_own_name(actor):
+    with Mtd({"web": pool([actor, "wait"])}) as mtd:
+        for pid, name in ((mtd.keeper, "mtd"), (mtd.supervisor(), "mtd-supervisor")):
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                assert os.path.basename(file.read().split(b"\0")[0].decode()) == name
+            with open(f"/proc/{pid}/comm") as file:
+                assert file.read().strip() == name
+
+
+def test_fault_84_who_dies_first_when_memory_runs_out(root, actor):
+    with Mtd({"web": pool([actor, "wait"]), "first": pool([actor, "wait"], oom_score_adj=700)}) as mtd:
+        mtd.reports.expect("waiting", count=2)
+        mine = int(open("/proc/self/oom_score_adj").read())
+        scores = [int(open(f"/proc/{p}/oom_score_adj").read())
+                  for p in (mtd.keeper, mtd.supervisor(), *mtd.pids("web"), *mtd.pids("first"))]
+        if scores[0] == mine:
+            pytest.skip("the kernel does not permit a lower oom_score_adj here")
+        assert scores == [-900, -800, mine, 700]
+        assert not [c for c in mtd.ctl_json("limits")["host"]["cannot"] if "oom_score_adj" in c]
+
+
+def test_fault_84_where_it_may_not_protect_itself_it_says_so(root, actor):
+    with Mtd({"web": pool([actor, "wait"])}, user=NOBODY) as mtd:
+        mtd.reports.expect("waiting")
+        if int(open(f"/proc/{mtd.keeper}/oom_score_adj").read()) == -900:
+            pytest.skip("this kernel lets anybody lower oom_score_adj")
+        assert [c for c in mtd.ctl_json("limits")["host"]["cannot"] if "oom_score_adj" in c]
+        assert [w for w in mtd.status()["daemon"]["warnings"] if "oom_score_adj" in w]
