@@ -71,7 +71,7 @@ from_report() {
 run_ctest() {
   local name="tests, $1" log=$logs/ctest-$1.log report=$logs/ctest-$1.xml step_begin=$SECONDS
   rm -f "$report"
-  ctest --test-dir "build/$1" -j "$jobs" --timeout 600 --repeat until-pass:2 --output-junit "$report" \
+  ctest --test-dir "build/$1" -j "$jobs" --timeout 600 --output-junit "$report" \
     --test-output-size-passed 1000000 --test-output-size-failed 1000000 >"$log" 2>&1
   from_report "$name" "$log" ctest "$report"
 }
@@ -88,22 +88,6 @@ run_integration() {
     -o "cache_dir=$logs/pytest-$1" "${more[@]}")
   export MTD_BIN=$PWD/build/$1/bin MTD_TEST_PATIENCE=$patience
   "${command[@]}" --junitxml="$report" >"$log" 2>&1
-  # 1: tests failed. A fault injected into a busy machine may miss its moment: once more, alone, and named.
-  if [ $? = 1 ]; then
-    local first second
-    rm -f "$report.again"
-    "${command[@]}" --lf --junitxml="$report.again" >"$log.again" 2>&1
-    if first=$(/usr/bin/python3 tests/count_results.py pytest "$report" 2>/dev/null) &&
-      second=$(/usr/bin/python3 tests/count_results.py pytest "$report.again" 2>/dev/null); then
-      local one two
-      read -r -a one <<<"$(head -n 1 <<<"$first")"
-      read -r -a two <<<"$(head -n 1 <<<"$second")"
-      counted "$name" "$log.again" $((one[0] + two[0])) "${two[1]}" "${one[2]}"
-      say "    ${two[0]} of these only at the second try:"
-      tail -n +2 <<<"$first" | sed '/^$/d; s/^/    /'
-      return
-    fi
-  fi
   from_report "$name" "$log" pytest "$report"
 }
 

@@ -1,6 +1,7 @@
 """Options and fixtures of the integration tests; harness.py is the part that matters."""
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -15,6 +16,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # Started in the background by a shell we ignore it, and so would, for a moment, all that we start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "slow: takes long; only with --full")
 
 
@@ -29,6 +32,12 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(scope="session", autouse=True)
 def subreaper():
     harness.become_subreaper()
+
+
+@pytest.fixture(scope="session")
+def full(request):
+    """Were the long forms asked for?"""
+    return request.config.getoption("--full")
 
 
 @pytest.fixture(scope="session")

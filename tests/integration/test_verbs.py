@@ -324,7 +324,7 @@ def test_introspection(mtd):
 
 
 def test_shutdown_ends_the_daemon(tools):
-    with Mtd({"web": pool(SLEEPER, workers=2)}, checks_descriptors=False) as own:
+    with Mtd({"web": pool(SLEEPER, workers=2)}) as own:
         pids = own.pids("web")
         own.ctl("shutdown")
         assert own.process.wait(20) == 0
