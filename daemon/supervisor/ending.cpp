@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/exit_codes.h"
+#include "daemon/supervisor/revision.h"
 #include "daemon/supervisor/supervisor.h"
 #include "daemon/sys/clock.h"
 #include "daemon/sys/proc_scan.h"
@@ -149,6 +150,7 @@ void Supervisor::finish(int code) {
       cgroups_->remove_pool(entry.first);
     cgroups_->dissolve(hello_.keeper_pid);
   }
+  if (code == mtd::code(DaemonExit::stopped)) sys::forget_owner(lock_.get());
   keeper_.finish(code);
   (void)keeper_.flush().has_value();
   loop_.stop(0);
@@ -159,16 +161,10 @@ void Supervisor::end_without_keeper() {
   if (std::exchange(finished_, true) || !serving_) return;
   sys::remove_socket(notify_path_);
   sys::remove_socket(control_path_);
-  std::vector<std::string> tags;
-  for (const auto& [name, pool] : pools_) {
-    for (const auto& entry : pool->workers()) {
-      tags.push_back(tag_of(hello_.instance, name, entry.first.slot, entry.first.incarnation));
-    }
-  }
   if (cgroups_) {
     cgroups_->end_all();
   } else {
-    sys::kill_tagged(tags);
+    sys::kill_tagged({instance_prefix(hello_.instance)});
   }
 }
 

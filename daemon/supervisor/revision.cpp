@@ -68,10 +68,14 @@ Result<void> add_output(const config::PoolSpec& pool, sys::SpawnSpec& spec,
 
 }  // namespace
 
+std::string instance_prefix(std::uint64_t instance) {
+  std::array<char, 18> text{};
+  std::snprintf(text.data(), text.size(), "%016llx/", static_cast<unsigned long long>(instance));
+  return text.data();
+}
+
 std::string tag_prefix(std::uint64_t instance, const std::string& pool) {
-  std::array<char, 17> hex{};
-  std::snprintf(hex.data(), hex.size(), "%016llx", static_cast<unsigned long long>(instance));
-  return std::string(hex.data()) + "/" + pool + "/";
+  return instance_prefix(instance) + pool + "/";
 }
 
 std::string tag_of(std::uint64_t instance, const std::string& pool, std::uint32_t slot,

@@ -27,6 +27,8 @@ struct PreparedRevision {
 // 1 and 2 of this process are the worker's output with log.to = inherit.
 [[nodiscard]] Result<PreparedRevision> prepare_revision(const config::PoolSpec& pool,
                                                         const RevisionFacts& facts);
+// "0123456789abcdef/": the beginning of the MTD_TAG of every process of a life of mtd.
+[[nodiscard]] std::string instance_prefix(std::uint64_t instance);
 // "0123456789abcdef/web/": the beginning of the MTD_TAG of every process of a pool.
 [[nodiscard]] std::string tag_prefix(std::uint64_t instance, const std::string& pool);
 [[nodiscard]] std::string tag_of(std::uint64_t instance, const std::string& pool,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <utility>
@@ -53,31 +54,10 @@ void Supervisor::fail_start(int code, const std::vector<std::string>& errors) {
   loop_.stop(code);
 }
 
-bool Supervisor::take_runtime_dir() {
-  runtime_dir_ = options_.runtime_dir.empty() ? sys::default_runtime_dir() : options_.runtime_dir;
-  const auto directory = sys::open_runtime_dir(runtime_dir_);
-  if (!directory) {
-    fail_start(code(DaemonExit::failed), {directory.error().message});
-    return false;
-  }
-  runtime_dir_ = sys::path_of(directory->get(), runtime_dir_);
-  lock_ = held("lock");
-  if (lock_) return true;
-  auto lock = sys::take_lock(directory->get(), hello_.keeper_pid);
-  if (!lock) {
-    fail_start(code(DaemonExit::failed), {lock.error().message});
-    return false;
-  }
-  if (const auto* other = std::get_if<sys::LockHeld>(&*lock)) {
-    fail_start(
-        code(DaemonExit::another_owner),
-        {"another mtd" + (other->owner > 0 ? " (pid " + std::to_string(other->owner) + ")" : "") +
-         " owns " + runtime_dir_});
-    return false;
-  }
-  lock_ = std::move(std::get<UniqueFd>(*lock));
-  keeper_.hold("lock", lock_.get());
-  return true;
+void Supervisor::fail_bind(const Error& error) {
+  const auto exit =
+      error.errno_value == EADDRINUSE ? DaemonExit::another_owner : DaemonExit::failed;
+  fail_start(code(exit), {error.message});
 }
 
 void Supervisor::begin() {
@@ -97,6 +77,10 @@ void Supervisor::begin() {
     spdlog::warn("the configuration in force cannot be read back ({}); reading the files again",
                  decoded.error().message);
   }
+  end_left_overs();
+}
+
+void Supervisor::load_first() {
   watch_configuration();  // before it is read: no change goes unnoticed
   loading_ = true;
   auto loader = start_loader(loop_, options_.config, state_dir_, [this](LoadAnswer answer) {
@@ -182,10 +166,7 @@ void Supervisor::open_cgroups() {
                     : sys::CgroupTree::open(hello_.instance, hello_.keeper_pid);
   if (tree) {
     cgroups_ = std::move(*tree);
-    for (const auto& left : cgroups_->left_overs()) {
-      spdlog::warn("{} was left by an mtd that is gone: {} processes killed{}", left.path,
-                   left.processes, left.removed ? ", removed" : "; it cannot be removed yet");
-    }
+    tell_left_overs(*cgroups_);
     keeper_.hold("pools", cgroups_->pools_fd());
     return;
   }
@@ -202,7 +183,7 @@ bool Supervisor::open_sockets() {
   if (!notify) {
     auto bound = sys::bind_socket(notify_path_, sys::SocketKind::datagram, 0666);
     if (!bound) {
-      fail_start(code(DaemonExit::failed), {bound.error().message});
+      fail_bind(bound.error());
       return false;
     }
     notify = std::move(*bound);
@@ -235,7 +216,7 @@ bool Supervisor::open_sockets() {
     const mode_t mode = daemon.operate_gid || daemon.readonly_gid ? 0666 : 0600;
     auto bound = sys::bind_socket(control_path_, sys::SocketKind::stream_listener, mode);
     if (!bound) {
-      fail_start(code(DaemonExit::failed), {bound.error().message});
+      fail_bind(bound.error());
       return false;
     }
     control = std::move(*bound);

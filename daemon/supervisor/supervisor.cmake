@@ -11,6 +11,7 @@ add_library(mtd_supervisor_core STATIC
   loop_reactor.cpp
   notifications.cpp
   options.cpp
+  owning.cpp
   pool_actions.cpp
   pool_runner.cpp
   persist.cpp

@@ -3,8 +3,8 @@
 //
 // A life: HELLO and LIST of the keeper, what earlier lives left with it (FETCH), runtime directory
 // and lock, configuration (of the earlier life, or from the loader), then pools and READY. The
-// files: startup.cpp up to READY, supervisor.cpp the conversation, reload.cpp, ending.cpp,
-// publish.cpp.
+// files: owning.cpp lock and left-overs, startup.cpp up to READY, supervisor.cpp the conversation,
+// reload.cpp, ending.cpp, publish.cpp.
 #pragma once
 
 #include <cstdint>
@@ -37,6 +37,7 @@
 #include "daemon/sys/event_loop.h"
 #include "daemon/sys/helper_process.h"
 #include "daemon/sys/keeper_link.h"
+#include "daemon/sys/runtime_dir.h"
 
 namespace mtd::supervisor {
 
@@ -116,7 +117,7 @@ class Supervisor final : public Publisher {
   // startup.cpp
   void begin_when_told();
   void begin();
-  [[nodiscard]] bool take_runtime_dir();
+  void load_first();
   void serve(LoadAnswer answer);
   [[nodiscard]] bool open_sockets();
   void open_cgroups();
@@ -127,7 +128,15 @@ class Supervisor final : public Publisher {
   void adopt_entries();
   void start_control();
   void fail_start(int code, const std::vector<std::string>& errors);
+  void fail_bind(const Error& error);
   [[nodiscard]] UniqueFd held(const std::string& name);
+
+  // owning.cpp
+  [[nodiscard]] bool take_runtime_dir();
+  void wait_for_lock(const sys::LockHeld& other);
+  void end_left_overs();
+  void tell_left_overs(const Result<std::string>& answer);
+  static void tell_left_overs(const sys::CgroupTree& tree);
 
   // watching.cpp
   void watch_names();
@@ -181,6 +190,8 @@ class Supervisor final : public Publisher {
 
   std::string runtime_dir_, control_path_, notify_path_, config_path_;
   UniqueFd lock_;
+  sys::EventLoop::Timer lock_timer_;
+  Instant lock_until_ = Instant::never();
   config::Configuration configuration_;
   std::string encoded_configuration_;
   std::uint64_t config_revision_ = 0;

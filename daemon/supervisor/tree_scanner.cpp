@@ -21,9 +21,8 @@ TreeScanner::TreeScanner(sys::EventLoop& loop,
                          std::uint64_t instance, int keeper_pid)
     : loop_(loop),
       known_pids_(known_pids),
-      prefix_(tag_prefix(instance, "")),
+      prefix_(instance_prefix(instance)),
       keeper_pid_(keeper_pid) {
-  prefix_.pop_back();  // "instance/"
   auto timer = loop_.timer(sys::Priority::normal, [this] { look(); });
   if (timer) timer_ = std::move(*timer);
 }

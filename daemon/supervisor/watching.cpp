@@ -82,12 +82,12 @@ Result<void> Supervisor::restore_names() {
 
 Result<void> Supervisor::restore_lock(int directory) {
   if (sys::is_lock_file(directory, lock_.get())) return {};
-  auto lock = sys::take_lock(directory, hello_.keeper_pid);
+  auto lock = sys::take_lock(directory, hello_.keeper_pid, hello_.instance);
   if (!lock) return lock.error();
   if (std::holds_alternative<sys::LockHeld>(*lock)) {
     return Error{"another mtd owns " + runtime_dir_ + " since its lock was removed"};
   }
-  lock_ = std::move(std::get<UniqueFd>(*lock));
+  lock_ = std::move(std::get<sys::OwnerLock>(*lock).fd);
   keeper_.hold("lock", lock_.get());
   spdlog::warn("{}/lock was removed: made again", escape_for_terminal(runtime_dir_));
   return {};

@@ -1,6 +1,5 @@
 #include "daemon/sys/cgroup.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/file.h>
@@ -11,19 +10,17 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
-#include <cstdio>
 #include <cstring>
-#include <memory>
 
+#include "daemon/sys/cgroup_files.h"
+#include "daemon/sys/cgroup_left_overs.h"
 #include "daemon/sys/cgroup_paths.h"
 #include "daemon/sys/proc.h"
 
 namespace mtd::sys {
 namespace {
 
-constexpr std::size_t kMaxPids = 10'000;
-constexpr int kMaxDepth = 16;  // of directories a worker makes below its own
-constexpr int kEndRounds = 20, kEndRoundMs = 100;
+constexpr int kLockRoundMs = 100;
 constexpr int kKillRounds = 64;  // without cgroup.kill: how often a fork bomb is swept at once
 
 std::string leaf_name(const CgroupName& name) {
@@ -40,164 +37,14 @@ std::string pool_directory_name(const std::string& pool) {
   return pool;
 }
 
-Result<void> write_at(int directory, const char* file, std::string_view text) {
-  const UniqueFd target(::openat(directory, file, O_WRONLY | O_CLOEXEC));
-  if (!target) return Error::from_errno(std::string("open ") + file, errno);
-  if (::write(target.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()))
-    return {};
-  return Error::from_errno(std::string("write ") + file, errno);
-}
-
-UniqueFd open_directory(int at, const char* path) {
-  return UniqueFd(::openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
-}
-
-template <class Visit>
-void each_subdirectory(int directory, const Visit& visit) {
-  UniqueFd copy = open_directory(directory, ".");
-  if (!copy) return;
-  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(copy.get()), ::closedir);
-  if (!stream) return;
-  (void)copy.release();
-  while (const dirent* entry = ::readdir(stream.get())) {
-    if (entry->d_type != DT_DIR || entry->d_name[0] == '.') continue;
-    visit(entry->d_name);
-  }
-}
-
-void append_pids(int directory, std::vector<pid_t>& pids, int depth) {
-  const auto text = read_small_file_at(directory, "cgroup.procs", 1 << 20);
-  if (text) {
-    const char* at = text->data();
-    const char* end = at + text->size();
-    while (at < end && pids.size() < kMaxPids) {
-      pid_t pid = 0;
-      const auto parsed = std::from_chars(at, end, pid);
-      if (parsed.ec != std::errc()) break;
-      if (pid > 0) pids.push_back(pid);  // 0: a process outside our pid namespace
-      at = parsed.ptr + 1;
-    }
-  }
-  if (depth >= kMaxDepth) return;
-  each_subdirectory(directory, [&](const char* name) {
-    const UniqueFd child = open_directory(directory, name);
-    if (child) append_pids(child.get(), pids, depth + 1);
-  });
-}
-
-Result<void> remove_at(int parent, const char* name, int depth) {
-  if (::unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT) return {};
-  const int error = errno;
-  if (error == EBUSY && depth < kMaxDepth) {
-    const UniqueFd directory = open_directory(parent, name);
-    if (directory) {
-      each_subdirectory(directory.get(), [&](const char* child) {
-        (void)remove_at(directory.get(), child, depth + 1).has_value();
-      });
-    }
-    if (::unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT) return {};
-  }
-  return Error::from_errno(std::string("remove cgroup ") + name, errno);
-}
-
-Result<void> move_into(int directory, pid_t pid) {
-  return write_at(directory, "cgroup.procs", std::to_string(pid));
-}
-
-// True when nobody but the two processes of ours lives directly in the cgroup.
-bool is_alone(int directory, pid_t keeper) {
-  const auto text = read_small_file_at(directory, "cgroup.procs", 1 << 20);
-  if (!text) return false;
-  const char* at = text->data();
-  const char* end = at + text->size();
-  while (at < end) {
-    pid_t pid = 0;
-    const auto parsed = std::from_chars(at, end, pid);
-    if (parsed.ec != std::errc()) break;
-    if (pid != keeper && pid != ::getpid()) return false;
-    at = parsed.ptr + 1;
-  }
-  return true;
-}
-
-std::string hex(std::uint64_t value) {
-  std::array<char, 17> text{};
-  std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(value));
-  return text.data();
-}
-
-}  // namespace
-
-namespace {
-
-// "mtd." and 16 hexadecimal digits: what open() makes.
-bool is_own_name(std::string_view name) {
-  return name.size() == 20 && name.substr(0, 4) == "mtd." &&
-         name.find_first_not_of("0123456789abcdef", 4) == std::string_view::npos;
-}
-
 // While one mtd makes its tree, no other takes it for a left-over. Never waited for long: whoever
 // may read the directory can hold the lock.
 bool lock_for_change(int directory) {
   for (int round = 0; round < kEndRounds; ++round) {
     if (::flock(directory, LOCK_EX | LOCK_NB) == 0) return true;
-    ::poll(nullptr, 0, kEndRoundMs);
+    ::poll(nullptr, 0, kLockRoundMs);
   }
   return false;
-}
-
-bool is_populated(int directory, const char* name) {
-  const std::string path = std::string(name) + "/cgroup.events";
-  const UniqueFd events(::openat(directory, path.c_str(), O_RDONLY | O_CLOEXEC));
-  return events && CgroupTree::populated_fd(events.get());
-}
-
-// SIGKILL to all below, until nobody is left or the rounds are over.
-void end_below(int directory, const std::string& hierarchy) {
-  const UniqueFd events(::openat(directory, "cgroup.events", O_RDONLY | O_CLOEXEC));
-  for (int round = 0; round < kEndRounds && events && CgroupTree::populated_fd(events.get());
-       ++round) {
-    if (!write_at(directory, "cgroup.kill", "1")) {
-      std::vector<pid_t> living;
-      append_pids(directory, living, 0);
-      for (const pid_t pid : living) {
-        const UniqueFd pidfd = open_pidfd(pid);
-        // The pid may have been used again since it was listed.
-        if (pidfd && unified_cgroup_of(pid).compare(0, hierarchy.size() + 1, hierarchy + "/") == 0)
-          (void)signal_pidfd(pidfd, SIGKILL).has_value();
-      }
-    }
-    pollfd change{events.get(), POLLPRI, 0};
-    ::poll(&change, 1, kEndRoundMs);
-  }
-}
-
-// Trees whose keeper and roles are gone, as a SIGKILL to them leaves them: ended and removed. A
-// living mtd populates its `mtd`, and is left alone, as are trees of other users.
-std::vector<LeftOverTree> end_left_overs(int start, const CgroupPlace& place) {
-  std::vector<std::string> names;
-  each_subdirectory(start, [&](const char* name) {
-    if (is_own_name(name)) names.emplace_back(name);
-  });
-  std::vector<LeftOverTree> ended;
-  for (const auto& name : names) {
-    const UniqueFd own = open_directory(start, name.c_str());
-    struct stat info {};
-    if (!own || ::fstat(own.get(), &info) != 0 || info.st_uid != ::geteuid()) continue;
-    if (is_populated(own.get(), "mtd") || !is_alone(own.get(), 0)) continue;
-    LeftOverTree tree{place.directory + "/" + name, 0, false};
-    if (const UniqueFd pools = open_directory(own.get(), "pools")) {
-      std::vector<pid_t> living;
-      append_pids(pools.get(), living, 0);
-      tree.processes = living.size();
-      end_below(pools.get(), place.hierarchy + "/" + name + "/pools");
-    }
-    (void)remove_at(own.get(), "pools", 0).has_value();
-    ::unlinkat(own.get(), "mtd", AT_REMOVEDIR);
-    tree.removed = ::unlinkat(start, name.c_str(), AT_REMOVEDIR) == 0;
-    ended.push_back(std::move(tree));
-  }
-  return ended;
 }
 
 }  // namespace
@@ -205,25 +52,27 @@ std::vector<LeftOverTree> end_left_overs(int start, const CgroupPlace& place) {
 Result<CgroupTree> CgroupTree::open(std::uint64_t instance, pid_t keeper) {
   const auto place = find_cgroup_place();
   if (!place) return place.error();
-  const UniqueFd start = open_directory(AT_FDCWD, place->directory.c_str());
+  const UniqueFd start = open_cgroup(AT_FDCWD, place->directory.c_str());
   if (!start) return Error::from_errno("open " + place->directory, errno);
 
   CgroupTree tree;
-  if (lock_for_change(start.get())) tree.left_overs_ = end_left_overs(start.get(), *place);
+  if (lock_for_change(start.get())) tree.left_overs_ = end_left_overs(start.get(), *place, keeper);
   tree.own_ = place->directory;
   tree.hierarchy_ = place->hierarchy;
-  UniqueFd own = open_directory(start.get(), ".");
+  UniqueFd own = open_cgroup(start.get(), ".");
   // The root of the hierarchy has no cgroup.type; others' processes live in it anyway.
   const bool is_root = ::faccessat(start.get(), "cgroup.type", F_OK, 0) != 0;
-  if (is_root || !is_alone(start.get(), keeper)) {
-    const std::string name = "mtd." + hex(instance);
+  // Another mtd's, or left-overs that even SIGKILL did not end: not to be mixed with ours.
+  const bool taken = ::faccessat(start.get(), "pools", F_OK, 0) == 0;
+  if (is_root || taken || !is_alone(start.get(), keeper)) {
+    const std::string name = own_cgroup_name(instance);
     if (::mkdirat(start.get(), name.c_str(), 0755) != 0) {
       return Error::from_errno("make a cgroup in " + place->directory, errno);
     }
     tree.made_own_ = true;
     tree.own_ += "/" + name;
     tree.hierarchy_ += "/" + name;
-    own = open_directory(start.get(), name.c_str());
+    own = open_cgroup(start.get(), name.c_str());
   }
   const auto give_up = [&](std::string_view what, int error) {
     if (own) {
@@ -239,13 +88,13 @@ Result<CgroupTree> CgroupTree::open(std::uint64_t instance, pid_t keeper) {
       return give_up("make a cgroup in", errno);
     }
   }
-  const UniqueFd roles = open_directory(own.get(), "mtd");
-  tree.pools_ = open_directory(own.get(), "pools");
+  const UniqueFd roles = open_cgroup(own.get(), "mtd");
+  tree.pools_ = open_cgroup(own.get(), "pools");
   if (!roles || !tree.pools_) return give_up("open a cgroup in", errno);
   for (const pid_t pid : {::getpid(), keeper}) {
-    const auto moved = move_into(roles.get(), pid);
+    const auto moved = move_into_cgroup(roles.get(), pid);
     if (moved) continue;
-    (void)move_into(start.get(), ::getpid()).has_value();
+    (void)move_into_cgroup(start.get(), ::getpid()).has_value();
     return give_up("move mtd into cgroup", moved.error().errno_value);
   }
   tree.has_kill_ = ::faccessat(tree.pools_.get(), "cgroup.kill", F_OK, 0) == 0;
@@ -261,7 +110,7 @@ Result<CgroupTree> CgroupTree::reopen(UniqueFd pools, std::uint64_t instance) {
   const auto parent = [](const std::string& path) { return path.substr(0, path.rfind('/')); };
   tree.own_ = parent(place->directory);
   tree.hierarchy_ = parent(place->hierarchy);
-  const std::string name = "/mtd." + hex(instance);
+  const std::string name = "/" + own_cgroup_name(instance);
   tree.made_own_ = tree.own_.size() >= name.size() &&
                    tree.own_.compare(tree.own_.size() - name.size(), name.size(), name) == 0;
   tree.has_kill_ = ::faccessat(tree.pools_.get(), "cgroup.kill", F_OK, 0) == 0;
@@ -275,7 +124,7 @@ Result<int> CgroupTree::pool_directory(const std::string& pool, bool create) {
   if (create && ::mkdirat(pools_.get(), name.c_str(), 0755) != 0 && errno != EEXIST) {
     return Error::from_errno("make cgroup " + own_ + "/pools/" + name, errno);
   }
-  UniqueFd directory = open_directory(pools_.get(), name.c_str());
+  UniqueFd directory = open_cgroup(pools_.get(), name.c_str());
   if (!directory) return Error::from_errno("open cgroup " + own_ + "/pools/" + name, errno);
   return pool_directories_.emplace(pool, std::move(directory)).first->second.get();
 }
@@ -359,19 +208,19 @@ std::size_t CgroupTree::signal(const CgroupName& name, int signal, pid_t except)
 std::vector<pid_t> CgroupTree::pids(const CgroupName& name) {
   std::vector<pid_t> pids;
   const UniqueFd directory = open_leaf(name, "", O_RDONLY | O_DIRECTORY);
-  if (directory) append_pids(directory.get(), pids, 0);
+  if (directory) append_pids(directory.get(), pids);
   return pids;
 }
 
 Result<void> CgroupTree::remove(const CgroupName& name) {
   const auto pool = pool_directory(name.pool, false);
   if (!pool) return {};
-  return remove_at(*pool, leaf_name(name).c_str(), 0);
+  return remove_cgroup(*pool, leaf_name(name).c_str());
 }
 
 void CgroupTree::remove_pool(const std::string& pool) {
   pool_directories_.erase(pool);
-  (void)remove_at(pools_.get(), pool_directory_name(pool).c_str(), 0).has_value();
+  (void)remove_cgroup(pools_.get(), pool_directory_name(pool).c_str()).has_value();
 }
 
 std::optional<std::uint64_t> CgroupTree::oom_kills(const CgroupName& name) {
@@ -395,7 +244,8 @@ std::optional<CgroupName> CgroupTree::owner_of(pid_t pid) const {
 }
 
 void CgroupTree::end_all() {
-  end_below(pools_.get(), hierarchy_ + "/pools");
+  int rounds = kEndRounds;
+  end_below(pools_.get(), hierarchy_ + "/pools", rounds);
   dissolve(0);
 }
 
@@ -403,12 +253,16 @@ void CgroupTree::dissolve(pid_t keeper) {
   pool_directories_.clear();
   pools_.reset();
   const std::string home = made_own_ ? own_.substr(0, own_.rfind('/')) : own_;
-  const UniqueFd target = open_directory(AT_FDCWD, home.c_str());
-  const UniqueFd own = open_directory(AT_FDCWD, own_.c_str());
+  const UniqueFd target = open_cgroup(AT_FDCWD, home.c_str());
+  const UniqueFd own = open_cgroup(AT_FDCWD, own_.c_str());
   if (!target || !own) return;
-  if (keeper > 0) (void)move_into(target.get(), keeper).has_value();
-  (void)move_into(target.get(), ::getpid()).has_value();
-  (void)remove_at(own.get(), "pools", 0).has_value();
+  const bool keeper_left = keeper <= 0 || move_into_cgroup(target.get(), keeper).has_value();
+  const bool left = move_into_cgroup(target.get(), ::getpid()).has_value() && keeper_left;
+  (void)remove_cgroup(own.get(), "pools").has_value();
+  // Who is still there is a helper, or a keeper that was killed and has not come to its end yet.
+  const UniqueFd roles = open_cgroup(own.get(), "mtd");
+  int rounds = kEndRounds;
+  if (left && roles) end_below(roles.get(), hierarchy_ + "/mtd", rounds);
   ::unlinkat(own.get(), "mtd", AT_REMOVEDIR);
   if (made_own_) ::unlinkat(target.get(), own_.substr(home.size() + 1).c_str(), AT_REMOVEDIR);
 }

@@ -4,10 +4,11 @@
 //   <own>/mtd                              keeper and roles
 //   <own>/pools/POOL/SLOT.INCARNATION      a worker and its descendants
 //
-// <own> is the cgroup mtd was started in when it is alone there, else a new `mtd.<instance>` below
-// it. The v2 hierarchy is found by its mount and the `0::` line of /proc/self/cgroup; it may be the
-// unified part of a hybrid system that holds no controllers. Without privileges it works inside a
-// delegated subtree. Where it does not work, open() says why, and mtd goes on without.
+// <own> is the cgroup mtd was started in when it is alone there and has room for `pools`, else a
+// new `mtd.<instance>` below it. The v2 hierarchy is found by its mount and the `0::` line of
+// /proc/self/cgroup; it may be the unified part of a hybrid system that holds no controllers.
+// Without privileges it works inside a delegated subtree. Where it does not work, open() says why,
+// and mtd goes on without.
 //
 // Nothing here blocks: cgroupfs is memory.
 #pragma once
@@ -35,8 +36,9 @@ struct CgroupName {
 // Of an mtd that was killed together with its supervisor.
 struct LeftOverTree {
   std::string path;
-  std::size_t processes = 0;  // that were killed
-  bool removed = false;       // false: some of them have not ended yet
+  std::size_t processes = 0;        // that were killed
+  bool removed = false;             // false: some of them have not ended yet
+  std::vector<std::string> living;  // those, "PID COMM", at most 16
 };
 
 class CgroupTree {
@@ -82,7 +84,8 @@ class CgroupTree {
 
   // The keeper is gone: SIGKILL to every worker, at most 2 s of waiting, then dissolve.
   void end_all();
-  // Before mtd ends: moves keeper and caller back and removes the tree, as far as it is empty.
+  // Before mtd ends: moves keeper (0: it is gone) and caller back, ends helpers that still run, and
+  // removes the tree as far as it is empty. Waits at most 2 s.
   void dissolve(pid_t keeper);
 
  private:

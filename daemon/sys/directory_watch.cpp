@@ -12,8 +12,9 @@
 namespace mtd::sys {
 namespace {
 
-constexpr std::uint32_t kRemovals = IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF;
-constexpr std::uint32_t kChanges = kRemovals | IN_CREATE | IN_MOVED_TO | IN_CLOSE_WRITE | IN_ATTRIB;
+constexpr std::uint32_t kRemovals =
+    IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF;
+constexpr std::uint32_t kChanges = kRemovals | IN_CREATE | IN_CLOSE_WRITE | IN_ATTRIB;
 constexpr int kMaxReads = 64;  // the rest wakes up the loop again
 
 }  // namespace

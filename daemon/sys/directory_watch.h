@@ -14,7 +14,7 @@ namespace mtd::sys {
 class DirectoryWatch {
  public:
   enum class Of {
-    removals,  // a name in it, or the directory itself, is removed or renamed
+    removals,  // a name in it, or the directory itself, is removed, renamed or replaced by a rename
     changes,   // also: names appear, files are written or get another mode or owner
   };
 

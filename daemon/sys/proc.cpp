@@ -42,6 +42,10 @@ Result<std::string> read_small_file_at(int directory, const char* name, std::siz
   return read_all(file, name, limit);
 }
 
+bool process_exists(pid_t pid) {
+  return ::kill(pid, 0) == 0 || errno == EPERM;
+}
+
 pid_t own_pid() {
   return ::getpid();
 }

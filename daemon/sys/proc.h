@@ -21,6 +21,7 @@ namespace mtd::sys {
                                                      std::size_t limit = 64 * 1024);
 
 [[nodiscard]] pid_t own_pid();
+[[nodiscard]] bool process_exists(pid_t pid);  // zombies too
 [[nodiscard]] std::optional<pid_t> parent_of(pid_t pid);
 [[nodiscard]] std::string comm_of(pid_t pid);            // empty when gone
 [[nodiscard]] std::string unified_cgroup_of(pid_t pid);  // the 0:: path; empty when gone or none

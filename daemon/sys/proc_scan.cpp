@@ -1,6 +1,7 @@
 #include "daemon/sys/proc_scan.h"
 
 #include <dirent.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,12 +10,14 @@
 #include <memory>
 #include <optional>
 
+#include "daemon/sys/clock.h"
 #include "daemon/sys/proc.h"
 
 namespace mtd::sys {
 namespace {
 
 constexpr int kKillRounds = 8;
+constexpr int kRoundMs = 20;
 
 std::optional<std::string> tag_of(pid_t pid) {
   const auto environ = read_small_file("/proc/" + std::to_string(pid) + "/environ", 2 << 20);
@@ -42,6 +45,43 @@ void each_pid(const Visit& visit) {
   }
 }
 
+bool is_one_of(const std::vector<std::string>& tags, const std::string& tag) {
+  return std::any_of(tags.begin(), tags.end(), [&](const std::string& wanted) {
+    return wanted.back() == '/' ? tag.compare(0, wanted.size(), wanted) == 0 : tag == wanted;
+  });
+}
+
+struct Killed {
+  std::vector<TaggedProcess> processes;
+  std::vector<UniqueFd> pidfds;
+};
+
+// SIGKILL to all that are alive and not spared; answers them, and adds new ones to `killed`.
+std::vector<TaggedProcess> kill_round(const std::vector<std::string>& tags,
+                                      const std::vector<pid_t>& spared, Killed& killed) {
+  const auto wanted = [&](pid_t pid) {
+    auto tag = tag_of(pid);
+    return tag && is_one_of(tags, *tag) ? tag : std::nullopt;
+  };
+  std::vector<TaggedProcess> met;
+  each_pid([&](pid_t pid) {
+    if (std::find(spared.begin(), spared.end(), pid) != spared.end() || !wanted(pid)) return;
+    UniqueFd pidfd = open_pidfd(pid);
+    auto tag = pidfd ? wanted(pid) : std::nullopt;
+    if (!tag) return;
+    TaggedProcess process{pid, std::move(*tag), comm_of(pid)};
+    if (!signal_pidfd(pidfd, SIGKILL)) return;
+    const bool known = std::any_of(killed.processes.begin(), killed.processes.end(),
+                                   [&](const TaggedProcess& other) { return other.pid == pid; });
+    if (!known) {
+      killed.processes.push_back(process);
+      killed.pidfds.push_back(std::move(pidfd));
+    }
+    met.push_back(std::move(process));
+  });
+  return met;
+}
+
 }  // namespace
 
 std::vector<TaggedProcess> scan_tagged(std::string_view prefix) {
@@ -56,28 +96,30 @@ std::vector<TaggedProcess> scan_tagged(std::string_view prefix) {
 }
 
 std::vector<TaggedProcess> kill_tagged(const std::vector<std::string>& tags) {
-  std::vector<TaggedProcess> killed;
-  const auto wanted = [&](pid_t pid) {
-    auto tag = tag_of(pid);
-    return tag && std::find(tags.begin(), tags.end(), *tag) != tags.end() ? tag : std::nullopt;
-  };
+  Killed killed;
   for (int round = 0; round < kKillRounds; ++round) {
-    bool any = false;
-    each_pid([&](pid_t pid) {
-      if (!wanted(pid)) return;
-      const UniqueFd pidfd = open_pidfd(pid);
-      auto tag = pidfd ? wanted(pid) : std::nullopt;
-      if (!tag) return;
-      std::string comm = comm_of(pid);
-      if (!signal_pidfd(pidfd, SIGKILL)) return;
-      any = true;
-      const bool known = std::any_of(killed.begin(), killed.end(),
-                                     [&](const TaggedProcess& other) { return other.pid == pid; });
-      if (!known) killed.push_back({pid, std::move(*tag), std::move(comm)});
-    });
-    if (!any) break;
+    if (kill_round(tags, {}, killed).empty()) break;
   }
-  return killed;
+  return std::move(killed.processes);
+}
+
+EndedTagged end_tagged(const std::vector<std::string>& tags, Duration patience) {
+  const Instant until = now() + patience;
+  std::vector<pid_t> spared;
+  for (auto pid = std::optional<pid_t>(::getpid()); pid && *pid > 0; pid = parent_of(*pid))
+    spared.push_back(*pid);
+  EndedTagged ended;
+  Killed killed;
+  while (!(ended.living = kill_round(tags, spared, killed)).empty() && now() < until)
+    ::poll(nullptr, 0, kRoundMs);
+  // One that is ending shows no environment any more, but may still hold a port or a file.
+  for (const auto& pidfd : killed.pidfds) {
+    pollfd end{pidfd.get(), POLLIN, 0};
+    const Duration left = until.since(now());
+    ::poll(&end, 1, static_cast<int>(std::max<std::int64_t>(left.count_ms(), 0)));
+  }
+  ended.killed = std::move(killed.processes);
+  return ended;
 }
 
 std::string encode(const std::vector<TaggedProcess>& processes) {

@@ -7,13 +7,16 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
 #include "common/escape.h"
+#include "daemon/sys/proc.h"
 
 namespace mtd::sys {
 namespace {
@@ -29,12 +32,51 @@ class UmaskGuard {
   mode_t old_;
 };
 
-pid_t pid_inside(int lock) {
-  std::array<char, 32> text{};
-  if (::pread(lock, text.data(), text.size() - 1, 0) <= 0) return 0;
+constexpr std::size_t kMostFormerOwners = 16;
+constexpr std::size_t kHexDigits = 16;
+
+struct LockText {
   pid_t pid = 0;
-  std::from_chars(text.data(), text.data() + text.size(), pid);
-  return pid;
+  std::vector<std::uint64_t> instances;
+};
+
+// Whatever else stands there is passed over.
+LockText read_lock(int lock) {
+  std::array<char, 1024> text{};
+  const ssize_t got = ::pread(lock, text.data(), text.size(), 0);
+  LockText content;
+  if (got <= 0) return content;
+  const char* const end = text.data() + got;
+  const char* at = std::from_chars(text.data(), end, content.pid).ptr;
+  while (at < end && content.instances.size() <= kMostFormerOwners) {
+    const char* const line = std::find(at, end, '\n');
+    std::uint64_t instance = 0;
+    if (line - at == static_cast<std::ptrdiff_t>(kHexDigits) &&
+        std::from_chars(at, line, instance, 16).ptr == line && instance != 0) {
+      content.instances.push_back(instance);
+    }
+    at = line == end ? end : line + 1;
+  }
+  return content;
+}
+
+Result<void> write_lock(int lock, pid_t keeper, std::uint64_t instance,
+                        const std::vector<std::uint64_t>& former) {
+  std::string text = std::to_string(keeper) + "\n";
+  const auto add = [&](std::uint64_t one) {
+    std::array<char, kHexDigits + 2> line{};
+    std::snprintf(line.data(), line.size(), "%016llx\n", static_cast<unsigned long long>(one));
+    text += line.data();
+  };
+  add(instance);
+  for (const auto one : former)
+    add(one);
+  // Written over, then cut: at no moment is a former owner missing.
+  if (::pwrite(lock, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()) ||
+      ::ftruncate(lock, static_cast<off_t>(text.size())) != 0) {
+    return Error::from_errno("write the lock file", errno);
+  }
+  return {};
 }
 
 }  // namespace
@@ -77,24 +119,41 @@ Result<UniqueFd> open_runtime_dir(const std::string& path) {
   return directory;
 }
 
-Result<std::variant<UniqueFd, LockHeld>> take_lock(int directory, pid_t keeper) {
-  using Outcome = std::variant<UniqueFd, LockHeld>;
-  UniqueFd lock;
+Result<std::variant<OwnerLock, LockHeld>> take_lock(int directory, pid_t keeper,
+                                                    std::uint64_t instance) {
+  using Outcome = std::variant<OwnerLock, LockHeld>;
+  OwnerLock lock;
   {
     const UmaskGuard mask(077);
-    lock.reset(::openat(directory, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+    lock.fd.reset(::openat(directory, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
   }
-  if (!lock) return Error::from_errno("open the lock file", errno);
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+  if (!lock.fd) return Error::from_errno("open the lock file", errno);
+  if (::flock(lock.fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return Error::from_errno("take the lock", errno);
-    return Outcome(LockHeld{pid_inside(lock.get())});
+    const pid_t owner = read_lock(lock.fd.get()).pid;
+    return Outcome(LockHeld{owner, owner > 0 && process_exists(owner)});
   }
-  const std::string text = std::to_string(keeper) + "\n";
-  if (::ftruncate(lock.get(), 0) != 0 ||
-      ::pwrite(lock.get(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
-    return Error::from_errno("write the lock file", errno);
-  }
+  // Removed by whoever held it before, or by a cleaner: then the next one locks another file.
+  if (!is_lock_file(directory, lock.fd.get())) return Outcome(LockHeld{});
+  lock.former = former_owners(lock.fd.get(), instance);
+  const auto written = write_lock(lock.fd.get(), keeper, instance, lock.former);
+  if (!written) return written.error();
   return Outcome(std::move(lock));
+}
+
+std::vector<std::uint64_t> former_owners(int lock, std::uint64_t instance) {
+  auto former = read_lock(lock).instances;
+  former.erase(std::remove(former.begin(), former.end(), instance), former.end());
+  if (former.size() > kMostFormerOwners) former.resize(kMostFormerOwners);
+  return former;
+}
+
+void forget_former_owners(int lock, pid_t keeper, std::uint64_t instance) {
+  (void)write_lock(lock, keeper, instance, {}).has_value();
+}
+
+void forget_owner(int lock) {
+  (void)!::ftruncate(lock, 0);
 }
 
 bool is_lock_file(int directory, int lock) {
@@ -103,6 +162,17 @@ bool is_lock_file(int directory, int lock) {
   return ::fstatat(directory, "lock", &named, AT_SYMLINK_NOFOLLOW) == 0 &&
          ::fstat(lock, &held) == 0 && named.st_dev == held.st_dev && named.st_ino == held.st_ino;
 }
+
+namespace {
+
+bool is_answered(const sockaddr_un& address, int type) {
+  const UniqueFd probe(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  return probe && (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address),
+                             sizeof(address)) == 0 ||
+                   errno == EAGAIN);
+}
+
+}  // namespace
 
 Result<UniqueFd> bind_socket(const std::string& path, SocketKind kind, mode_t mode) {
   const std::string shown = escape_for_terminal(path);
@@ -116,15 +186,20 @@ Result<UniqueFd> bind_socket(const std::string& path, SocketKind kind, mode_t mo
   }
   std::memcpy(address.sun_path, path.data(), path.size());
 
+  const int type = kind == SocketKind::datagram ? SOCK_DGRAM : SOCK_STREAM;
   struct stat info {};
   if (::lstat(path.c_str(), &info) == 0) {
     if (!S_ISSOCK(info.st_mode)) {
       return Error{shown + " exists and is not a socket; mtd does not remove it"};
     }
+    if (is_answered(address, type)) {
+      return Error{"another process has the socket " + shown +
+                       " open; is it another mtd with the same control.socket?",
+                   EADDRINUSE};
+    }
     if (::unlink(path.c_str()) != 0)
       return Error::from_errno("remove the stale socket " + shown, errno);
   }
-  const int type = kind == SocketKind::datagram ? SOCK_DGRAM : SOCK_STREAM;
   UniqueFd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return Error::from_errno("make a socket", errno);
   {

@@ -1,6 +1,8 @@
 # mtd_sys: the kernel and libsystemd seam of the supervisor.
 add_library(mtd_sys STATIC
   cgroup.cpp
+  cgroup_files.cpp
+  cgroup_left_overs.cpp
   cgroup_paths.cpp
   clock.cpp
   directory_watch.cpp

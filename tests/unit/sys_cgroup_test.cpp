@@ -163,6 +163,20 @@ TEST_CASE("a tree: made, watched, frozen, signalled, killed, removed, dissolved"
   CHECK(unified_cgroup_of(::getpid()).find("/mtd.") == std::string::npos);
 }
 
+TEST_CASE("a helper that still runs does not keep the directory when mtd ends") {
+  auto tree =
+      CgroupTree::open(0x4e1fULL << 32U | static_cast<std::uint64_t>(::getpid()), ::getpid());
+  REQUIRE(tree);
+  const std::string own = tree->own_path();
+  const UniqueFd roles(::open((own + "/mtd").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const pid_t helper = start_tree(roles);
+  tree->dissolve(::getpid());
+  CHECK(::access((own + "/mtd").c_str(), F_OK) != 0);
+  int status = 0;
+  CHECK(::waitpid(helper, &status, 0) == helper);
+  CHECK(WTERMSIG(status) == SIGKILL);
+}
+
 int main(int argc, char** argv) {
   // Tried once outside doctest, to tell "cannot here" from "fails".
   auto trial =

@@ -6,7 +6,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 
@@ -172,13 +174,15 @@ TEST_CASE("the runtime directory: made, checked, locked once") {
   const auto directory = open_runtime_dir(run);
   REQUIRE(directory);
   CHECK(path_of(directory->get(), "?") == run);
-  auto first = take_lock(directory->get(), 4711);
+  auto first = take_lock(directory->get(), ::getpid(), 0xabc);
   REQUIRE(first);
-  REQUIRE(std::holds_alternative<UniqueFd>(*first));
-  const auto second = take_lock(directory->get(), 1);
+  REQUIRE(std::holds_alternative<OwnerLock>(*first));
+  CHECK(std::get<OwnerLock>(*first).former.empty());
+  const auto second = take_lock(directory->get(), 1, 0xdef);
   REQUIRE(second);
   REQUIRE(std::holds_alternative<LockHeld>(*second));
-  CHECK(std::get<LockHeld>(*second).owner == 4711);
+  CHECK(std::get<LockHeld>(*second).owner == ::getpid());
+  CHECK(std::get<LockHeld>(*second).alive);
   struct stat info {};
   REQUIRE(::stat((run + "/lock").c_str(), &info) == 0);
   CHECK((info.st_mode & 0777U) == 0600);
@@ -187,6 +191,43 @@ TEST_CASE("the runtime directory: made, checked, locked once") {
   CHECK_FALSE(open_runtime_dir(run));
   REQUIRE(::symlink(run.c_str(), (temporary.path + "/link").c_str()) == 0);
   CHECK_FALSE(open_runtime_dir(temporary.path + "/link"));
+}
+
+TEST_CASE("the lock names former owners until nothing is left of them") {
+  const TemporaryDirectory temporary;
+  const auto directory = open_runtime_dir(temporary.path + "/run");
+  REQUIRE(directory);
+  const auto take = [&](std::uint64_t instance) {
+    auto lock = take_lock(directory->get(), ::getpid(), instance);
+    REQUIRE(lock);
+    REQUIRE(std::holds_alternative<OwnerLock>(*lock));
+    return std::move(std::get<OwnerLock>(*lock));
+  };
+  CHECK(take(1).former.empty());
+  CHECK(take(2).former == std::vector<std::uint64_t>{1});
+  for (std::uint64_t instance = 3; instance < 40; ++instance)
+    CHECK(take(instance).former.size() == std::min<std::uint64_t>(instance - 1, 16));
+  {
+    const auto lock = take(40);
+    CHECK(lock.former.front() == 39);
+    CHECK(lock.former.back() == 24);
+    CHECK(former_owners(lock.fd.get(), 40) == lock.former);
+    forget_former_owners(lock.fd.get(), ::getpid(), 40);
+  }
+  {
+    const auto lock = take(41);
+    CHECK(lock.former == std::vector<std::uint64_t>{40});
+    forget_owner(lock.fd.get());
+  }
+  {
+    const auto lock = take(42);
+    CHECK(lock.former.empty());
+    const std::string odd = "pid\n00000000000000a1\nxyz\n\n00000000000000a\n00000000000000A2\n" +
+                            std::string(2000, '0');
+    REQUIRE(::pwrite(lock.fd.get(), odd.data(), odd.size(), 0) > 0);
+  }
+  CHECK(take(43).former == std::vector<std::uint64_t>{0xa1, 0xa2});
+  ::unlink((temporary.path + "/run/lock").c_str());
 }
 
 TEST_CASE(
@@ -199,6 +240,12 @@ TEST_CASE(
         bind_socket(temporary.path + "/control", SocketKind::stream_listener, 0600);
     REQUIRE(notify);
     REQUIRE(control);
+    for (const char* name : {"/notify", "/control"}) {
+      const auto kind = name[1] == 'n' ? SocketKind::datagram : SocketKind::stream_listener;
+      const auto rival = bind_socket(temporary.path + name, kind, 0600);
+      REQUIRE_FALSE(rival);
+      CHECK(rival.error().errno_value == EADDRINUSE);
+    }
   }
   CHECK(::umask(before) == 077);
   struct stat info {};
@@ -283,4 +330,36 @@ TEST_CASE("processes are found by tag and killed, and only those") {
   CHECK(parent_of(second) == ::getpid());
   REQUIRE(::kill(second, SIGKILL) == 0);
   REQUIRE(::waitpid(second, &status, 0) == second);
+}
+
+TEST_CASE("all of a life are ended, whatever their slot; others and the caller's line live") {
+  const std::string life = "sys-life-" + std::to_string(::getpid());
+  const auto start = [](const std::string& tag) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      const std::string entry = "MTD_TAG=" + tag;
+      ::execle("/bin/sleep", "sleep", "600", nullptr,
+               std::array<const char*, 2>{entry.c_str(), nullptr}.data());
+      ::_exit(127);
+    }
+    return child;
+  };
+  const std::array<pid_t, 3> ours{start(life + "/web/0/1"), start(life + "/web/1/1"),
+                                  start(life + "/job/0/9")};
+  const std::array<pid_t, 2> others{start(life + "0/web/0/1"), start("x" + life + "/web/0/1")};
+  while (scan_tagged(life).size() < 4 || scan_tagged("x" + life).empty()) {
+  }
+  const EndedTagged ended = end_tagged({life + "/"}, Duration::seconds(20));
+  CHECK(ended.killed.size() == 3);
+  CHECK(ended.living.empty());
+  for (const pid_t pid : ours) {
+    int status = 0;
+    CHECK(::waitpid(pid, &status, WNOHANG) == pid);  // ended before the answer
+    CHECK(WIFSIGNALED(status));
+  }
+  for (const pid_t pid : others) {
+    CHECK(::waitpid(pid, nullptr, WNOHANG) == 0);
+    CHECK(::kill(pid, SIGKILL) == 0);
+    CHECK(::waitpid(pid, nullptr, 0) == pid);
+  }
 }
