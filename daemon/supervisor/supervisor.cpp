@@ -13,6 +13,8 @@ namespace mtd::supervisor {
 namespace {
 
 constexpr int kMessagesATurn = 64;
+// From the end of a dying keeper's descriptors to the end of its process.
+constexpr Duration kKeeperEnd = Duration::seconds(2);
 
 }  // namespace
 
@@ -76,9 +78,18 @@ void Supervisor::on_keeper(std::uint32_t) {
   }
 }
 
+// Only its death ends the workers. If the conversation alone is broken, a successor goes on with
+// it.
 void Supervisor::keeper_gone(const Error& why) {
-  spdlog::error("the keeper is gone ({}): ending all workers", why.message);
-  end_without_keeper();
+  const bool closed = why.errno_value == ECONNRESET || why.errno_value == EPIPE;
+  if (sys::is_orphaned(hello_.keeper_pid, closed ? kKeeperEnd : Duration())) {
+    spdlog::error("the keeper is gone ({}): ending all workers", why.message);
+    end_without_keeper();
+  } else {
+    spdlog::error("the conversation with the keeper broke ({}): another supervisor goes on",
+                  why.message);
+    finished_ = true;
+  }
   loop_.stop(1);
 }
 

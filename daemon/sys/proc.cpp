@@ -1,6 +1,7 @@
 #include "daemon/sys/proc.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -9,6 +10,8 @@
 #include <charconv>
 #include <csignal>
 #include <string_view>
+
+#include "daemon/sys/clock.h"
 
 namespace mtd::sys {
 namespace {
@@ -40,6 +43,16 @@ Result<std::string> read_small_file_at(int directory, const char* name, std::siz
   const UniqueFd file(::openat(directory, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!file) return Error::from_errno(std::string("open ") + name, errno);
   return read_all(file, name, limit);
+}
+
+bool is_orphaned(pid_t parent, Duration patience) {
+  constexpr int kRoundMs = 10;
+  const Instant until = now() + patience;
+  while (::getppid() == parent) {
+    if (now() >= until) return false;
+    ::poll(nullptr, 0, kRoundMs);
+  }
+  return true;
 }
 
 bool process_exists(pid_t pid) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/result.h"
+#include "common/time.h"
 #include "common/unique_fd.h"
 
 namespace mtd::sys {
@@ -22,6 +23,9 @@ namespace mtd::sys {
 
 [[nodiscard]] pid_t own_pid();
 [[nodiscard]] bool process_exists(pid_t pid);  // zombies too
+// Is this process's parent another one than `parent`, which is gone then? Waits for it up to
+// `patience`.
+[[nodiscard]] bool is_orphaned(pid_t parent, Duration patience);
 [[nodiscard]] std::optional<pid_t> parent_of(pid_t pid);
 [[nodiscard]] std::string comm_of(pid_t pid);            // empty when gone
 [[nodiscard]] std::string unified_cgroup_of(pid_t pid);  // the 0:: path; empty when gone or none

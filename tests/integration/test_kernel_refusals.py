@@ -1,7 +1,9 @@
 """What the kernel refuses slows mtd, never ends it, and is never counted as the program's crash."""
+import contextlib
 import os
 import resource
 import signal
+import subprocess
 
 import pytest
 from harness import NOBODY, SLEEPER, Mtd, eventually, pool
@@ -208,3 +210,22 @@ def test_unprivileged_daemon_cannot_take_another_user(root, actor):
             assert event["last_exit"]["stage"] in ("user", "group", "groups")
     except StartFailed as refused:
         assert refused.code == 8
+
+
+@pytest.mark.parametrize("rule", ["recvmsg:error=ENOMEM:when=2", "sendmsg:error=ENOBUFS:when=2", "recvmsg:retval=0:when=2"])
+def test_a_refused_word_with_the_keeper_costs_no_worker(strace, actor, rule):
+    """Only the keeper's death ends workers. For anything else another supervisor takes over."""
+    with Mtd({"web": pool([actor, "wait"], workers=3)}, checks_descriptors=False) as mtd:
+        mtd.wait_ready()
+        before, old = mtd.pids("web"), mtd.supervisor()
+        with subprocess.Popen(["strace", "-qq", "-o", "/dev/null", "-e", f"trace={rule.split(':')[0]}", "-e", f"inject={rule}",
+                               "-p", str(old)]) as tracer:
+            eventually(lambda: "TracerPid:\t0" not in open(f"/proc/{old}/status").read(), what="traced")
+            for _ in range(4):
+                with contextlib.suppress(OSError, EOFError, ConnectionError, subprocess.TimeoutExpired):
+                    mtd.run_ctl("--timeout", "3s", "scale", "web", "4", seconds=10)
+                    mtd.run_ctl("--timeout", "3s", "scale", "web", "3", seconds=10)
+            tracer.terminate()
+        mtd.reconnect(None)
+        mtd.ctl("scale", "web", "3")
+        assert mtd.pids("web") == before, mtd.log()
