@@ -119,6 +119,7 @@ void PoolRunner::perform(const model::KillTreeAction& action) {
     note_left_overs(left);
   };
   const bool by_cgroup = record.in_cgroup && services_.cgroups;
+  if (by_cgroup && is_vacant(action.key, record)) return;
   if (by_cgroup && !tallies_.empty()) name_all_but_main(left_overs_of(action.key));
   if (!record.told_end) {
     services_.keeper.signal(keeper_key(action.key), SIGKILL, keeper::Scope::group);
@@ -157,10 +158,21 @@ void PoolRunner::perform(const model::WatchTreeAction& action) {
       });
 }
 
+// The common case after an exit: nobody to kill, and nothing to wait for.
+bool PoolRunner::is_vacant(const model::WorkerKey& key, WorkerRecord& record) {
+  if (record.told_end && !record.tree_empty)
+    record.tree_empty = !services_.cgroups->populated(cgroup_name(key)).value_or(true);
+  return record.tree_empty;
+}
+
 void PoolRunner::check_cgroup(const model::WorkerKey& key) {
   const auto found = workers_.find(key);
   if (found == workers_.end() || !services_.cgroups) return;
   auto& record = found->second;
+  if (record.tree_empty) {
+    queue(model::TreeEmpty{key});
+    return;
+  }
   // The order matters: a change between opening and reading is reported by the watch.
   if (!record.tree_events) record.tree_events = services_.cgroups->watch(cgroup_name(key));
   if (!record.tree_events || !sys::CgroupTree::populated_fd(record.tree_events.get())) {

@@ -164,14 +164,25 @@ void PoolRunner::queue(model::Event event) {
   if (!applying_) drain();
 }
 
+// What processes need first, until nothing follows from it any more; then who is told, and what is
+// tidied up. So a replacement is under way before its predecessor's directory is removed.
 void PoolRunner::drain() {
   applying_ = true;
   while (!pending_.empty()) {
     const model::Event event = std::move(pending_.front());
     pending_.pop_front();
-    const auto actions = model_.step(event, sys::now(), services_.entropy());
-    for (const auto& action : actions) {
-      std::visit([this](const auto& each) { perform(each); }, action);
+    for (auto& action : model_.step(event, sys::now(), services_.entropy())) {
+      if (std::holds_alternative<model::PublishAction>(action) ||
+          std::holds_alternative<model::ForgetAction>(action)) {
+        later_.push_back(std::move(action));
+      } else {
+        perform(action);
+      }
+    }
+    while (pending_.empty() && !later_.empty()) {
+      const model::Action action = std::move(later_.front());
+      later_.pop_front();
+      perform(action);
     }
   }
   applying_ = false;

@@ -43,6 +43,7 @@ struct WorkerRecord {
   bool in_cgroup = false;      // and it was born in it
   bool told_spawned = false, told_executed = false, told_end = false;
   bool in_gate = false;
+  bool tree_empty = false;   // it has exited, and nobody was left in its cgroup
   std::uint64_t change = 0;  // of the last entry seen
   std::uint64_t keeper_revision = 0;
   std::int64_t started_realtime_ns = 0;
@@ -107,6 +108,9 @@ class PoolRunner {
  private:
   Result<void> upload(const config::PoolSpec& spec, std::uint64_t revision);
   void drain();
+  void perform(const model::Action& action) {
+    std::visit([this](const auto& each) { perform(each); }, action);
+  }
   void perform(const model::SpawnAction& action);
   void perform(const model::SignalAction& action);
   void perform(const model::KillTreeAction& action);
@@ -120,6 +124,7 @@ class PoolRunner {
   void leave_gate(WorkerRecord& record);
   void on_exit(const model::WorkerKey& key, WorkerRecord& record, const keeper::Entry& entry);
   void check_cgroup(const model::WorkerKey& key);
+  [[nodiscard]] bool is_vacant(const model::WorkerKey& key, WorkerRecord& record);
   [[nodiscard]] std::vector<LeftOver> left_overs_of(const model::WorkerKey& key) const;
   void note_left_overs(const std::vector<LeftOver>& living);
   void remove_cgroup(const model::WorkerKey& key);
@@ -149,6 +154,7 @@ class PoolRunner {
   };
   std::map<model::WorkerKey, Lingering> lingering_;
   std::deque<model::Event> pending_;
+  std::deque<model::Action> later_;
   bool applying_ = false;
   std::vector<std::weak_ptr<Tally>> tallies_;
   PoolRecord saved_pool_;

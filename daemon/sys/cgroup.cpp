@@ -119,14 +119,15 @@ Result<CgroupTree> CgroupTree::reopen(UniqueFd pools, std::uint64_t instance) {
 
 Result<int> CgroupTree::pool_directory(const std::string& pool, bool create) {
   const auto known = pool_directories_.find(pool);
-  if (known != pool_directories_.end()) return known->second.get();
+  if (known != pool_directories_.end()) return known->second.fd.get();
   const std::string name = pool_directory_name(pool);
   if (create && ::mkdirat(pools_.get(), name.c_str(), 0755) != 0 && errno != EEXIST) {
     return Error::from_errno("make cgroup " + own_ + "/pools/" + name, errno);
   }
   UniqueFd directory = open_cgroup(pools_.get(), name.c_str());
   if (!directory) return Error::from_errno("open cgroup " + own_ + "/pools/" + name, errno);
-  return pool_directories_.emplace(pool, std::move(directory)).first->second.get();
+  return pool_directories_.emplace(pool, PoolDirectory{std::move(directory)})
+      .first->second.fd.get();
 }
 
 Result<UniqueFd> CgroupTree::make(const CgroupName& name) {
@@ -143,7 +144,10 @@ Result<UniqueFd> CgroupTree::make(const CgroupName& name) {
 
 UniqueFd CgroupTree::open_leaf(const CgroupName& name, const char* file, int flags) {
   const auto pool = pool_directory(name.pool, false);
-  if (!pool) return {};
+  if (!pool) {
+    errno = pool.error().errno_value;
+    return {};
+  }
   const std::string relative = leaf_name(name) + file;
   return UniqueFd(::openat(*pool, relative.c_str(), flags | O_CLOEXEC));
 }
@@ -157,9 +161,11 @@ Result<void> CgroupTree::write_leaf(const CgroupName& name, const char* file,
   return Error::from_errno("write " + path(name) + file, errno);
 }
 
-bool CgroupTree::populated(const CgroupName& name) {
+std::optional<bool> CgroupTree::populated(const CgroupName& name) {
   const UniqueFd events = open_leaf(name, "/cgroup.events", O_RDONLY);
-  return events && populated_fd(events.get());
+  if (events) return populated_fd(events.get());
+  if (errno == ENOENT) return false;
+  return std::nullopt;
 }
 
 UniqueFd CgroupTree::watch(const CgroupName& name) {
@@ -173,10 +179,8 @@ bool CgroupTree::populated_fd(int events_fd) {
 }
 
 Result<void> CgroupTree::kill(const CgroupName& name) {
-  if (has_kill_) {
-    (void)freeze(name, false).has_value();
-    return write_leaf(name, "/cgroup.kill", "1");
-  }
+  // SIGKILL also ends what is frozen (cgroup-v2.rst, cgroup.freeze).
+  if (has_kill_) return write_leaf(name, "/cgroup.kill", "1");
   // A process forked between the reading and the killing is found by the next round.
   for (int round = 0; round < kKillRounds; ++round) {
     if (signal(name, SIGKILL) == 0) break;
@@ -224,8 +228,16 @@ void CgroupTree::remove_pool(const std::string& pool) {
 }
 
 std::optional<std::uint64_t> CgroupTree::oom_kills(const CgroupName& name) {
+  const auto known = pool_directories_.find(name.pool);
+  if (known != pool_directories_.end() && !known->second.counts_memory) return std::nullopt;
   const UniqueFd events = open_leaf(name, "/memory.events", O_RDONLY);
-  if (!events) return std::nullopt;
+  if (!events) {
+    // The controller is on for all directories of a pool or for none: asked once.
+    if (errno == ENOENT && known != pool_directories_.end() &&
+        ::faccessat(known->second.fd.get(), leaf_name(name).c_str(), F_OK, 0) == 0)
+      known->second.counts_memory = false;
+    return std::nullopt;
+  }
   std::array<char, 512> text{};
   if (::pread(events.get(), text.data(), text.size() - 1, 0) <= 0) return std::nullopt;
   const char* at = std::strstr(text.data(), "oom_kill ");

@@ -56,13 +56,14 @@ class CgroupTree {
 
   // Makes the directory of a process and opens it. An existing one is used again.
   [[nodiscard]] Result<UniqueFd> make(const CgroupName& name);
-  // False when it is gone, too.
-  [[nodiscard]] bool populated(const CgroupName& name);
+  // False when it is gone, too; nothing when that cannot be said now (EMFILE, ENOMEM).
+  [[nodiscard]] std::optional<bool> populated(const CgroupName& name);
   // A descriptor of cgroup.events: EPOLLPRI says that `populated` may have changed; the value has
-  // to be read with populated_fd, which also arms the next report. Empty: the directory is gone.
+  // to be read with populated_fd, which also arms the next report. Empty: the directory is gone, or
+  // errno says what is short.
   [[nodiscard]] UniqueFd watch(const CgroupName& name);
   [[nodiscard]] static bool populated_fd(int events_fd);
-  // SIGKILL to every process in it, also to ones that are forked meanwhile; thaws what is frozen.
+  // SIGKILL to every process in it, also to ones that are forked meanwhile or are frozen.
   [[nodiscard]] Result<void> kill(const CgroupName& name);
   [[nodiscard]] Result<void> freeze(const CgroupName& name, bool frozen);
   // A signal to every process but `except`, each checked by pidfd to be the one that was listed.
@@ -101,7 +102,11 @@ class CgroupTree {
   bool has_kill_ = false;
   std::vector<LeftOverTree> left_overs_;
   UniqueFd pools_;
-  std::map<std::string, UniqueFd> pool_directories_;
+  struct PoolDirectory {
+    UniqueFd fd;
+    bool counts_memory = true;  // false: its directories have no memory.events
+  };
+  std::map<std::string, PoolDirectory> pool_directories_;
 };
 
 }  // namespace mtd::sys
