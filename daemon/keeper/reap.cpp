@@ -9,8 +9,8 @@
 namespace mtd::keeper {
 namespace {
 
-constexpr int kScanBatch = 1024;  // children a turn
-constexpr int kScanShare = 20;    // of the time is the most that scans may take: one in twenty
+constexpr int kScanBatch = 64;  // children a turn; then the role is told of them
+constexpr int kScanShare = 20;  // of the time is the most that vain looks may take: one in twenty
 
 std::int64_t microseconds(const timeval& time) {
   return std::int64_t{time.tv_sec} * 1'000'000 + time.tv_usec;
@@ -118,17 +118,18 @@ void reap(Keeper& keeper, int pid) {
 
 void scan_children(Keeper& keeper) {
   if (keeper.now_ns < keeper.next_scan_ns) return;
-  const std::int64_t start = clock_ns(CLOCK_MONOTONIC);
-  bool more = true;
-  for (int i = 0; i < kScanBatch && more; ++i) {
+  for (int i = 0; i < kScanBatch; ++i) {
+    const std::int64_t begin = clock_ns(CLOCK_MONOTONIC);
     siginfo_t info{};
     const int done = waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL);
-    more = done == 0 && info.si_pid != 0;
-    if (more) reap(keeper, info.si_pid);
+    if (done != 0 || info.si_pid == 0) {  // it went by every child, for nothing
+      const std::int64_t end = clock_ns(CLOCK_MONOTONIC);
+      keeper.no_scan_before_ns = end + (end - begin) * kScanShare;
+      keeper.next_scan_ns = kNever;
+      return;
+    }
+    reap(keeper, info.si_pid);
   }
-  const std::int64_t end = clock_ns(CLOCK_MONOTONIC);
-  keeper.no_scan_before_ns = end + (end - start) * kScanShare;
-  keeper.next_scan_ns = more ? end : kNever;
 }
 
 }  // namespace mtd::keeper

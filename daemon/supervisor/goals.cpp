@@ -203,6 +203,7 @@ Judgement judge(const Goal& goal, const Supervisor& supervisor) {
     return gone_is_fine ? Judgement{Verdict::reached, {}}
                         : Judgement{Verdict::failed, "the pool was removed"};
   }
+  if (!pool->all_is_told()) return {};
   const std::string stuck = goal.kind == GoalKind::stopped ? all_stuck(*pool, goal) : std::string();
   if (!stuck.empty()) {
     return {Verdict::failed, "stuck in the kernel, even SIGKILL does not end it: " + stuck};

@@ -75,19 +75,25 @@ void PoolRunner::send_signal(const model::WorkerKey& key, int signal, config::St
   if (found == workers_.end()) return;
   const auto& record = found->second;
   const bool by_cgroup = record.in_cgroup && services_.cgroups;
-  const auto deliver = [&](int number) {
-    const bool group =
-        scope == config::StopScope::group || (scope == config::StopScope::tree && !by_cgroup);
-    if (!record.told_end) {
-      services_.keeper.signal(keeper_key(key), number,
-                              group ? keeper::Scope::group : keeper::Scope::process);
+  const bool tree = scope == config::StopScope::tree && by_cgroup;
+  const bool group =
+      scope == config::StopScope::group || (scope == config::StopScope::tree && !by_cgroup);
+  const auto whom = group ? keeper::Scope::group : keeper::Scope::process;
+  const bool both = needs_continue(signal);
+  if (!record.told_end) {
+    services_.keeper.signal(keeper_key(key), signal, whom);
+    if (both) services_.keeper.signal(keeper_key(key), SIGCONT, whom);
+  }
+  if (!tree) return;
+  // The main processes of all workers come first: looking for the others takes longer.
+  later_.emplace_back([this, key, signal, both, pid = record.pid] {
+    const auto name = cgroup_name(key);
+    if (both) {
+      services_.cgroups->signal(name, {signal, SIGCONT}, pid);
+    } else {
+      services_.cgroups->signal(name, {signal}, pid);
     }
-    if (scope == config::StopScope::tree && by_cgroup) {
-      services_.cgroups->signal(cgroup_name(key), number, record.pid);
-    }
-  };
-  deliver(signal);
-  if (needs_continue(signal)) deliver(SIGCONT);
+  });
 }
 
 void PoolRunner::perform(const model::SignalAction& action) {
@@ -316,7 +322,7 @@ std::size_t PoolRunner::signal(const std::vector<model::WorkerKey>& keys, int si
     services_.keeper.signal(keeper_key(key), signal,
                             group ? keeper::Scope::group : keeper::Scope::process);
     if (whom == config::StopScope::tree && by_cgroup) {
-      services_.cgroups->signal(cgroup_name(key), signal, record.pid);
+      services_.cgroups->signal(cgroup_name(key), {signal}, record.pid);
     }
     ++sent;
   }

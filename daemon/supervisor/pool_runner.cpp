@@ -16,6 +16,7 @@ namespace mtd::supervisor {
 namespace {
 
 constexpr std::size_t kKeptExits = 8;
+constexpr int kFollowUps = 32;  // a turn of the loop; about a millisecond
 
 model::PoolMemory to_memory(const PoolRecord& record,
                             const std::map<std::uint32_t, SlotRecord>& slots) {
@@ -164,8 +165,9 @@ void PoolRunner::queue(model::Event event) {
   if (!applying_) drain();
 }
 
-// What processes need first, until nothing follows from it any more; then who is told, and what is
-// tidied up. So a replacement is under way before its predecessor's directory is removed.
+// What processes need comes first; who is told and what is tidied up wait for a turn of the loop,
+// so that a replacement is under way before its predecessor's directory is removed, and the keeper
+// is not kept waiting by a thousand events.
 void PoolRunner::drain() {
   applying_ = true;
   while (!pending_.empty()) {
@@ -174,18 +176,32 @@ void PoolRunner::drain() {
     for (auto& action : model_.step(event, sys::now(), services_.entropy())) {
       if (std::holds_alternative<model::PublishAction>(action) ||
           std::holds_alternative<model::ForgetAction>(action)) {
-        later_.push_back(std::move(action));
+        later_.emplace_back([this, told = std::move(action)] { perform(told); });
       } else {
         perform(action);
       }
     }
-    while (pending_.empty() && !later_.empty()) {
-      const model::Action action = std::move(later_.front());
-      later_.pop_front();
-      perform(action);
-    }
   }
   applying_ = false;
+  if (!later_.empty()) follow_up_soon();
+}
+
+void PoolRunner::follow_up_soon() {
+  if (std::exchange(will_follow_up_, true)) return;
+  services_.loop.post(sys::Priority::normal, [this, alive = std::weak_ptr(alive_)] {
+    if (!alive.expired()) follow_up();
+  });
+}
+
+void PoolRunner::follow_up() {
+  will_follow_up_ = false;
+  for (int i = 0; i < kFollowUps && !later_.empty(); ++i) {
+    const auto next = std::move(later_.front());
+    later_.pop_front();
+    next();
+  }
+  if (!later_.empty()) follow_up_soon();
+  services_.publisher.changed();
 }
 
 void PoolRunner::adopt(const keeper::Entry& entry) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -98,8 +99,12 @@ class PoolRunner {
   // At its end: no process of this pool will be started any more.
   void forget_revisions();
 
-  // Nothing of it lives: no process, no descendant, kept orphans included.
-  [[nodiscard]] bool is_empty() const { return model_.is_empty() && lingering_.empty(); }
+  // Nothing of it lives: no process, no descendant, kept orphans included; and all that is told.
+  [[nodiscard]] bool is_empty() const {
+    return model_.is_empty() && lingering_.empty() && all_is_told();
+  }
+  // Everything that has happened is published, and counted in the tallies.
+  [[nodiscard]] bool all_is_told() const { return later_.empty(); }
 
   // Left the configuration: stops, and is dropped once empty. A successor takes its place then.
   bool removing = false;
@@ -108,6 +113,8 @@ class PoolRunner {
  private:
   Result<void> upload(const config::PoolSpec& spec, std::uint64_t revision);
   void drain();
+  void follow_up_soon();
+  void follow_up();
   void perform(const model::Action& action) {
     std::visit([this](const auto& each) { perform(each); }, action);
   }
@@ -154,7 +161,9 @@ class PoolRunner {
   };
   std::map<model::WorkerKey, Lingering> lingering_;
   std::deque<model::Event> pending_;
-  std::deque<model::Action> later_;
+  // In this order, once the loop has nothing more urgent: events, log lines, tidying up.
+  std::deque<std::function<void()>> later_;
+  bool will_follow_up_ = false;
   bool applying_ = false;
   std::vector<std::weak_ptr<Tally>> tallies_;
   PoolRecord saved_pool_;

@@ -183,7 +183,7 @@ Result<void> CgroupTree::kill(const CgroupName& name) {
   if (has_kill_) return write_leaf(name, "/cgroup.kill", "1");
   // A process forked between the reading and the killing is found by the next round.
   for (int round = 0; round < kKillRounds; ++round) {
-    if (signal(name, SIGKILL) == 0) break;
+    if (signal(name, {SIGKILL}) == 0) break;
     (void)freeze(name, false).has_value();
   }
   return {};
@@ -193,7 +193,8 @@ Result<void> CgroupTree::freeze(const CgroupName& name, bool frozen) {
   return write_leaf(name, "/cgroup.freeze", frozen ? "1" : "0");
 }
 
-std::size_t CgroupTree::signal(const CgroupName& name, int signal, pid_t except) {
+std::size_t CgroupTree::signal(const CgroupName& name, std::initializer_list<int> signals,
+                               pid_t except) {
   std::size_t sent = 0;
   const std::string group =
       hierarchy_ + "/pools/" + pool_directory_name(name.pool) + "/" + leaf_name(name);
@@ -204,7 +205,10 @@ std::size_t CgroupTree::signal(const CgroupName& name, int signal, pid_t except)
     const std::string where = unified_cgroup_of(pid);
     if (!pidfd || where.compare(0, group.size(), group) != 0) continue;
     if (where.size() > group.size() && where[group.size()] != '/') continue;
-    if (signal_pidfd(pidfd, signal)) ++sent;
+    bool taken = false;
+    for (const int signal : signals)
+      taken = signal_pidfd(pidfd, signal).has_value() || taken;
+    if (taken) ++sent;
   }
   return sent;
 }

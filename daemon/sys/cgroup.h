@@ -16,6 +16,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <map>
 #include <optional>
 #include <string>
@@ -66,9 +67,9 @@ class CgroupTree {
   // SIGKILL to every process in it, also to ones that are forked meanwhile or are frozen.
   [[nodiscard]] Result<void> kill(const CgroupName& name);
   [[nodiscard]] Result<void> freeze(const CgroupName& name, bool frozen);
-  // A signal to every process but `except`, each checked by pidfd to be the one that was listed.
-  // Number sent to.
-  std::size_t signal(const CgroupName& name, int signal, pid_t except = 0);
+  // Signals, in this order, to every process but `except`, each checked by pidfd to be the one that
+  // was listed. Number of processes that took one.
+  std::size_t signal(const CgroupName& name, std::initializer_list<int> signals, pid_t except = 0);
   // At most 10 000, those of directories the worker made below included.
   [[nodiscard]] std::vector<pid_t> pids(const CgroupName& name);
   // Removes the directory and what the worker made below; not while populated (EBUSY).

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -35,7 +36,9 @@ void append_pids_below(int directory, std::vector<pid_t>& pids, int depth) {
       at = parsed.ptr + 1;
     }
   }
-  if (depth >= kMaxDepth) return;
+  // Two links, and one for each directory below (kernfs): most have none.
+  struct stat info {};
+  if (depth >= kMaxDepth || ::fstat(directory, &info) != 0 || info.st_nlink <= 2) return;
   each_subdirectory(directory, [&](const char* name) {
     const UniqueFd child = open_cgroup(directory, name);
     if (child) append_pids_below(child.get(), pids, depth + 1);

@@ -127,8 +127,8 @@ TEST_CASE("a tree: made, watched, frozen, signalled, killed, removed, dissolved"
     CHECK(owner->incarnation == 17);
     CHECK_FALSE(tree->owner_of(::getpid()));
     CHECK(tree->remove(kName).error().errno_value == EBUSY);
-    CHECK(tree->signal(kName, SIGWINCH) == 2);
-    CHECK(tree->signal(kName, SIGWINCH, child) == 1);
+    CHECK(tree->signal(kName, {SIGWINCH}) == 2);
+    CHECK(tree->signal(kName, {SIGWINCH}, child) == 1);
     CHECK(tree->freeze(kName, true));
     const UniqueFd events = tree->watch(kName);
     REQUIRE(events);
