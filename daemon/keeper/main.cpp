@@ -178,6 +178,10 @@ void settle(Settings& settings) {
   settings.start_directory = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
   (void)!chdir("/");
   settings.null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (settings.null_fd < 0) {
+    complain("cannot open /dev/null", errno);
+    _exit(1);
+  }
   if (settings.notify_socket != nullptr) {
     settings.notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   }
@@ -295,7 +299,7 @@ int main(int argc, char** argv, char** environment) {
   std::memset(&handled, 0, sizeof handled);
   std::memcpy(&handled, &mask, sizeof mask);
   keeper.signals = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
-  if (keeper.epoll < 0 || keeper.signals < 0 || settings.null_fd < 0) {
+  if (keeper.epoll < 0 || keeper.signals < 0) {
     complain("cannot start", errno);
     return 1;
   }

@@ -38,12 +38,10 @@ void Supervisor::handle(const keeper::DaemonSignal& signal) {
   }
   switch (signal.signal) {
     case SIGTERM:
-      spdlog::info("SIGTERM {}: stopping", sender(signal));
-      begin_stop(false);
-      return;
     case SIGINT:
-      spdlog::info("SIGINT {}: stopping{}", sender(signal), interrupted_ ? " now" : "");
-      begin_stop(std::exchange(interrupted_, true));
+      spdlog::info("{} {}: stopping{}", signal.signal == SIGTERM ? "SIGTERM" : "SIGINT",
+                   sender(signal), told_to_stop_ ? " now" : "");
+      begin_stop(std::exchange(told_to_stop_, true));
       return;
     case SIGQUIT:
       spdlog::info("SIGQUIT {}: stopping now", sender(signal));

@@ -49,7 +49,9 @@ void Supervisor::fail_start(int code, const std::vector<std::string>& errors) {
   for (const auto& error : errors)
     spdlog::error("{}", escape_for_terminal(error));
   finished_ = true;
-  if (hello_.epoch > 1) keeper_.finish(code);
+  // The keeper knows the codes of a first life that mean the end; a second try would not help here
+  // either.
+  if (hello_.epoch > 1 || code == mtd::code(DaemonExit::failed)) keeper_.finish(code);
   (void)keeper_.flush().has_value();
   loop_.stop(code);
 }

@@ -242,7 +242,7 @@ class Supervisor final : public Publisher {
   std::vector<ReloadDone> reload_done_, reload_next_;
   std::string reload_next_pool_;
 
-  bool stopping_ = false, stopping_now_ = false, finished_ = false, interrupted_ = false;
+  bool stopping_ = false, stopping_now_ = false, finished_ = false, told_to_stop_ = false;
   int exit_code_ = 0;  // of this process
 };
 

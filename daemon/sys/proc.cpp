@@ -33,7 +33,21 @@ std::string proc_path(pid_t pid, const char* file) {
   return "/proc/" + std::to_string(pid) + "/" + file;
 }
 
+Result<std::string> read_of(pid_t pid, const char* file, std::size_t limit = 64 * 1024) {
+  if (!proc_is_ours()) return Error{"/proc is not that of this PID namespace", ESRCH};
+  return read_small_file(proc_path(pid, file), limit);
+}
+
 }  // namespace
+
+bool proc_is_ours() {
+  std::array<char, 16> self{};
+  pid_t pid = 0;
+  const ssize_t size = ::readlink("/proc/self", self.data(), self.size());
+  if (size <= 0) return false;
+  std::from_chars(self.data(), self.data() + size, pid);
+  return pid == ::getpid();
+}
 
 Result<std::string> read_small_file(const std::string& path, std::size_t limit) {
   return read_small_file_at(AT_FDCWD, path.c_str(), limit);
@@ -64,7 +78,7 @@ pid_t own_pid() {
 }
 
 std::optional<pid_t> parent_of(pid_t pid) {
-  const auto stat = read_small_file(proc_path(pid, "stat"));
+  const auto stat = read_of(pid, "stat");
   if (!stat) return std::nullopt;
   // pid (comm) state ppid …; comm may hold anything, so the last parenthesis counts (proc(5)).
   const auto end = stat->rfind(')');
@@ -78,14 +92,14 @@ std::optional<pid_t> parent_of(pid_t pid) {
 }
 
 std::string comm_of(pid_t pid) {
-  auto comm = read_small_file(proc_path(pid, "comm"), 64);
+  auto comm = read_of(pid, "comm", 64);
   if (!comm) return {};
   if (!comm->empty() && comm->back() == '\n') comm->pop_back();
   return *comm;
 }
 
 std::string unified_cgroup_of(pid_t pid) {
-  const auto text = read_small_file(proc_path(pid, "cgroup"));
+  const auto text = read_of(pid, "cgroup");
   if (!text) return {};
   std::string_view rest = *text;
   while (!rest.empty()) {
@@ -98,8 +112,8 @@ std::string unified_cgroup_of(pid_t pid) {
 }
 
 std::optional<std::vector<pid_t>> children_of(pid_t pid) {
-  const std::string id = std::to_string(pid);
-  const auto text = read_small_file("/proc/" + id + "/task/" + id + "/children", 4 << 20);
+  const std::string file = "task/" + std::to_string(pid) + "/children";
+  const auto text = read_of(pid, file.c_str(), 4 << 20);
   if (!text) return std::nullopt;
   std::vector<pid_t> children;
   const char* at = text->data();

@@ -21,6 +21,10 @@ namespace mtd::sys {
 [[nodiscard]] Result<std::string> read_small_file_at(int directory, const char* name,
                                                      std::size_t limit = 64 * 1024);
 
+// Not in a PID namespace that kept its parent's /proc: there the same numbers are other processes.
+// What follows takes such a /proc for none.
+[[nodiscard]] bool proc_is_ours();
+
 [[nodiscard]] pid_t own_pid();
 [[nodiscard]] bool process_exists(pid_t pid);  // zombies too
 // Is this process's parent another one than `parent`, which is gone then? Waits for it up to
@@ -29,7 +33,7 @@ namespace mtd::sys {
 [[nodiscard]] std::optional<pid_t> parent_of(pid_t pid);
 [[nodiscard]] std::string comm_of(pid_t pid);            // empty when gone
 [[nodiscard]] std::string unified_cgroup_of(pid_t pid);  // the 0:: path; empty when gone or none
-// Direct children; nothing when the kernel was built without it.
+// Direct children; nothing when /proc does not tell.
 [[nodiscard]] std::optional<std::vector<pid_t>> children_of(pid_t pid);
 
 [[nodiscard]] UniqueFd open_pidfd(pid_t pid);  // empty when gone

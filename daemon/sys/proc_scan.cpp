@@ -35,6 +35,7 @@ std::optional<std::string> tag_of(pid_t pid) {
 
 template <class Visit>
 void each_pid(const Visit& visit) {
+  if (!proc_is_ours()) return;
   const std::unique_ptr<DIR, int (*)(DIR*)> proc(::opendir("/proc"), ::closedir);
   if (!proc) return;
   while (const dirent* entry = ::readdir(proc.get())) {

@@ -1,5 +1,6 @@
 // Finds processes by the MTD_TAG in their start environment, by looking through all of /proc.
-// Reading a stuck process's environment can hang: run this in a HelperProcess only.
+// Finds nothing where there is no /proc of this PID namespace. Reading a stuck process's
+// environment can hang: run this in a HelperProcess only.
 #pragma once
 
 #include <sys/types.h>
