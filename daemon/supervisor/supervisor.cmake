@@ -33,9 +33,13 @@ add_library(mtd_supervisor_core STATIC
 )
 target_link_libraries(mtd_supervisor_core
   PUBLIC mtd_common mtd_config mtd_model mtd_sys mtd_keeper_link mtd_control
-         nlohmann_json::nlohmann_json spdlog::spdlog
+         nlohmann_json::nlohmann_json spdlog::spdlog_header_only fmt::fmt-header-only
   PRIVATE CLI11::CLI11)
 
 add_executable(mtd-supervisor main.cpp)
 target_link_libraries(mtd-supervisor PRIVATE mtd_supervisor_core)
+# What of the C++ libraries is used is a fraction of what they map: 6.1 MiB became 3.3.
+if(NOT MTD_SANITIZE)
+  target_link_options(mtd-supervisor PRIVATE -static-libstdc++ -static-libgcc)
+endif()
 install(TARGETS mtd-supervisor DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/mtd)
