@@ -173,7 +173,7 @@ def with_dependencies(packages):
         known |= new
         text = subprocess.run(["dpkg-query", "-W", "-f", "${Depends},${Pre-Depends},", *sorted(new)], capture_output=True,
                               text=True, check=False).stdout
-        new = set(re.findall(r"(?:^|[,|])\\s*([a-z0-9.+-]+)", text)) - known
+        new = set(re.findall(r"(?:^|[,|])\s*([a-z0-9.+-]+)", text)) - known
     return known
 
 
