@@ -1,7 +1,10 @@
 """What `mtctl scale` and `mtctl stop` changed outlives mtd itself; a damaged or refused file harms nothing."""
+import errno
 import json
 import os
+import subprocess
 
+import pytest
 from harness import SLEEPER, Mtd, eventually, pool
 
 
@@ -74,3 +77,80 @@ def test_a_directory_that_cannot_be_written_harms_nothing():
         mtd.ctl("scale", "web", "3")
         eventually(lambda: "scale and stop do not outlive mtd" in mtd.log(), 10, "it is said")
         assert mtd.pool("web")["ready"] == 3
+
+
+def test_the_file_is_synced_before_it_is_renamed_and_the_directory_after(strace):
+    with Mtd({"web": pool(SLEEPER)}, checks_descriptors=False) as mtd:
+        mtd.finish()
+        calls = os.path.join(mtd.directory, "calls")
+        mtd.prefix = ["strace", "-f", "-qq", "-y", "-o", calls, "-e", "trace=fsync,write,renameat,renameat2,rename,openat"]
+        mtd.inside = False
+        mtd.start()
+        mtd.ctl("scale", "web", "3")
+        eventually(lambda: set(changes_of(mtd)) == {"web"}, 20)
+        mtd.finish()
+        with open(calls) as file:
+            steps = [line.split(maxsplit=1) for line in file if mtd.state in line or "run-time" in line]
+        helper = next(pid for pid, call in steps if call.startswith("rename"))
+        names = [call for pid, call in steps if pid == helper]
+        order = [next(i for i, call in enumerate(names) if test(call)) for test in (
+            lambda call: call.startswith("openat") and "run-time.json.new" in call and "O_EXCL" in call,
+            lambda call: call.startswith("write") and "run-time.json.new" in call,
+            lambda call: call.startswith("fsync") and "run-time.json.new" in call,
+            lambda call: call.startswith("rename"),
+            lambda call: call.startswith("fsync") and f"<{mtd.state}>)" in call)]
+        assert order == sorted(order), names
+        mtd.prefix, mtd.inside = [], True
+        mtd.start()
+        assert mtd.pool("web")["want"] == 3
+
+
+@pytest.mark.parametrize("call, error", [("openat", "ENOSPC"), ("openat", "EROFS"), ("write", "ENOSPC"), ("write", "EIO"), ("fsync", "EIO"),
+                                         ("renameat", "EIO"), ("unlinkat", "EIO")])
+def test_a_refused_step_is_said_and_leaves_the_old_file(strace, call, error):
+    with Mtd({"web": pool(SLEEPER)}, checks_descriptors=False) as mtd:
+        mtd.ctl("scale", "web", "2")
+        eventually(lambda: changes_of(mtd) == {"web": {"want": 2}}, 20)
+        mtd.finish()
+        # Only the draft is meant; the state directory's own fsync is another one.
+        draft = os.path.join(mtd.state, "run-time.json.new")
+        mtd.prefix = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", draft, "-P", os.path.basename(draft),
+                      "-e", f"trace={call}", "-e", f"inject={call}:error={error}"]
+        if call == "unlinkat":
+            with open(draft, "w"):
+                pass  # of an earlier attempt
+        mtd.inside = False
+        mtd.start()
+        mtd.ctl("scale", "web", "3")
+        eventually(lambda: "scale and stop do not outlive mtd" in mtd.log(), 20, "it is said")
+        assert changes_of(mtd) == {"web": {"want": 2}}, "the old file is whole"
+        assert mtd.pool("web")["ready"] == 3
+        mtd.finish()
+        mtd.prefix, mtd.inside = [], True
+        mtd.start()
+        assert mtd.pool("web")["want"] == 2
+        mtd.ctl("scale", "web", "4")
+        eventually(lambda: changes_of(mtd) == {"web": {"want": 4}}, 20, "it heals")
+
+
+def test_a_full_disk_harms_nothing(unshare):
+    with Mtd({"web": pool(SLEEPER)}, checks_descriptors=False) as mtd:
+        os.mkdir(mtd.state, 0o700)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k,mode=0700", "none", mtd.state], check=True)
+        try:
+            mtd.ctl("scale", "web", "2")
+            eventually(lambda: changes_of(mtd) == {"web": {"want": 2}}, 20)
+            with open(os.path.join(mtd.state, "ballast"), "wb", buffering=0) as ballast:
+                try:
+                    while ballast.write(b"x" * 4096):
+                        pass
+                except OSError as full:
+                    assert full.errno == errno.ENOSPC
+            mtd.ctl("scale", "web", "3")
+            eventually(lambda: "No space left on device; scale and stop do not outlive mtd" in mtd.log(), 20)
+            assert changes_of(mtd) == {"web": {"want": 2}} and mtd.pool("web")["ready"] == 3
+            os.unlink(os.path.join(mtd.state, "ballast"))
+            mtd.ctl("scale", "web", "4")
+            eventually(lambda: changes_of(mtd) == {"web": {"want": 4}}, 20)
+        finally:
+            subprocess.run(["umount", "-l", mtd.state], check=True)
