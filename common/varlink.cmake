@@ -2,6 +2,7 @@
 add_library(mtd_varlink STATIC
   control_methods.cpp
   control_types.cpp
+  json_writer.cpp
   varlink_client.cpp
   varlink_frames.cpp
   varlink_json.cpp

@@ -47,8 +47,10 @@ Result<Reply> parse_reply(std::string_view frame) {
   if (!parsed) return Error{"the answer is not JSON: " + parsed.error().message, EPROTO};
   const auto bad = [] { return Error{"the answer is no Varlink reply", EPROTO}; };
   if (!parsed->is_object()) return bad();
-  json parameters = parsed->value("parameters", json());
-  if (parameters.is_null()) parameters = json::object();
+  json parameters = json::object();
+  if (const auto given = parsed->find("parameters"); given != parsed->end() && !given->is_null()) {
+    parameters = std::move(*given);
+  }
   const json error = parsed->value("error", json(""));
   const json continues = parsed->value("continues", json(false));
   if (!parameters.is_object() || !error.is_string() || !continues.is_boolean()) return bad();
@@ -75,11 +77,15 @@ Failure failure_of(const Error& error) {
   }
 }
 
-Reply::Reply() : parameters_(std::make_shared<const json>(json::object())) {}
+Reply::Reply() : parameters_(std::make_shared<json>(json::object())) {}
 Reply::Reply(std::string error, json parameters, bool continues)
     : error_(std::move(error)),
-      parameters_(std::make_shared<const json>(std::move(parameters))),
+      parameters_(std::make_shared<json>(std::move(parameters))),
       continues_(continues) {}
+
+json Reply::take_parameters() && {
+  return std::move(*parameters_);
+}
 
 std::string_view Reply::error_name() const {
   const std::size_t dot = error_.rfind('.');

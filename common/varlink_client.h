@@ -37,11 +37,12 @@ class Reply {
   // "NoSuchPool" of "io.mtd.Manager.NoSuchPool"
   [[nodiscard]] std::string_view error_name() const;
   [[nodiscard]] const nlohmann::json& parameters() const { return *parameters_; }  // an object
+  [[nodiscard]] nlohmann::json take_parameters() &&;  // from this reply and its copies
   [[nodiscard]] bool continues() const { return continues_; }
 
  private:
   std::string error_;
-  std::shared_ptr<const nlohmann::json> parameters_;
+  std::shared_ptr<nlohmann::json> parameters_;
   bool continues_ = false;
 };
 

@@ -36,8 +36,10 @@ class StrictBuilder {
   bool end_array() { return close(); }
   bool key(std::string& name) {
     if (name.find('\0') != std::string::npos) return fail("a member name contains \\u0000");
-    if (open_.back()->contains(name)) return fail("the member \"" + name + "\" is given twice");
-    key_ = std::move(name);
+    auto& members = open_.back()->get_ref<json::object_t&>();
+    const auto [place, is_new] = members.try_emplace(std::move(name));
+    if (!is_new) return fail("the member \"" + place->first + "\" is given twice");
+    member_ = &place->second;
     return true;
   }
   bool parse_error(std::size_t position, const std::string&, const json::exception& error) {
@@ -63,7 +65,7 @@ class StrictBuilder {
       open_.back()->push_back(std::move(value));
       return &open_.back()->back();
     }
-    return &((*open_.back())[key_] = std::move(value));
+    return &(*member_ = std::move(value));
   }
   bool add(json value) {
     place(std::move(value));
@@ -83,7 +85,7 @@ class StrictBuilder {
 
   json root_;
   std::vector<json*> open_;  // a container's address is stable while it is the innermost open one's
-  std::string key_;          // ancestor, because only the innermost one grows
+  json* member_ = nullptr;   // ancestor, because only the innermost one grows
   std::string error_;
 };
 

@@ -1,10 +1,14 @@
 #include "ctl/json_output.h"
 
 #include <algorithm>
+#include <map>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
+
+#include "common/json_writer.h"
 
 namespace mtd::ctl {
 namespace {
@@ -39,48 +43,129 @@ const Names kOther{"open",  "retry_ms",    "crashes_in_window",
                    "pool",  "apply",       "keys",
                    "pools", "daemon_keys", "daemon_restart_keys"};
 
-const Names& order_within(std::string_view parent) {
-  if (parent.empty()) return kRoot;
-  if (parent == "daemon") return kDaemon;
-  if (parent == "pools") return kPool;
-  if (parent == "workers" || parent == "retiring") return kWorker;
-  if (parent == "last_exit" || parent == "exits") return kExit;
-  return kOther;
-}
+// The names that may stand in one kind of object, sorted, each with its place in the documented
+// order: members come sorted too, so that one walk over both finds the place of every member.
+class Order {
+ public:
+  explicit Order(const Names& names) : size_(names.size()) {
+    for (std::size_t place = 0; place < names.size(); ++place)
+      places_.emplace(names[place], place);
+  }
 
-OrderedJson arranged(const Json& value, std::string_view parent) {
-  if (value.is_array()) {
-    OrderedJson result = OrderedJson::array();
-    for (const Json& item : value)
-      result.push_back(arranged(item, parent));
+  // The members as they are to be printed: unknown ones come last, sorted.
+  using Members = std::vector<const Json::object_t::value_type*>;
+  [[nodiscard]] Members arrange(const Json::object_t& object) const {
+    Members result(size_, nullptr);
+    result.reserve(size_ + object.size());
+    auto known = places_.begin();
+    for (const auto& member : object) {
+      while (known != places_.end() && known->first < member.first)
+        ++known;
+      if (known != places_.end() && known->first == member.first) {
+        result[known->second] = &member;
+      } else {
+        result.push_back(&member);
+      }
+    }
+    result.erase(std::remove(result.begin(), result.end(), nullptr), result.end());
     return result;
   }
-  if (!value.is_object()) return OrderedJson(value);
-  const Names& order = order_within(parent);
-  const auto rank = [&](const std::string& name) {
-    return std::find(order.begin(), order.end(), name) - order.begin();
-  };
-  std::vector<std::string> names;
-  for (const auto& item : value.items())
-    names.push_back(item.key());
-  std::stable_sort(names.begin(), names.end(),
-                   [&](const std::string& a, const std::string& b) { return rank(a) < rank(b); });
-  OrderedJson result = OrderedJson::object();
-  for (const std::string& name : names)
-    result[name] = arranged(value.at(name), name);
-  return result;
+
+ private:
+  std::map<std::string_view, std::size_t> places_;
+  std::size_t size_;
+};
+
+const Order& order_within(std::string_view parent) {
+  static const Order root(kRoot), daemon(kDaemon), pool(kPool), worker(kWorker), exit(kExit),
+      other(kOther);
+  if (parent.empty()) return root;
+  if (parent == "daemon") return daemon;
+  if (parent == "pools") return pool;
+  if (parent == "workers" || parent == "retiring") return worker;
+  if (parent == "last_exit" || parent == "exits") return exit;
+  return other;
 }
+
+class Printer {
+ public:
+  explicit Printer(JsonStyle style) : style_(style) {}
+
+  // `parent`: the name of the member that the value, or the list around it, belongs to.
+  void print(const Json& value, std::string_view parent) {
+    if (const auto* object = value.get_ptr<const Json::object_t*>()) {
+      print_object(*object, parent);
+    } else if (const auto* array = value.get_ptr<const Json::array_t*>()) {
+      print_array(*array, parent);
+    } else if (const auto* text = value.get_ptr<const std::string*>()) {
+      append_json_string(out_, *text, style_.ascii);
+    } else {
+      out_ += value.dump();
+    }
+  }
+  [[nodiscard]] std::string take() { return std::move(out_); }
+
+ private:
+  void print_object(const Json::object_t& object, std::string_view parent) {
+    List list(*this, '{', '}', object.empty());
+    for (const auto* member : order_within(parent).arrange(object)) {
+      list.next();
+      append_json_string(out_, member->first, style_.ascii);
+      out_ += style_.indented ? ": " : ":";
+      print(member->second, member->first);
+    }
+  }
+
+  void print_array(const Json::array_t& array, std::string_view parent) {
+    List list(*this, '[', ']', array.empty());
+    for (const Json& item : array) {
+      list.next();
+      print(item, parent);
+    }
+  }
+
+  // Brackets, commas and indentation around the items of an object or array.
+  class List {
+   public:
+    List(Printer& printer, char open, char close, bool empty)
+        : printer_(printer), close_(close), empty_(empty) {
+      printer_.out_ += open;
+      ++printer_.depth_;
+    }
+    ~List() {
+      --printer_.depth_;
+      if (!empty_) printer_.new_line();
+      printer_.out_ += close_;
+    }
+    List(const List&) = delete;
+    List& operator=(const List&) = delete;
+    void next() {
+      if (!first_) printer_.out_ += ',';
+      first_ = false;
+      printer_.new_line();
+    }
+
+   private:
+    Printer& printer_;
+    char close_;
+    bool empty_, first_ = true;
+  };
+
+  void new_line() {
+    if (style_.indented) out_.append(1, '\n').append(2 * depth_, ' ');
+  }
+
+  JsonStyle style_;
+  std::size_t depth_ = 0;
+  std::string out_;
+};
 
 }  // namespace
 
-OrderedJson in_documented_order(const Json& document) {
-  return arranged(document, "");
-}
-
 std::string print_json(const Json& document, JsonStyle style) {
-  return in_documented_order(document).dump(style.indented ? 2 : -1, ' ', style.ascii,
-                                            OrderedJson::error_handler_t::replace) +
-         "\n";
+  Printer printer(style);
+  printer.print(document, "");
+  return printer.take() + "\n";
 }
 
 }  // namespace mtd::ctl

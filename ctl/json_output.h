@@ -8,8 +8,6 @@
 
 namespace mtd::ctl {
 
-[[nodiscard]] OrderedJson in_documented_order(const Json& document);
-
 struct JsonStyle {
   bool indented = false;
   bool ascii = false;  // beyond ASCII all is \uXXXX: nothing in a string can act on a terminal

@@ -69,10 +69,10 @@ Outcome<Session> Session::open(const Options& options, const Surroundings& surro
 }
 
 Outcome<Json> Session::call(std::string_view method, const Json& parameters) {
-  const Result<varlink::Reply> reply = connection_.client.call(method, parameters);
+  Result<varlink::Reply> reply = connection_.client.call(method, parameters);
   if (!reply) return transport_failure(reply.error());
   if (reply->is_error()) return failure_of_error(reply->error(), reply->parameters());
-  return Json(reply->parameters());
+  return (*std::move(reply)).take_parameters();
 }
 
 Outcome<bool> Session::begin(std::string_view method, const Json& parameters) {
@@ -82,10 +82,11 @@ Outcome<bool> Session::begin(std::string_view method, const Json& parameters) {
 }
 
 Outcome<Session::Part> Session::next() {
-  const Result<varlink::Reply> reply = connection_.client.receive();
+  Result<varlink::Reply> reply = connection_.client.receive();
   if (!reply) return transport_failure(reply.error());
   if (reply->is_error()) return failure_of_error(reply->error(), reply->parameters());
-  return Part{reply->parameters(), !reply->continues()};
+  const bool last = !reply->continues();
+  return Part{(*std::move(reply)).take_parameters(), last};
 }
 
 }  // namespace mtd::ctl

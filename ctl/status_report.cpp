@@ -1,19 +1,15 @@
 #include "ctl/status_report.h"
 
 #include <algorithm>
+#include <utility>
+
+#include <nlohmann/json.hpp>
 
 #include "ctl/json_access.h"
 #include "ctl/process_facts.h"
 
 namespace mtd::ctl {
 namespace {
-
-Json* pool_named(Json& pools, const std::string& name) {
-  for (Json& pool : pools) {
-    if (text(pool, "name") == name) return &pool;
-  }
-  return nullptr;
-}
 
 bool is_working(const std::string& worker_state) {
   return worker_state == "ready" || worker_state == "idle" || worker_state == "busy";
@@ -38,50 +34,71 @@ bool whole_pool_is_meant(const std::vector<std::string>& select) {
 
 }  // namespace
 
-void merge_piece(Json& report, const Json& piece) {
-  if (const Json& daemon = member(piece, "daemon"); daemon.is_object()) report["daemon"] = daemon;
-  for (const Json& pool : array(piece, "pools")) {
-    if (!pool.is_object()) continue;
-    Json* known = pool_named(report["pools"], text(pool, "name"));
-    if (known == nullptr) {
-      report["pools"].push_back(pool);
-      continue;
-    }
-    for (const auto& item : pool.items()) {
-      if (item.key() != "workers" || !member(*known, "workers").is_array()) {
-        (*known)[item.key()] = item.value();
-      } else {
-        for (const Json& worker : array(pool, "workers"))
-          (*known)["workers"].push_back(worker);
-      }
+StatusReport::StatusReport()
+    : report_(
+          std::make_unique<Json>(Json{{"api", 1}, {"daemon", nullptr}, {"pools", Json::array()}})) {
+}
+StatusReport::~StatusReport() = default;
+
+int StatusReport::keeper_pid() const {
+  return static_cast<int>(integer((*report_)["daemon"], "pid").value_or(-1));
+}
+
+void StatusReport::add(Json piece) {
+  if (!piece.is_object()) return;
+  if (Json& daemon = piece["daemon"]; daemon.is_object()) (*report_)["daemon"] = std::move(daemon);
+  if (!piece["pools"].is_array()) return;
+  fill_resource_use(piece["pools"], keeper_pid());
+  for (Json& pool : piece["pools"]) {
+    if (pool.is_object()) add_pool(std::move(pool));
+  }
+}
+
+void StatusReport::add_pool(Json pool) {
+  Json& pools = (*report_)["pools"];
+  const auto [entry, is_new] = places_.try_emplace(text(pool, "name"), pools.size());
+  if (is_new) {
+    pools.push_back(std::move(pool));
+    return;
+  }
+  Json& known = pools[entry->second];
+  for (auto item = pool.begin(); item != pool.end(); ++item) {
+    Json& member = known[item.key()];
+    if (item.key() == "workers" && member.is_array() && item->is_array()) {
+      for (Json& worker : *item)
+        member.push_back(std::move(worker));
+    } else {
+      member = std::move(*item);
     }
   }
 }
 
+Json StatusReport::take(bool with_workers) && {
+  for (Json& pool : (*report_)["pools"]) {
+    if (with_workers && !member(pool, "workers").is_array()) pool["workers"] = Json::array();
+  }
+  return std::move(*report_);
+}
+
 Outcome<Json> fetch_status(Session& session, const std::vector<std::string>& select,
                            bool with_workers) {
-  Json report{{"api", 1}, {"daemon", nullptr}, {"pools", Json::array()}};
+  StatusReport report;
   Json parameters = Json::object();
   if (!select.empty()) parameters["select"] = select;
   if (!with_workers) {
-    const Outcome<Json> reply = session.call("Status", parameters);
+    Outcome<Json> reply = session.call("Status", parameters);
     if (!reply) return reply.failure();
-    merge_piece(report, *reply);
-    return report;
+    report.add(*std::move(reply));
+    return std::move(report).take(false);
   }
   if (const auto begun = session.begin("Status", parameters); !begun) return begun.failure();
   for (bool last = false; !last;) {
-    const Outcome<Session::Part> part = session.next();
+    Outcome<Session::Part> part = session.next();
     if (!part) return part.failure();
-    merge_piece(report, part->parameters);
     last = part->last;
+    report.add(std::move(part->parameters));
   }
-  for (Json& pool : report["pools"]) {
-    if (!member(pool, "workers").is_array()) pool["workers"] = Json::array();
-  }
-  fill_resource_use(report["pools"],
-                    static_cast<int>(integer(report["daemon"], "pid").value_or(-1)));
-  return report;
+  return std::move(report).take(true);
 }
 
 CtlExit readiness(const Json& report, const std::vector<std::string>& select) {

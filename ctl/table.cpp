@@ -10,15 +10,20 @@ constexpr std::size_t kUsefulText = 24;  // columns that free text should keep b
 
 }  // namespace
 
-std::size_t Table::natural_width(std::size_t column) const {
-  std::size_t width = std::max(columns_[column].min_width, display_width(columns_[column].title));
-  for (const auto& row : rows_)
-    width = std::max(width, display_width(row[column].text));
-  return width;
+std::vector<std::size_t> Table::natural_widths() const {
+  std::vector<std::size_t> widths;
+  for (const Column& column : columns_)
+    widths.push_back(std::max(column.min_width, display_width(column.title)));
+  for (const auto& row : rows_) {
+    for (std::size_t i = 0; i < widths.size(); ++i)
+      widths[i] = std::max(widths[i], display_width(row[i].text));
+  }
+  return widths;
 }
 
 // Which columns fit into `limit`; 0: all.
-std::vector<std::size_t> Table::choose_columns(std::size_t limit) const {
+std::vector<std::size_t> Table::choose_columns(const std::vector<std::size_t>& widths,
+                                               std::size_t limit) const {
   std::vector<std::size_t> chosen;
   for (std::size_t i = 0; i < columns_.size(); ++i)
     chosen.push_back(i);
@@ -26,8 +31,7 @@ std::vector<std::size_t> Table::choose_columns(std::size_t limit) const {
   const auto needed = [&] {
     std::size_t width = 0;
     for (const std::size_t i : chosen) {
-      const std::size_t natural = natural_width(i);
-      width += kGap + (columns_[i].flexible ? std::min(natural, kUsefulText) : natural);
+      width += kGap + (columns_[i].flexible ? std::min(widths[i], kUsefulText) : widths[i]);
     }
     return width - kGap;
   };
@@ -44,13 +48,14 @@ std::vector<std::size_t> Table::choose_columns(std::size_t limit) const {
 }
 
 std::string Table::render_line(const std::vector<Cell>& cells,
-                               const std::vector<std::size_t>& chosen, const Screen& screen) const {
+                               const std::vector<std::size_t>& chosen,
+                               const std::vector<std::size_t>& widths, const Screen& screen) const {
   std::string line;
   std::size_t used = 0;
   for (const std::size_t i : chosen) {
     const bool last = i == chosen.back();
     const std::size_t gap = i == chosen.front() ? 0 : kGap;
-    std::size_t width = natural_width(i);
+    std::size_t width = widths[i];
     std::string text = cells[i].text;
     if (screen.width != 0 && (columns_[i].flexible || last)) {
       width = screen.width > used + gap ? std::min(width, screen.width - used - gap) : 0;
@@ -67,13 +72,14 @@ std::string Table::render_line(const std::vector<Cell>& cells,
 }
 
 std::string Table::render(const Screen& screen) const {
-  const std::vector<std::size_t> chosen = choose_columns(screen.width);
+  const std::vector<std::size_t> widths = natural_widths();
+  const std::vector<std::size_t> chosen = choose_columns(widths, screen.width);
   std::vector<Cell> titles;
   for (const Column& column : columns_)
     titles.push_back({column.title, Colour::bold});
-  std::string result = render_line(titles, chosen, screen);
+  std::string result = render_line(titles, chosen, widths, screen);
   for (const auto& row : rows_)
-    result += render_line(row, chosen, screen);
+    result += render_line(row, chosen, widths, screen);
   return result;
 }
 

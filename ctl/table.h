@@ -35,10 +35,12 @@ class Table {
   [[nodiscard]] std::string render(const Screen& screen) const;
 
  private:
-  [[nodiscard]] std::size_t natural_width(std::size_t column) const;
-  [[nodiscard]] std::vector<std::size_t> choose_columns(std::size_t limit) const;
+  [[nodiscard]] std::vector<std::size_t> natural_widths() const;  // of the columns
+  [[nodiscard]] std::vector<std::size_t> choose_columns(const std::vector<std::size_t>& widths,
+                                                        std::size_t limit) const;
   [[nodiscard]] std::string render_line(const std::vector<Cell>& cells,
                                         const std::vector<std::size_t>& chosen,
+                                        const std::vector<std::size_t>& widths,
                                         const Screen& screen) const;
 
   std::vector<Column> columns_;

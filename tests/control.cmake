@@ -2,6 +2,7 @@ add_executable(varlink_test
   unit/varlink_main.cpp
   unit/varlink_frames.cpp
   unit/varlink_json.cpp
+  unit/varlink_json_writer.cpp
   unit/varlink_message.cpp
   unit/varlink_methods.cpp
   unit/varlink_signature.cpp

@@ -4,12 +4,14 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/json_writer.h"
 #include "config/loader.h"
 #include "daemon/supervisor/handler_set.h"
 #include "daemon/supervisor/model/vocabulary.h"
 #include "daemon/supervisor/status_json.h"
 #include "daemon/supervisor/supervisor.h"
 #include "daemon/supervisor/why_lines.h"
+#include "daemon/supervisor/worker_text.h"
 #include "daemon/sys/resource_names.h"
 
 namespace mtd::supervisor {
@@ -22,11 +24,7 @@ constexpr std::size_t kPieceBytes = 48 * 1024;  // of 64 KiB: the last object ad
 constexpr std::size_t kPoolsAPiece = 64;
 
 std::vector<std::uint32_t> slots_of(const PoolRunner& pool, const SelectedPool& target) {
-  if (!target.whole()) return target.slots;
-  std::vector<std::uint32_t> slots;
-  for (const auto& slot : pool.model().view(this_moment().now).slots)
-    slots.push_back(slot.slot);
-  return slots;
+  return target.whole() ? pool.model().shown_slots() : target.slots;
 }
 
 // Hands out {pool, slot} of the selected workers one after another; a pool's slots are listed when
@@ -68,6 +66,36 @@ json tree_json(const PoolRunner& pool, const model::SlotView& slot,
           {"pid", process.pid > 0 ? json(process.pid) : json()},
           {"cgroup", cgroup.empty() ? json() : json(cgroup)},
           {"pids", cgroup.empty() ? json() : json(pool.pids_of(process.key))}};
+}
+
+// {"pools":[{"name":…,"workers":[…]}]}, of as many workers as a piece takes.
+Piece workers_piece(WorkerWalk& walk, const Moment& moment) {
+  JsonWriter out;
+  const PoolRunner* open = nullptr;
+  const auto close = [&] {
+    if (open == nullptr) return;
+    out.end_array();
+    out.end_object();
+  };
+  out.begin_object();
+  out.key("pools");
+  out.begin_array();
+  walk.go_on([&](const PoolRunner& pool, const model::SlotView& slot) {
+    if (open != &pool) {
+      close();
+      open = &pool;
+      out.begin_object();
+      out.member("name", pool.name());
+      out.key("workers");
+      out.begin_array();
+    }
+    write_worker(out, pool, slot, moment, false);
+    return out.text().size() < kPieceBytes;
+  });
+  close();
+  out.end_array();
+  out.end_object();
+  return {walk.done() ? Piece::Kind::last : Piece::Kind::part, out.take()};
 }
 
 json limit_json(const char* name, json limit, json used, const char* unit, const char* note) {
@@ -112,19 +140,7 @@ void HandlerSet::status(const CallRef& call) {
       if (!first) piece.erase("daemon");
       return progress->targets.empty() ? Piece::last(piece) : Piece::part(piece);
     }
-    json pools = json::array();
-    std::size_t bytes = 0;
-    progress->walk.go_on([&](const PoolRunner& pool, const model::SlotView& slot) {
-      json worker = worker_json(pool, slot, at, false);
-      bytes += worker.dump(-1, ' ', false, json::error_handler_t::replace).size();
-      if (pools.empty() || pools.back()["name"] != pool.name()) {
-        pools.push_back({{"name", pool.name()}, {"workers", json::array()}});
-      }
-      pools.back()["workers"].push_back(std::move(worker));
-      return bytes < kPieceBytes;
-    });
-    const json piece = {{"pools", pools}};
-    return progress->walk.done() ? Piece::last(piece) : Piece::part(piece);
+    return workers_piece(progress->walk, at);
   });
 }
 
@@ -156,7 +172,7 @@ void HandlerSet::why(const CallRef& call) {
     for (const auto number : slots_of(pool, target)) {
       auto slot = pool.model().slot_view(number);
       if (!slot) continue;
-      workers.push_back(worker_json(pool, *slot, moment, true));
+      workers.push_back(worker_json(pool, *slot, moment));
       slots.push_back(std::move(*slot));
     }
     story["workers"] = std::move(workers);

@@ -4,14 +4,15 @@
 
 #include <nlohmann/json.hpp>
 
-#include "common/escape.h"
 #include "common/exit_status.h"
+#include "common/json_writer.h"
 #include "common/timestamp.h"
 #include "daemon/supervisor/death_text.h"
 #include "daemon/supervisor/model/vocabulary.h"
 #include "daemon/supervisor/pool_runner.h"
 #include "daemon/supervisor/stage_names.h"
 #include "daemon/supervisor/supervisor.h"
+#include "daemon/supervisor/worker_text.h"
 #include "daemon/sys/clock.h"
 #include "daemon/sys/proc.h"
 
@@ -30,20 +31,7 @@ json text_or_null(std::string text) {
   return text;
 }
 
-const ExitFacts* facts_of(const PoolRunner& pool, std::uint32_t slot, std::uint64_t incarnation) {
-  const auto* exits = pool.exits(slot);
-  if (exits == nullptr) return nullptr;
-  for (const auto& facts : *exits) {
-    if (facts.incarnation == incarnation) return &facts;
-  }
-  return nullptr;
-}
-
 constexpr Duration kDeathIsNews = Duration::seconds(24 * 3600);
-
-bool was_spawned(const model::ExitRecord& exit) {
-  return exit.cause != model::ExitCause::spawn_failed;
-}
 
 }  // namespace
 
@@ -57,102 +45,15 @@ Moment this_moment() {
 
 json exit_json(const PoolRunner& pool, std::uint32_t slot, const model::ExitRecord& exit,
                const Moment& moment) {
-  json object = {{"cause", model::name_of(exit.cause)},
-                 {"signal", nullptr},
-                 {"signal_name", nullptr},
-                 {"code", nullptr},
-                 {"core", false},
-                 {"planned", exit.planned},
-                 {"stage", nullptr},
-                 {"errno", nullptr},
-                 {"errno_name", nullptr},
-                 {"pid", exit.pid},
-                 {"incarnation", exit.incarnation},
-                 {"user_cpu_ms", nullptr},
-                 {"system_cpu_ms", nullptr},
-                 {"max_rss_bytes", nullptr}};
-  if (was_spawned(exit)) {
-    const auto status = ExitStatus::from_wait(exit.wait_status);
-    if (const auto signal = status.signal()) {
-      object["signal"] = signal->value;
-      object["signal_name"] = "SIG" + signal_name(*signal);
-    }
-    if (const auto code = status.code()) object["code"] = *code;
-    object["core"] = status.core_dumped();
-  }
-  if (exit.error != 0) {
-    object["stage"] = stage_name(exit.stage);
-    object["errno"] = exit.error;
-    object["errno_name"] = errno_name(exit.error);
-  }
-  const ExitFacts* facts = facts_of(pool, slot, exit.incarnation);
-  object["at"] = facts != nullptr && facts->at_realtime_ns != 0
-                     ? format_timestamp(facts->at_realtime_ns)
-                     : moment.timestamp(exit.at);
-  if (facts != nullptr) {
-    object["user_cpu_ms"] = facts->user_cpu_us / 1000;
-    object["system_cpu_ms"] = facts->system_cpu_us / 1000;
-    object["max_rss_bytes"] = facts->max_rss_kib * 1024;
-  }
-  return object;
+  JsonWriter out;
+  write_exit(out, pool, slot, exit, moment);
+  return json::parse(out.text());
 }
 
-json worker_json(const PoolRunner& pool, const model::SlotView& slot, const Moment& moment,
-                 bool with_exits) {
-  const model::ProcessView* main = slot.processes.empty() ? nullptr : &slot.processes.front();
-  json object = {{"id", slot.slot},
-                 {"name", pool.name() + "/" + std::to_string(slot.slot)},
-                 {"pid", nullptr},
-                 {"state", model::name_of(slot.state)},
-                 {"revision", main != nullptr ? main->revision : pool.revision()},
-                 {"incarnation", main != nullptr ? main->key.incarnation : slot.incarnation},
-                 {"started", nullptr},
-                 {"uptime_ms", 0},
-                 {"tasks", 0},
-                 {"task_limit", nullptr},
-                 {"current_task", nullptr},
-                 {"rss_bytes", nullptr},
-                 {"cpu_pct", nullptr},
-                 {"restarts", slot.restarts},
-                 {"recycled", slot.recycled},
-                 {"next_attempt_ms", until_ms(slot.next_attempt, moment.now)},
-                 {"status_text", nullptr},
-                 {"cgroup", nullptr},
-                 {"ending", nullptr},
-                 {"retiring", json::array()},
-                 {"last_exit", nullptr}};
-  if (main != nullptr) {
-    const auto record = pool.workers().find(main->key);
-    if (main->pid > 0) {
-      object["pid"] = main->pid;
-      object["uptime_ms"] = moment.now.since(main->started).count_ms();
-      object["started"] = moment.timestamp(main->started);
-    }
-    object["tasks"] = main->tasks;
-    if (main->task_limit != 0) object["task_limit"] = main->task_limit;
-    if (main->ending) object["ending"] = model::name_of(*main->ending);
-    object["cgroup"] = text_or_null(pool.cgroup_of(main->key));
-    if (record != pool.workers().end()) {
-      object["status_text"] = text_or_null(escape_for_terminal(record->second.status_text));
-    }
-    for (std::size_t i = 1; i < slot.processes.size(); ++i) {
-      const auto& older = slot.processes[i];
-      object["retiring"].push_back(
-          {{"pid", older.pid},
-           {"incarnation", older.key.incarnation},
-           {"state", model::name_of(older.state)},
-           {"ending", older.ending ? json(model::name_of(*older.ending)) : json()}});
-    }
-  }
-  if (!slot.exits.empty())
-    object["last_exit"] = exit_json(pool, slot.slot, slot.exits.front(), moment);
-  if (with_exits) {
-    json exits = json::array();
-    for (const auto& exit : slot.exits)
-      exits.push_back(exit_json(pool, slot.slot, exit, moment));
-    object["exits"] = std::move(exits);
-  }
-  return object;
+json worker_json(const PoolRunner& pool, const model::SlotView& slot, const Moment& moment) {
+  JsonWriter out;
+  write_worker(out, pool, slot, moment, true);
+  return json::parse(out.text());
 }
 
 std::string note_of(const PoolRunner& pool, const model::PoolView& view, const Moment& moment) {
@@ -193,9 +94,9 @@ std::string note_of(const PoolRunner& pool, const model::PoolView& view, const M
     std::string note = pool.name() + "/" + std::to_string(slot);
     if (!each->exits.empty()) {
       const auto& exit = each->exits.front();
-      note += " " + (was_spawned(exit) ? ExitStatus::from_wait(exit.wait_status).text()
-                                       : "spawn failed: " + std::string(stage_name(exit.stage)) +
-                                             " " + errno_name(exit.error));
+      note += " " + (exit.was_spawned() ? ExitStatus::from_wait(exit.wait_status).text()
+                                        : "spawn failed: " + std::string(stage_name(exit.stage)) +
+                                              " " + errno_name(exit.error));
       if (exit.cause == model::ExitCause::oom)
         note = pool.name() + "/" + std::to_string(slot) + " oom-killed";
     }

@@ -26,8 +26,9 @@ struct Moment {
 
 [[nodiscard]] nlohmann::json exit_json(const PoolRunner& pool, std::uint32_t slot,
                                        const model::ExitRecord& exit, const Moment& moment);
+// With all its exits that are known.
 [[nodiscard]] nlohmann::json worker_json(const PoolRunner& pool, const model::SlotView& slot,
-                                         const Moment& moment, bool with_exits);
+                                         const Moment& moment);
 [[nodiscard]] nlohmann::json pool_json(const PoolRunner& pool, const Moment& moment);
 [[nodiscard]] nlohmann::json daemon_json(const Supervisor& supervisor, const Moment& moment);
 // The next thing that will happen, and when; "" when nothing is remarkable.

@@ -29,6 +29,7 @@ add_library(mtd_supervisor_core STATIC
   tree_scanner.cpp
   watching.cpp
   why_lines.cpp
+  worker_text.cpp
   worker_label.cpp
 )
 target_link_libraries(mtd_supervisor_core

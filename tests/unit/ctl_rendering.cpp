@@ -263,17 +263,31 @@ TEST_CASE("JSON keeps the order of the documentation") {
 }
 
 TEST_CASE("pieces of a long answer are put together by pool") {
-  Json report{{"api", 1}, {"daemon", nullptr}, {"pools", Json::array()}};
-  merge_piece(
-      report,
-      Json::parse(R"({"daemon":{"pid":1},"pools":[{"name":"a","state":"running"},{"name":"b"}]})"));
-  merge_piece(report, Json::parse(R"({"pools":[{"name":"a","workers":[{"id":0}]}]})"));
-  merge_piece(
-      report,
-      Json::parse(R"({"pools":[{"name":"a","workers":[{"id":1}]},{"name":"b","workers":[]}]})"));
-  CHECK(report["pools"].size() == 2);
-  CHECK(report["pools"][0]["workers"].size() == 2);
+  StatusReport pieces;
+  for (
+      const char* piece :
+      {R"({"daemon":{"pid":1},"pools":[{"name":"a","state":"running"},{"name":"b"},{"name":"c"}]})",
+       R"({"pools":[{"name":"a","workers":[{"id":0}]}]})",
+       R"({"pools":[{"name":"a","workers":[{"id":1}]},{"name":"b","workers":[]}]})"}) {
+    pieces.add(Json::parse(piece));
+  }
+  const Json report = std::move(pieces).take(true);
+  CHECK(report["daemon"]["pid"] == 1);
+  CHECK(report["pools"].size() == 3);
+  CHECK(report["pools"][0]["workers"] == Json::parse(R"([{"id":0},{"id":1}])"));
   CHECK(report["pools"][0]["state"] == "running");
+  CHECK(report["pools"][2]["workers"] == Json::array());
+}
+
+TEST_CASE("a piece of another shape does not end mtctl") {
+  StatusReport pieces;
+  for (const char* piece : {"null", "[]", R"({"pools":7,"daemon":[]})", R"({"pools":[7,null]})",
+                            R"({"pools":[{"workers":{"a":1}},{"workers":[null,{"pid":"x"}]}]})"}) {
+    pieces.add(Json::parse(piece));
+  }
+  const Json report = std::move(pieces).take(true);
+  CHECK(report["daemon"].is_null());
+  CHECK(report["pools"].size() == 1);
 }
 
 TEST_CASE("asked-for pools that are not ready give exit code 3") {

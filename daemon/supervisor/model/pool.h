@@ -194,6 +194,8 @@ struct ExitRecord {
   int pid = 0;
   std::uint64_t incarnation = 0;
   Instant at;
+
+  [[nodiscard]] bool was_spawned() const { return cause != ExitCause::spawn_failed; }
 };
 
 // What changed, for the event stream and the log. One row each in vocabulary.h.
@@ -298,6 +300,8 @@ class Pool {
   [[nodiscard]] Instant next_deadline() const;
 
   [[nodiscard]] PoolView view(Instant now) const;
+  // The slots that view() has, without what they hold.
+  [[nodiscard]] std::vector<std::uint32_t> shown_slots() const;
   // The same without slots, and one slot alone (empty: no such slot); O(1).
   [[nodiscard]] PoolView summary(Instant now) const;
   [[nodiscard]] std::optional<SlotView> slot_view(std::uint32_t slot, Instant now = {}) const;

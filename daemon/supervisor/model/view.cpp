@@ -106,11 +106,18 @@ PoolView Pool::summary(Instant now) const {
 PoolView Pool::view(Instant now) const {
   PoolView view = summary(now);
   view.slots.reserve(view.want);
-  for (std::uint32_t number = 0; number < state_->slots.size(); ++number) {
-    const bool shown = number < view.want || !state_->slots[number].processes.empty();
-    if (shown) view.slots.push_back(view_of(*state_, number));
-  }
+  for (const std::uint32_t number : shown_slots())
+    view.slots.push_back(view_of(*state_, number));
   return view;
+}
+
+std::vector<std::uint32_t> Pool::shown_slots() const {
+  std::vector<std::uint32_t> numbers;
+  for (std::uint32_t number = 0; number < state_->slots.size(); ++number) {
+    if (number < state_->want() || !state_->slots[number].processes.empty())
+      numbers.push_back(number);
+  }
+  return numbers;
 }
 
 std::optional<SlotView> Pool::slot_view(std::uint32_t slot, Instant) const {
