@@ -34,6 +34,31 @@ bool send_message(Keeper& keeper, const void* bytes, std::size_t size, int fd) {
   return true;
 }
 
+bool write_hello(Keeper& keeper) {
+  if (!keeper.role.hello_wanted) return true;
+  const Settings& settings = keeper.settings;
+  Hello hello;
+  hello.header.type = Type::hello;
+  hello.header.size = sizeof hello;
+  hello.epoch = keeper.role.epoch;
+  hello.instance = settings.instance;
+  hello.keeper_started_ns = settings.started_ns;
+  hello.keeper_started_boot_ns = settings.started_boot_ns;
+  hello.capacity = keeper.table.capacity;
+  hello.keeper_pid = getpid();
+  hello.entries = keeper.table.used;
+  hello.under_service_manager = settings.notify_socket != nullptr ? 1 : 0;
+  hello.watchdog_usec = settings.watchdog_usec;
+  hello.original_nofile_soft = settings.original_nofile_soft;
+  hello.original_oom_score_adj = settings.original_oom_score_adj;
+  hello.is_pid1 = settings.pid1 ? 1 : 0;
+  hello.subreaper = settings.subreaper ? 1 : 0;
+  hello.oom_score_adj = settings.oom_score_adj;
+  if (!send_message(keeper, &hello, sizeof hello, -1)) return false;
+  keeper.role.hello_wanted = false;
+  return true;
+}
+
 bool write_answer(Keeper& keeper) {
   Role& role = keeper.role;
   if (!role.answer_waiting) return true;
@@ -108,39 +133,23 @@ bool write_dirty(Keeper& keeper) {
 }
 
 }  // namespace
+
 void write_out(Keeper& keeper) {
   Role& role = keeper.role;
   if (role.socket < 0) return;
-  const bool all =
-      write_answer(keeper) && write_unasked(keeper) && write_list(keeper) && write_dirty(keeper);
+  const bool all = write_hello(keeper) && write_answer(keeper) && write_unasked(keeper) &&
+                   write_list(keeper) && write_dirty(keeper);
   if (all == role.reading) return;
   role.reading = all;
   epoll_event event{};
   event.events = all ? EPOLLIN : EPOLLOUT;
   event.data.u64 = static_cast<std::uint64_t>(Watched::role_socket) << 32;
-  epoll_ctl(keeper.epoll, EPOLL_CTL_MOD, role.socket, &event);
-}
-
-void send_hello(Keeper& keeper) {
-  const Settings& settings = keeper.settings;
-  Hello hello;
-  hello.header.type = Type::hello;
-  hello.header.size = sizeof hello;
-  hello.epoch = keeper.role.epoch;
-  hello.instance = settings.instance;
-  hello.keeper_started_ns = settings.started_ns;
-  hello.keeper_started_boot_ns = settings.started_boot_ns;
-  hello.capacity = keeper.table.capacity;
-  hello.keeper_pid = getpid();
-  hello.entries = keeper.table.used;
-  hello.under_service_manager = settings.notify_socket != nullptr ? 1 : 0;
-  hello.watchdog_usec = settings.watchdog_usec;
-  hello.original_nofile_soft = settings.original_nofile_soft;
-  hello.original_oom_score_adj = settings.original_oom_score_adj;
-  hello.is_pid1 = settings.pid1 ? 1 : 0;
-  hello.subreaper = settings.subreaper ? 1 : 0;
-  hello.oom_score_adj = settings.oom_score_adj;
-  (void)send_message(keeper, &hello, sizeof hello, -1);  // the first into an empty socket
+  for (int tries = 0; epoll_ctl(keeper.epoll, EPOLL_CTL_MOD, role.socket, &event) != 0; ++tries) {
+    if (tries == 3) {  // it takes no memory, so it never comes to this: the next life hears all
+      role.kill_at_ns = keeper.now_ns;
+      return;
+    }
+  }
 }
 
 void push_daemon_signal(Keeper& keeper, const DaemonSignal& signal) {

@@ -133,7 +133,7 @@ void begin_ending(Keeper& keeper, Ending how, int code) {
 
 void ending_deadlines(Keeper& keeper) {
   if (keeper.ending == Ending::no) return;
-  if (everything_ended(keeper)) {
+  if (everything_ended()) {
     keeper.exit_now = true;
     return;
   }
@@ -147,10 +147,8 @@ void ending_deadlines(Keeper& keeper) {
   keeper.exit_now = true;
 }
 
-bool everything_ended(Keeper& keeper) {
-  (void)keeper;
-  siginfo_t info{};
-  return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0 && errno == ECHILD;
+bool everything_ended() {
+  return ended_child(P_ALL, 0, __WALL) < 0;
 }
 
 }  // namespace mtd::keeper

@@ -35,6 +35,9 @@
 // tables.
 #pragma once
 
+#include <sys/resource.h>
+#include <sys/wait.h>
+
 #include <csignal>
 #include <cstdint>
 
@@ -124,7 +127,7 @@ struct Role {
   bool reading =
       true;  // false: the socket does not take an answer; no request is read till it does
   bool ready = false, listed = false, list_wanted = false, ping_wanted = false,
-       orphans_wanted = false, deaths_wanted = false;
+       orphans_wanted = false, hello_wanted = false, deaths_wanted = false;
   bool hung = false;  // so the keeper ends it
   std::uint64_t epoch = 0, list_serial = 0;
   std::uint64_t ping_serial = 0;  // of the last ping; a pong that repeats it has seen all before it
@@ -207,6 +210,11 @@ void spawn(Keeper& keeper, std::uint32_t index, const RevisionRecord& revision, 
            std::uint32_t timeout_ms);
 
 // reap.cpp
+// wait4(2) without waiting: `pid` when it was reaped now, 0: it lives, -1: no such child.
+int wait_now(int pid, int& status, rusage* usage);
+// A child that has ended and is not reaped yet; 0: none, -1: no such child. `options`: __WALL or 0,
+// which looks only at children whose exit signal is SIGCHLD.
+int ended_child(idtype_t which, int pid, int options);
 void on_exec_pipe(Keeper& keeper, std::uint32_t index);
 void on_process_exit(Keeper& keeper, std::uint32_t index);
 void kill_overdue(Keeper& keeper);
@@ -223,7 +231,6 @@ void discard_requests(Keeper& keeper);
 // answers.cpp
 void write_out(Keeper& keeper);
 void push_daemon_signal(Keeper& keeper, const DaemonSignal& signal);
-void send_hello(Keeper& keeper);
 
 // deaths.cpp
 // Of a role that ended unasked, while `role` still says which it was. `stuck`: it did not even end.
@@ -245,6 +252,6 @@ void watchdog_tick(Keeper& keeper);
 void read_signals(Keeper& keeper);
 void begin_ending(Keeper& keeper, Ending how, int code);
 void ending_deadlines(Keeper& keeper);
-bool everything_ended(Keeper& keeper);
+bool everything_ended();
 
 }  // namespace mtd::keeper

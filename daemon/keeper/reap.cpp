@@ -34,7 +34,7 @@ void classify(const Process& record, Entry& entry) {
 
 void reap_stranger(Keeper& keeper, int pid) {
   int status = 0;
-  if (wait4(pid, &status, WNOHANG | __WALL, nullptr) != pid) return;
+  if (wait_now(pid, status, nullptr) != pid) return;
   ++keeper.orphans.total;
   keeper.orphans.last_pid = pid;
   keeper.orphans.last_wait_status = status;
@@ -43,14 +43,29 @@ void reap_stranger(Keeper& keeper, int pid) {
 
 }  // namespace
 
+int wait_now(int pid, int& status, rusage* usage) {
+  int got = 0;
+  do {
+    got = wait4(pid, &status, WNOHANG | __WALL, usage);
+  } while (got < 0 && errno == EINTR);
+  return got;
+}
+
+int ended_child(idtype_t which, int pid, int options) {
+  siginfo_t info{};
+  int done = 0;
+  do {
+    done = waitid(which, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT | options);
+  } while (done != 0 && errno == EINTR);
+  return done == 0 ? info.si_pid : -1;
+}
+
 void on_exec_pipe(Keeper& keeper, std::uint32_t index) {
   Process& record = keeper.table.processes[index];
   if (!record.used || record.exec_pipe < 0) return;
   close_fd(record.exec_pipe);
   // Without __WALL only a child whose exit signal is SIGCHLD is looked at: one that has executed.
-  siginfo_t info{};
-  const auto pid = static_cast<id_t>(record.message.pid);
-  if (waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0) return;
+  if (ended_child(P_PID, record.message.pid, 0) != 0) return;
   record.message.executed = 1;
   record.message.executed_ns = keeper.now_ns;
   record.message.state = EntryState::running;
@@ -65,8 +80,8 @@ void on_process_exit(Keeper& keeper, std::uint32_t index) {
   if (!record.used || entry.state == EntryState::exited || entry.state == EntryState::failed)
     return;
   rusage usage{};
-  const int got = wait4(entry.pid, &entry.wait_status, WNOHANG | __WALL, &usage);
-  if (got == 0 || (got < 0 && errno == EINTR)) return;
+  const int got = wait_now(entry.pid, entry.wait_status, &usage);
+  if (got == 0) return;
   if (got == entry.pid) {
     classify(record, entry);
   } else {  // someone traced it away: that it is gone is all that is known
@@ -120,15 +135,14 @@ void scan_children(Keeper& keeper) {
   if (keeper.now_ns < keeper.next_scan_ns) return;
   for (int i = 0; i < kScanBatch; ++i) {
     const std::int64_t begin = clock_ns(CLOCK_MONOTONIC);
-    siginfo_t info{};
-    const int done = waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL);
-    if (done != 0 || info.si_pid == 0) {  // it went by every child, for nothing
+    const int pid = ended_child(P_ALL, 0, __WALL);
+    if (pid <= 0) {  // it went by every child, for nothing
       const std::int64_t end = clock_ns(CLOCK_MONOTONIC);
       keeper.no_scan_before_ns = end + (end - begin) * kScanShare;
       keeper.next_scan_ns = kNever;
       return;
     }
-    reap(keeper, info.si_pid);
+    reap(keeper, pid);
   }
 }
 

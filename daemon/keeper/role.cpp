@@ -130,11 +130,11 @@ void start_role(Keeper& keeper) {
   role.reading = true;
   role.ready = role.listed = role.list_wanted = role.ping_wanted = role.answer_waiting = false;
   role.hung = false;
+  role.hello_wanted = true;
   role.deaths_wanted = keeper.deaths.total > 0;
   role.answer_fd = -1;
   if (!watch(keeper, role.socket, Watched::role_socket, 0, EPOLLIN))
     role.kill_at_ns = keeper.now_ns;
-  send_hello(keeper);
   if (!keeper.stop_asked) return;
   keeper.pending_count = 0;
   push_daemon_signal(keeper, keeper.stop_signal);
@@ -159,7 +159,7 @@ void drop_session(Keeper& keeper) {
 void on_role_exit(Keeper& keeper) {
   Role& role = keeper.role;
   int status = 0;
-  if (role.pid == 0 || wait4(role.pid, &status, WNOHANG | __WALL, nullptr) == 0) return;
+  if (role.pid == 0 || wait_now(role.pid, status, nullptr) == 0) return;
   discard_requests(keeper);
   int code = 0;
   const int pid = role.pid;

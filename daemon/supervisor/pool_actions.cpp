@@ -1,4 +1,5 @@
 // The half of PoolRunner that performs the model's actions.
+#include <spdlog/spdlog.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -6,6 +7,7 @@
 #include <csignal>
 #include <utility>
 
+#include "common/escape.h"
 #include "daemon/supervisor/pool_runner.h"
 #include "daemon/supervisor/tree_scanner.h"
 #include "daemon/supervisor/worker_label.h"
@@ -32,6 +34,10 @@ bool needs_continue(int signal) {
 }  // namespace
 
 void PoolRunner::perform(const model::SpawnAction& action) {
+  if (action.revision == revision_ && std::exchange(revision_lost_, false)) {
+    const auto uploaded = upload();
+    if (!uploaded) spdlog::error("{}", escape_for_terminal(uploaded.error().message));
+  }
   auto& record = workers_[action.key];
   record.keeper_revision = keeper_revisions_[action.revision].id;
   auto& saved = saved_[action.key.slot];

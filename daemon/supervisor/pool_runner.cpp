@@ -319,6 +319,8 @@ void PoolRunner::on_spawn_error(const model::WorkerKey& key, int error) {
   const auto found = workers_.find(key);
   if (found == workers_.end() || std::exchange(found->second.told_end, true)) return;
   leave_gate(found->second);
+  // It was not taken, for want of a descriptor or of memory: sent again with the next attempt.
+  if (error == ENOENT) revision_lost_ = true;
   queue(model::SpawnRefused{key, static_cast<int>(keeper::Stage::clone), error});
 }
 

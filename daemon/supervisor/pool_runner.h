@@ -152,6 +152,7 @@ class PoolRunner {
     std::uint64_t fingerprint = 0;  // of the spec
   };
   std::map<std::uint64_t, KeeperRevision> keeper_revisions_;  // by the model's number
+  bool revision_lost_ = false;  // the keeper does not have the current one
   std::map<std::uint32_t, std::deque<ExitFacts>> exits_;
   std::map<std::uint32_t, SlotRecord> saved_;
   // orphans = keep: directories of forgotten workers in which something lives.

@@ -67,6 +67,8 @@ std::string advice(int stage, int error) {
   if (at == keeper::Stage::exec && error == ETXTBSY) return "the program is open for writing";
   if (at == keeper::Stage::directory) return "look at cwd";
   if (at == keeper::Stage::output) return "look at log.path and its permissions";
+  if (at == keeper::Stage::clone && error == ENOENT)
+    return "mtd was short of descriptors or memory; the command is handed over again";
   if (at == keeper::Stage::clone && error == EAGAIN)
     return "the limit of processes is reached (pids.max, RLIMIT_NPROC)";
   if (error == EMFILE || error == ENFILE) return "descriptors are short (LimitNOFILE=)";
