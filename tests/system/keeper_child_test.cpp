@@ -23,14 +23,7 @@ using keeper::EntryState;
 using keeper::Outcome;
 using keeper::Stage;
 
-keeper::Entry run_once(KeeperRun& run, const sys::SpawnSpec& spec, std::uint64_t number,
-                       const std::vector<int>& fds = {}, std::uint32_t timeout_ms = 10'000) {
-  run.add_revision(number, spec, fds);
-  run.link().spawn(key(number), number, "pool", timeout_ms, -1);
-  return run.exited(key(number));
-}
-
-TEST_CASE("rule 10: exit codes 0 to 255 are exact") {
+TEST_CASE("exit codes 0 to 255 are exact") {
   KeeperRun run;
   for (std::uint64_t code = 0; code <= 255; ++code) {
     const keeper::Entry entry =
@@ -166,7 +159,7 @@ const Failure kFailures[] = {
      }},
 };
 
-TEST_CASE("rule 3: each stage of the set-up fails with its name and its errno, and is no crash") {
+TEST_CASE("each stage of the set-up fails with its name and its errno, and is no crash") {
   KeeperRun run;
   std::uint64_t number = 1'000'000'000'001;
   for (const Failure& failure : kFailures) {
@@ -236,7 +229,7 @@ TEST_CASE("without privileges: user, groups, priority and raised limits fail at 
   CHECK(WEXITSTATUS(run_once(run, same, number).wait_status) == 6);
 }
 
-TEST_CASE("rule 16: workers get the limit of descriptors back that mtd raised for itself") {
+TEST_CASE("workers get the limit of descriptors back that mtd raised for itself") {
   Start start;
   start.prefix = {"prlimit", "--nofile=500:2000"};
   KeeperRun run(std::move(start));
@@ -251,7 +244,7 @@ TEST_CASE("rule 16: workers get the limit of descriptors back that mtd raised fo
   CHECK(read_all(pipe.read.get()).find("nofile 500\n") != std::string::npos);
 }
 
-TEST_CASE("rule 4: an unusable cgroup directory fails at the cgroup") {
+TEST_CASE("an unusable cgroup directory fails at the cgroup") {
   KeeperRun run;
   run.add_revision(1, run.worker({"exit", "0"}));
   const UniqueFd directory(open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -263,7 +256,7 @@ TEST_CASE("rule 4: an unusable cgroup directory fails at the cgroup") {
   CHECK(entry.pid == 0);
 }
 
-TEST_CASE("rule 4: a process is born in its cgroup; a removed one is a failure of the cgroup") {
+TEST_CASE("a process is born in its cgroup; a removed one is a failure of the cgroup") {
   const std::string path = "/sys/fs/cgroup/unified/mtd-keeper-test-" + std::to_string(getpid());
   if (mkdir(path.c_str(), 0755) != 0) {
     MESSAGE("skipped: no writable cgroup v2 hierarchy at /sys/fs/cgroup/unified");
@@ -298,151 +291,6 @@ TEST_CASE("rule 4: a process is born in its cgroup; a removed one is a failure o
     CHECK((late.error == ENODEV || late.error == ENOENT));
   }
   rmdir(path.c_str());
-}
-
-TEST_CASE(
-    "command, environment, directory and output have slot and incarnation in the markers' place") {
-  KeeperRun run;
-  const std::string e(1, SpecMarker::kEscape);
-  sys::SpawnSpec spec = run.worker(
-      {"say", "1",
-       std::string("s").append(e).append("s i").append(e).append("i l").append(e).append("l.")});
-  spec.output_path = run.directory() + "/out-" + e + "s";
-  const keeper::Entry entry = run_once(run, spec, 12);
-  CHECK(entry.outcome == Outcome::program);
-  const UniqueFd file(open((run.directory() + "/out-12").c_str(), O_RDONLY | O_CLOEXEC));
-  CHECK(read_all(file.get()) == "s12 i12 l\x01.");
-  struct stat status {};
-  CHECK(fstat(file.get(), &status) == 0);
-  CHECK((status.st_mode & 07777) == 0640);
-}
-
-std::string probe(KeeperRun& run, std::uint64_t number, sys::SpawnSpec spec) {
-  Pipe pipe = make_pipe();
-  spec.descriptors = {{1, 0}};
-  const keeper::Entry entry = run_once(run, spec, number, {pipe.write.get()});
-  CHECK(WIFEXITED(entry.wait_status));
-  CHECK(WEXITSTATUS(entry.wait_status) == 0);
-  run.link().forget(number);
-  pipe.write.reset();
-  return read_all(pipe.read.get());
-}
-
-void make_dirty() {
-  sigset_t all;
-  sigfillset(&all);
-  sigprocmask(SIG_BLOCK, &all, nullptr);
-  for (int number = 1; number < 65; ++number)
-    ::signal(number, SIG_IGN);
-  umask(0);
-  for (int fd = 100; fd < 120; ++fd)
-    dup2(1, fd);
-  fcntl(120, F_DUPFD, 0);
-  setenv("SECRET", "token", 1);
-  setenv("NOTIFY_SOCKET", "/does/not/exist", 1);
-  setenv("WATCHDOG_USEC", "100000000", 1);
-  setenv("LISTEN_FDS", "3", 1);
-  prctl(PR_SET_TIMERSLACK, 123'456'789UL, 0, 0, 0);
-  prctl(PR_SET_PDEATHSIG, SIGUSR1, 0, 0, 0);
-  if (chdir("/usr") != 0) _exit(124);
-  close(0);
-}
-
-TEST_CASE("every process is born clean, whatever started mtd") {
-  std::string expected =
-      "blocked 0\nignored 0\nsession 1\ngroup 1\numask 27\ncwd /\nids 0 0 0 0\ngroups 4 20\n"
-      "nofile " +
-      std::to_string([] {
-        rlimit limit{};
-        getrlimit(RLIMIT_NOFILE, &limit);
-        return limit.rlim_cur;
-      }()) +
-      "\ncore 5\nnice 3\nslack 50000\npdeathsig 0\nsubreaper 0\noom 200\nfds 0:n 1:o 2:n\nenv "
-      "A=1\n";
-  if (geteuid() != 0) {
-    MESSAGE("skipped: needs root to set groups");
-    return;
-  }
-  for (const bool dirty : {false, true}) {
-    CAPTURE(dirty);
-    Start start;
-    if (dirty) start.in_child = [] { make_dirty(); };
-    KeeperRun run(std::move(start));
-    sys::SpawnSpec spec = run.worker({"probe"});
-    spec.umask = 027;
-    spec.uid = 0;
-    spec.gid = 0;
-    spec.groups = {20, 4};
-    spec.nice = 3;
-    spec.oom_score_adj = 200;
-    spec.limits = {{RLIMIT_CORE, 5, 5}};
-    spec.environment = {"A=1"};
-    const std::string first = probe(run, 1, spec);
-    CHECK(first == expected);
-    CHECK(probe(run, 2, spec) == expected);
-  }
-}
-
-TEST_CASE("another user: all of uid, gid and groups change; unset ones stay") {
-  if (geteuid() != 0) {
-    MESSAGE("skipped: needs root to become another user");
-    return;
-  }
-  KeeperRun run;
-  sys::SpawnSpec spec = run.worker({"probe"});
-  spec.uid = 1234;
-  spec.gid = 2345;
-  CHECK(probe(run, 1, spec).find("ids 1234 1234 2345 2345\ngroups\n") != std::string::npos);
-  spec.groups = {7, 3, 7};
-  CHECK(probe(run, 2, spec).find("ids 1234 1234 2345 2345\ngroups 3 7\n") != std::string::npos);
-}
-
-TEST_CASE("descriptors are mapped exactly, whatever numbers they come from") {
-  KeeperRun run;
-  std::vector<Pipe> pipes;
-  std::vector<int> fds;
-  sys::SpawnSpec spec = run.worker({"probe"});
-  for (std::uint32_t i = 0; i < 20; ++i) {
-    pipes.push_back(make_pipe());
-    fds.push_back(pipes.back().write.get());
-    if (i > 0) spec.descriptors.emplace_back(3 + (i * 7) % 20, i);
-  }
-  spec.descriptors.emplace_back(1, 0);
-  std::string expected = "fds 0:n 1:o 2:n";
-  std::vector<int> numbers;
-  for (const auto& one : spec.descriptors)
-    numbers.push_back(one.first);
-  for (int fd = 3; fd < 30; ++fd) {
-    for (const int number : numbers) {
-      if (number == fd) expected += " " + std::to_string(fd) + ":o";
-    }
-  }
-  const keeper::Entry entry = run_once(run, spec, 1, fds);
-  CHECK(entry.outcome == Outcome::program);
-  run.link().forget(1);
-  for (Pipe& pipe : pipes)
-    pipe.write.reset();
-  CHECK(read_all(pipes[0].read.get()).find(expected + "\n") != std::string::npos);
-  for (std::size_t i = 1; i < pipes.size(); ++i)
-    CHECK(read_all(pipes[i].read.get()).empty());
-}
-
-TEST_CASE("rule 10: ten thousand processes come and go, each told exactly once it is released") {
-  KeeperRun run;
-  run.add_revision(1, run.worker({"exit", "9"}));
-  constexpr std::uint64_t kMany = 10'000, kInFlight = 50;
-  std::uint64_t started = 0;
-  for (std::uint64_t ended = 0; ended < kMany; ++ended) {
-    while (started < kMany && started < ended + kInFlight) {
-      run.link().spawn(key(++started), 1, "", 60'000, -1);
-    }
-    const keeper::Entry entry = run.exited(key(ended + 1));
-    REQUIRE(entry.outcome == Outcome::program);
-    REQUIRE(WEXITSTATUS(entry.wait_status) == 9);
-    run.link().release(key(ended + 1));
-    run.entries.erase(ended + 1);
-  }
-  CHECK(run.list().empty());
 }
 
 }  // namespace

@@ -281,4 +281,39 @@ sys::SpawnSpec KeeperRun::worker(std::vector<std::string> arguments) const {
   return spec;
 }
 
+keeper::Entry run_once(KeeperRun& run, const sys::SpawnSpec& spec, std::uint64_t number,
+                       const std::vector<int>& fds, std::uint32_t timeout_ms) {
+  run.add_revision(number, spec, fds);
+  run.link().spawn(key(number), number, "pool", timeout_ms, -1);
+  return run.exited(key(number));
+}
+
+bool has_strace() {
+  return access("/usr/bin/strace", X_OK) == 0;
+}
+
+std::string read_file(const std::string& path) {
+  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  return file ? read_all(file.get()) : std::string();
+}
+
+bool write_file(const std::string& path, const std::string& text) {
+  const UniqueFd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  return file && write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+std::string proc(pid_t pid, const char* file) {
+  return read_file("/proc/" + std::to_string(pid) + "/" + file);
+}
+
+std::size_t open_descriptors(pid_t pid) {
+  std::size_t count = 0;
+  for (int fd = 0; fd < 2048; ++fd) {
+    char target[64];
+    const std::string path = "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(fd);
+    if (readlink(path.c_str(), target, sizeof target) >= 0) ++count;
+  }
+  return count;
+}
+
 }  // namespace mtd::test

@@ -100,4 +100,13 @@ struct Pipe {
 };
 [[nodiscard]] Pipe make_pipe();
 
+// Uploads `spec` as revision `number`, spawns key(number) from it, and waits for its end.
+keeper::Entry run_once(KeeperRun& run, const sys::SpawnSpec& spec, std::uint64_t number,
+                       const std::vector<int>& fds = {}, std::uint32_t timeout_ms = 10'000);
+[[nodiscard]] bool has_strace();
+[[nodiscard]] std::string read_file(const std::string& path);  // empty: it is not there
+[[nodiscard]] bool write_file(const std::string& path, const std::string& text);
+[[nodiscard]] std::string proc(pid_t pid, const char* file);  // /proc/PID/FILE
+[[nodiscard]] std::size_t open_descriptors(pid_t pid);
+
 }  // namespace mtd::test

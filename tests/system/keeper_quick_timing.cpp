@@ -10,6 +10,8 @@ constexpr Timing quick() {
   timing.unread_check = 300 * kMillisecond;
   timing.pong = 1500 * kMillisecond;
   timing.abort = 300 * kMillisecond;
+  timing.max_backoff = 400 * kMillisecond;
+  timing.stable_after = 1500 * kMillisecond;
   timing.stop_ack = 1500 * kMillisecond;
   timing.ask = 500 * kMillisecond;
   timing.kill = 500 * kMillisecond;

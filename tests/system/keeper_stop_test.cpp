@@ -20,8 +20,7 @@ namespace {
 using keeper::EntryState;
 using keeper::Outcome;
 
-TEST_CASE(
-    "rule 20: no supervisor answers a TERM: restarted once, then mtd ends the workers itself") {
+TEST_CASE("no supervisor answers a TERM: restarted once, then mtd ends the workers itself") {
   Start start;
   start.quick = true;
   KeeperRun run(std::move(start));
@@ -47,7 +46,7 @@ TEST_CASE(
   CHECK(kill(worker, 0) != 0);
 }
 
-TEST_CASE("rule 20: what hides in a session of its own is ended with the rest") {
+TEST_CASE("what hides in a session of its own is ended with the rest") {
   KeeperRun run;
   sys::SpawnSpec spec = run.worker({});
   spec.executable = "/bin/sh";
@@ -66,7 +65,7 @@ TEST_CASE("rule 20: what hides in a session of its own is ended with the rest") 
   CHECK(read_all(pipe.read.get()) == "\n");  // ends only when the last writer is gone
 }
 
-TEST_CASE("rule 24: as PID 1 it starts, reaps strangers, takes TERM, and ends all") {
+TEST_CASE("as PID 1 it starts, reaps strangers, takes TERM, and ends all") {
   if (geteuid() != 0) {
     MESSAGE("skipped: needs root for a PID namespace");
     return;
@@ -99,7 +98,7 @@ TEST_CASE("rule 24: as PID 1 it starts, reaps strangers, takes TERM, and ends al
   CHECK(WEXITSTATUS(run.wait_exit().value_or(0)) == 3);
 }
 
-TEST_CASE("rule 20: a process stuck in the kernel does not keep mtd for ever") {
+TEST_CASE("a process stuck in the kernel does not keep mtd for ever") {
   Freezer freezer;
   if (!freezer.usable()) {
     MESSAGE("skipped: no writable v1 freezer hierarchy at /sys/fs/cgroup/freezer");
@@ -116,7 +115,7 @@ TEST_CASE("rule 20: a process stuck in the kernel does not keep mtd for ever") {
   CHECK(WEXITSTATUS(run.wait_exit().value_or(0)) == 1);
 }
 
-TEST_CASE("rule 20: a second TERM or INT without a supervisor ends all at once") {
+TEST_CASE("a second TERM or INT without a supervisor ends all at once") {
   for (const int second : {SIGTERM, SIGINT}) {
     Start start;
     start.quick = true;
@@ -144,7 +143,7 @@ TEST_CASE("rule 20: a second TERM or INT without a supervisor ends all at once")
   }
 }
 
-TEST_CASE("rule 20: a pong to an older ping does not acknowledge a TERM") {
+TEST_CASE("a pong to an older ping does not acknowledge a TERM") {
   Start start;
   start.quick = true;
   KeeperRun run(std::move(start));
@@ -172,8 +171,7 @@ TEST_CASE("rule 20: a pong to an older ping does not acknowledge a TERM") {
   CHECK(run.hello().epoch == 2);
 }
 
-TEST_CASE(
-    "rule 21: the terminal's end is told as a HUP from the kernel, another's as its sender's") {
+TEST_CASE("the terminal's end is told as a HUP from the kernel, another's as its sender's") {
   UniqueFd terminal(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
   if (!terminal || grantpt(terminal.get()) != 0 || unlockpt(terminal.get()) != 0) {
     MESSAGE("skipped: no pseudo terminal here");

@@ -1,5 +1,5 @@
 // A small worker for the keeper's tests. keeper_worker exit N | kill N | sleep | fds FD TEXT | core
-// | ignore (TERM) | storm N (double forks) | probe (prints the state it was born with).
+// | ignore (TERM) | eat MB | storm N (double forks) | probe (prints the state it was born with).
 #include <dirent.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -119,6 +119,11 @@ int main(int argc, char** argv, char** environment) {
     if (argc > 2 && write(number, "i", 1) != 1) return 103;
     for (;;)
       pause();
+  }
+  if (std::strcmp(what, "eat") == 0) {  // megabytes
+    for (int i = 0; i < number; ++i)
+      std::memset(std::malloc(1 << 20), 1, 1 << 20);
+    return 104;
   }
   if (std::strcmp(what, "say") == 0 && argc > 3) {
     return write(number, argv[3], std::strlen(argv[3])) > 0 ? 0 : 1;
