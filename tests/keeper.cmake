@@ -33,12 +33,18 @@ target_link_libraries(keeper_spec_test PRIVATE mtd_keeper_link doctest::doctest)
 add_test(NAME keeper_spec_test COMMAND keeper_spec_test)
 
 if(MTD_FUZZ)  # the keeper's reading of requests, without processes
-  add_executable(keeper_protocol_fuzz ${CMAKE_CURRENT_LIST_DIR}/fuzz/keeper_protocol.cpp
+  add_executable(fuzz_keeper_protocol ${CMAKE_CURRENT_LIST_DIR}/fuzz/keeper_protocol.cpp
     ${PROJECT_SOURCE_DIR}/daemon/keeper/session.cpp ${PROJECT_SOURCE_DIR}/daemon/keeper/request.cpp
     ${PROJECT_SOURCE_DIR}/daemon/keeper/deposits.cpp ${PROJECT_SOURCE_DIR}/daemon/keeper/answers.cpp
     ${PROJECT_SOURCE_DIR}/daemon/keeper/table.cpp ${PROJECT_SOURCE_DIR}/daemon/keeper/timing.cpp)
-  target_link_libraries(keeper_protocol_fuzz PRIVATE mtd_options)
-  target_compile_options(keeper_protocol_fuzz PRIVATE -fsanitize=fuzzer,address,undefined)
-  target_link_options(keeper_protocol_fuzz PRIVATE -fsanitize=fuzzer,address,undefined)
-  add_test(NAME keeper_protocol_fuzz COMMAND keeper_protocol_fuzz -runs=20000 -max_len=4096 -seed=1)
+  target_link_libraries(fuzz_keeper_protocol PRIVATE mtd_options)
+  target_compile_options(fuzz_keeper_protocol PRIVATE -fsanitize=fuzzer,address,undefined)
+  target_link_options(fuzz_keeper_protocol PRIVATE -fsanitize=fuzzer,address,undefined)
+  add_test(NAME fuzz_keeper_protocol COMMAND fuzz_keeper_protocol -runs=10000 -len_control=0 -max_len=4096 -seed=1)
+  add_executable(fuzz_keeper_link ${CMAKE_CURRENT_LIST_DIR}/fuzz/keeper_link.cpp
+    ${PROJECT_SOURCE_DIR}/daemon/sys/keeper_link.cpp)
+  target_link_libraries(fuzz_keeper_link PRIVATE mtd_options)
+  target_compile_options(fuzz_keeper_link PRIVATE -fsanitize=fuzzer,address,undefined)
+  target_link_options(fuzz_keeper_link PRIVATE -fsanitize=fuzzer,address,undefined)
+  add_test(NAME fuzz_keeper_link COMMAND fuzz_keeper_link -runs=10000 -len_control=0 -max_len=4096 -seed=1)
 endif()

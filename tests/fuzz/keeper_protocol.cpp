@@ -1,5 +1,6 @@
-// Any bytes and any number of descriptors as requests to the keeper: it may refuse, it must not
-// crash, leak a descriptor, or lose count of its table. Processes are replaced by entries that
+// Conversations of any bytes and descriptors, and of nearly right requests, over several lives of
+// the role, read or not: the keeper may refuse, it must not crash, leak a descriptor, or lose count
+// of its table. Processes are replaced by entries that
 // failed.
 #include <fcntl.h>
 #include <sys/epoll.h>
@@ -47,53 +48,156 @@ void drop_session(Keeper& keeper) {
 
 }  // namespace mtd::keeper
 
+namespace {
+
+using namespace mtd::keeper;
+
+// What a fuzzer does not come upon by itself: the right size, version and type.
+void make_plausible(char* bytes, std::size_t& size, unsigned choice) {
+  struct Form {
+    Type type;
+    std::size_t size;
+  };
+  static constexpr Form kForms[] = {
+      {Type::list, sizeof(List)},        {Type::revision, sizeof(Revision)},
+      {Type::forget, sizeof(Forget)},    {Type::spawn, sizeof(Spawn)},
+      {Type::signal, sizeof(Signal)},    {Type::release, sizeof(Release)},
+      {Type::hold, sizeof(Hold)},        {Type::fetch, sizeof(Fetch)},
+      {Type::drop, sizeof(Drop)},        {Type::ready, sizeof(Ready)},
+      {Type::notify, sizeof(Notify)},    {Type::pong, sizeof(Pong)},
+      {Type::revision, sizeof(Revision)}};
+  const Form& form = kForms[choice % (sizeof kForms / sizeof kForms[0])];
+  size = form.size;
+  Header header;
+  std::memcpy(&header, bytes, sizeof header);
+  header.type = form.type;
+  header.version = kProtocolVersion;
+  header.size = static_cast<std::uint32_t>(size);
+  std::memcpy(bytes, &header, sizeof header);
+  // Few names, so that messages meet what earlier ones left.
+  if (form.type == Type::spawn || form.type == Type::signal || form.type == Type::release) {
+    const Key key{1, static_cast<std::uint32_t>(bytes[16]) & 7U,
+                  static_cast<std::uint64_t>(bytes[24]) & 7U};
+    std::memcpy(bytes + sizeof(Header), &key, sizeof key);
+  }
+}
+
+// A sealed memfd with these bytes, as a revision's spec may be.
+int sealed(const std::uint8_t* data, std::size_t size) {
+  const int fd = memfd_create("spec", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  (void)!write(fd, data, size);
+  fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+  return fd;
+}
+
+// A spec with a right head around fuzzed fields: what valid() has to judge.
+int plausible_spec(const std::uint8_t* data, std::size_t size, std::uint32_t& bytes) {
+  char flat[512] = {};
+  std::memcpy(flat, data, size < 400 ? size : 400);
+  mtd::sys::SpecHeader head;
+  std::memcpy(&head, flat, sizeof head);
+  head.magic = mtd::sys::kSpecMagic;
+  bytes = 256U + flat[0] % 8U;
+  head.size = bytes;
+  head.limits %= 4;
+  head.groups %= 4;
+  head.descriptors %= 4;
+  std::memcpy(flat, &head, sizeof head);
+  flat[bytes - 1] = '\0';
+  return sealed(reinterpret_cast<std::uint8_t*>(flat), bytes);
+}
+
+void check(const Table& table) {
+  std::uint32_t used = 0, dirty = 0;
+  for (std::uint32_t i = 0; i < table.high_water; ++i) {
+    const Process& record = table.processes[i];
+    used += record.used ? 1U : 0U;
+    dirty += record.dirty ? 1U : 0U;
+    if (record.used && table.find(record.message.key) != i) std::abort();
+  }
+  if (used != table.used) std::abort();
+  for (std::uint32_t i = table.dirty_head; i != kNone; i = table.processes[i].next_dirty) {
+    if (!table.processes[i].used || dirty-- == 0) std::abort();
+  }
+  if (dirty != 0) std::abort();
+}
+
+void send_with(int socket, char* bytes, std::size_t size, const int* fds, std::size_t count) {
+  iovec part{bytes, size};
+  alignas(cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (count > 0) {
+    message.msg_control = control;
+    message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+    cmsghdr* head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(count * sizeof(int));
+    std::memcpy(CMSG_DATA(head), fds, count * sizeof(int));
+  }
+  (void)!sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+void next_life(Keeper& keeper, int ends[2]) {
+  close_fd(keeper.role.socket);
+  close_fd(ends[1]);
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) std::abort();
+  const std::uint64_t epoch = keeper.role.epoch + 1;
+  keeper.role = Role();
+  keeper.role.socket = ends[0];
+  keeper.role.epoch = epoch;
+  keeper.role.hello_wanted = true;
+}
+
+}  // namespace
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using namespace mtd::keeper;
   static Keeper* const keeper = [] {
     auto* one = new Keeper();
-    if (!one->table.map(64)) std::abort();
+    if (!one->table.map(16)) std::abort();
     return one;
   }();
   int ends[2] = {-1, -1};
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return 0;
   keeper->role = Role();
-  keeper->role.socket = ends[0];
-  keeper->role.epoch = 1;
+  next_life(*keeper, ends);
   keeper->epoll = epoll_create1(EPOLL_CLOEXEC);
-  while (size > 2) {
-    const std::size_t length = 1 + static_cast<unsigned>(data[0] | data[1] << 8) % 1200U;
-    const bool with_fd = (data[1] & 0x80) != 0;
-    data += 2;
-    size -= 2;
+  // Each step: two bytes of length, one that says what it is, then the message.
+  while (size > 3) {
+    std::size_t length = 1 + static_cast<unsigned>(data[0] | data[1] << 8) % 1200U;
+    const unsigned how = data[2];
+    data += 3;
+    size -= 3;
+    char bytes[1536] = {};
     const std::size_t now = length < size ? length : size;
-    iovec part{const_cast<std::uint8_t*>(data), now};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    if (with_fd) {
-      message.msg_control = control;
-      message.msg_controllen = sizeof control;
-      cmsghdr* head = CMSG_FIRSTHDR(&message);
-      head->cmsg_level = SOL_SOCKET;
-      head->cmsg_type = SCM_RIGHTS;
-      head->cmsg_len = CMSG_LEN(sizeof(int));
-      std::memcpy(CMSG_DATA(head), &ends[1], sizeof(int));
+    std::memcpy(bytes, data, now);
+    if (keeper->role.socket < 0 || (how & 0xf0) == 0xf0) next_life(*keeper, ends);
+    int fds[4] = {ends[1], ends[1], ends[1], ends[1]};
+    std::size_t count = how >> 4 & 3U;
+    if ((how & 1) != 0) make_plausible(bytes, length, how >> 1 & 7U ? data[0] : 1U);
+    if (length == sizeof(Revision) && (how & 1) != 0) {
+      Revision revision;
+      std::memcpy(static_cast<void*>(&revision), bytes, sizeof revision);
+      revision.id %= 4;
+      fds[0] = plausible_spec(data, now, revision.spec_bytes);
+      revision.descriptors = static_cast<std::uint32_t>(count);
+      ++count;
+      std::memcpy(bytes, static_cast<void*>(&revision), sizeof revision);
     }
-    (void)!sendmsg(ends[1], &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    send_with(ends[1], bytes, length, fds, count);
+    if (fds[0] != ends[1]) close(fds[0]);
     data += now;
     size -= now;
     read_requests(*keeper);
     write_out(*keeper);
     char answer[1024];
-    while (recv(ends[1], answer, sizeof answer, MSG_DONTWAIT) > 0) {
-    }
+    while ((how & 8) == 0 && recv(ends[1], answer, sizeof answer, MSG_DONTWAIT) > 0) {
+    }  // else it does not read now
+    if ((how & 8) == 0) write_out(*keeper);
+    check(keeper->table);
   }
   Table& table = keeper->table;
-  std::uint32_t used = 0;
-  for (std::uint32_t i = 0; i < table.high_water; ++i)
-    used += table.processes[i].used ? 1U : 0U;
-  if (used != table.used) std::abort();
   for (std::uint32_t i = 0; i < table.high_water; ++i) {
     if (table.processes[i].used) table.remove(i);
   }
@@ -104,7 +208,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     table.held[i] = HeldRecord();
   }
   close_fd(keeper->role.socket);
-  close(ends[1]);
+  close_fd(ends[1]);
   close(keeper->epoll);
   const int next = dup(0);  // the lowest free number: it does not grow if nothing leaks
   close(next);
