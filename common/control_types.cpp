@@ -85,6 +85,14 @@ constexpr std::array kWorker{
     Member{"exits", "?[]Exit", "the last ends, newest first; Why only"},
 };
 
+constexpr std::array kListen{
+    Member{"address", "string", "as in the configuration, without options"},
+    Member{"name", "string", "its part of LISTEN_FDNAMES"},
+    Member{"sockets", "int", "open for it: one, or with reuse_port one a slot"},
+    Member{"waiting", "?int", "connections no worker has accepted yet; null: not known"},
+    Member{"problem", "?string", "why nobody can connect, for people"},
+};
+
 constexpr std::array kPool{
     Member{"name", "string", "of the pool"},
     Member{"state", "?string",
@@ -104,6 +112,7 @@ constexpr std::array kPool{
     Member{"since", "?string", "when the state began, RFC 3339"},
     Member{"since_ms", "?int", "how long ago that was"},
     Member{"note", "?string", "what happens next, for people; may be empty"},
+    Member{"listen", "?[]Listen", "sockets its workers share"},
     Member{"stopped_by", "?int", "uid of who stopped it"},
     Member{"breaker", "?Breaker", "the crash breaker"},
     Member{"workers", "?[]Worker", "when asked for with more"},
@@ -191,6 +200,7 @@ constexpr std::array kObjects{
     ObjectType{"Exit", "The end of a process", kExit},
     ObjectType{"Retiring", "An older process of a slot that is still ending", kRetiring},
     ObjectType{"Worker", "One slot of a pool", kWorker},
+    ObjectType{"Listen", "A socket of a pool", kListen},
     ObjectType{"Pool",
                "A pool of workers. The later replies of a Status call with more carry name and "
                "workers only",

@@ -3,6 +3,7 @@
 #include "common/names.h"
 #include "config/document.h"
 #include "config/expand.h"
+#include "config/listen.h"
 #include "config/loader.h"
 #include "config/problems.h"
 #include "config/read_keys.h"
@@ -50,11 +51,15 @@ Json json_pool(const PoolSpec& spec) {
   Json json = plain_keys(pool_keys(), spec);
   const KeyInfo unused;
   json["name"] = spec.name;
-  json["resolved"] = {
-      {"command", json_command(spec, unused)},         {"executable", json_raw(spec.executable)},
-      {"cwd", json_directory(spec, unused)},           {"identity", json_identity(spec.identity)},
-      {"environment", json_environment(spec, unused)}, {"overlap", spec.overlap},
-      {"log_path", json_marked(spec.log.path)},        {"rlimits", json_rlimits(spec, unused)}};
+  json["resolved"] = {{"command", json_command(spec, unused)},
+                      {"executable", json_raw(spec.executable)},
+                      {"cwd", json_directory(spec, unused)},
+                      {"identity", json_identity(spec.identity)},
+                      {"environment", json_environment(spec, unused)},
+                      {"overlap", spec.overlap},
+                      {"log_path", json_marked(spec.log.path)},
+                      {"rlimits", json_rlimits(spec, unused)},
+                      {"listen", json_listen(spec, unused)}};
   return json;
 }
 
@@ -163,6 +168,15 @@ void take_rlimits(const Node* node, PoolSpec& spec, Members& pool) {
   }
 }
 
+void take_listen(PoolSpec& spec, Members& pool) {
+  if (pool.at("listen").is_null()) return;
+  for (const std::string& text : pool.raws("listen")) {
+    auto socket = parse_listen(text, {});
+    if (!socket) return pool.fail("listen", "right: " + socket.error().message);
+    spec.listen.push_back(std::move(*socket));
+  }
+}
+
 void take_resolved(Members& members, const Node& node, PoolSpec& spec) {
   spec.command = members.markeds("command");
   spec.executable = members.raw("executable");
@@ -173,6 +187,7 @@ void take_resolved(Members& members, const Node& node, PoolSpec& spec) {
   spec.log.path = members.marked("log_path");
   const Node* resolved = node.member("resolved");
   take_rlimits(resolved == nullptr ? nullptr : resolved->member("rlimits"), spec, members);
+  take_listen(spec, members);
   if (spec.command.empty()) members.fail("command", "a list with at least a program");
   if (!spec.executable.starts_with("/")) members.fail("executable", "an absolute path");
   if (!spec.directory.starts_with("/")) members.fail("cwd", "an absolute path");

@@ -29,8 +29,10 @@ std::uint64_t fingerprint(const PoolSpec& spec) {
   Fnv1a hash;
   for (const PoolKey& key : pool_keys()) {
     if (key.info.apply != Apply::rolling || key.get == nullptr) continue;
+    const nlohmann::json value = key.get(spec, key.info);
+    if (value.is_null()) continue;  // a key that is new in this version changes nothing by itself
     hash.add(key.info.path);
-    hash.add(key.get(spec, key.info).dump());
+    hash.add(value.dump());
   }
   hash.add(spec.executable);
   return hash.value();

@@ -332,7 +332,7 @@ std::vector<PoolKey> make_pool_keys() {
                    Apply::hot,
                    "Whether the old and the new process of a slot may run at once, so that the new "
                    "one is ready before the old one is stopped. The default is false for a single "
-                   "worker, and where command, env or cwd use MTD_WORKER_ID."},
+                   "worker without listen, and where command, env or cwd use MTD_WORKER_ID."},
                   [](const S& spec, const KeyInfo&) { return Json(spec.overlap); }),
       row({"recycle.max_tasks",
            Type::integer,
@@ -381,6 +381,18 @@ std::vector<PoolKey> make_pool_keys() {
            "What happens to processes that a dead worker leaves behind; a stop of the pool always "
            "ends them."},
           of_pool<&S::orphans>()),
+      resolved<S>(
+          {"listen",
+           Type::sockets,
+           0,
+           0,
+           {},
+           "none",
+           Apply::rolling,
+           "Sockets that mtd opens and all workers of the pool share, as descriptors 3, 4 "
+           "and so on; see \"Sockets\" above. Their addresses are opened before anything else "
+           "changes."},
+          json_listen),
       row({"log.to",
            Type::word,
            0,
@@ -573,6 +585,8 @@ std::string KeyInfo::expectation() const {
       return "an object of texts, like {\"NAME\": \"value\"}";
     case Type::limits:
       return "an object of resource limits, like {\"nofile\": 1024}";
+    case Type::sockets:
+      return "a socket or a list of them, like \"tcp:127.0.0.1:8080\"";
   }
   return {};
 }

@@ -32,6 +32,7 @@ enum class Type {
   paths,        // text or texts
   environment,  // object of texts and whole numbers
   limits,       // object of resource limits
+  sockets,      // text or texts
 };
 
 // A value of the file after its type and bounds were checked; of a word, its index; of a signal,

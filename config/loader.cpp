@@ -8,6 +8,7 @@
 #include "config/expand.h"
 #include "config/identity.h"
 #include "config/keys.h"
+#include "config/listen.h"
 #include "config/problems.h"
 #include "config/read_keys.h"
 #include "config/resolve.h"
@@ -16,7 +17,6 @@
 namespace mtd::config {
 namespace {
 
-constexpr std::size_t kMaxSocketPath = 107;  // sun_path, unix(7)
 constexpr std::size_t kMaxPools = 1024;
 
 const Node* find_path(const Node& top, std::string_view path) {
@@ -46,6 +46,7 @@ class Loader {
       note_origins(*pool, pool_keys(), "pools." + name + ".");
     }
     check_total();
+    check_addresses();
     result_.configuration.warnings = problems_.take_warnings();
     result_.errors = problems_.take_errors();
     return std::move(result_);
@@ -159,6 +160,21 @@ class Loader {
       problems_.error(processes_, "limits.processes: is " + std::to_string(most) +
                                       ", but the pools ask for " + std::to_string(total) +
                                       " workers together");
+    }
+  }
+
+  // Two pools on one socket would take each other's connections.
+  void check_addresses() {
+    std::map<std::string, std::string> owners;
+    for (const PoolSpec& pool : result_.configuration.pools) {
+      for (const ListenSpec& socket : pool.listen) {
+        const auto [owner, fresh] = owners.emplace(listen_address(socket), pool.name);
+        if (fresh || owner->second == pool.name) continue;
+        const Node* node = pools_.at(pool.name)->member("listen");
+        problems_.error(node->place, "pools." + pool.name +
+                                         ".listen: " + escape_for_terminal(owner->first) +
+                                         " is pool " + owner->second + "'s already");
+      }
     }
   }
 

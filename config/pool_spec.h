@@ -59,6 +59,21 @@ struct LogSpec {
   std::string path;  // direct only; may hold markers of SpecMarker
 };
 
+enum class ListenKind { tcp, udp, unix_stream, systemd };
+
+// One socket that mtd opens, or has from the service manager, for all workers of a pool.
+struct ListenSpec {
+  ListenKind kind = ListenKind::tcp;
+  std::string address;     // numeric, "*": IPv4 and IPv6; of unix_stream a path, of systemd a name
+  std::uint16_t port = 0;  // tcp, udp
+  std::string name;        // its part of LISTEN_FDNAMES
+  std::uint32_t backlog = 4096;  // tcp, unix_stream; the kernel's net.core.somaxconn bounds it
+  bool reuse_port = false;       // tcp, udp: each slot has a socket of its own
+  std::uint32_t mode = 0660;     // unix_stream
+  std::optional<std::uint32_t> uid, gid;  // unix_stream; empty: mtd's own
+  bool operator==(const ListenSpec&) const = default;
+};
+
 struct Rlimit {
   std::string name;                  // "nofile", "core", … as in getrlimit(2) without RLIMIT_
   std::uint64_t soft = 0, hard = 0;  // RLIM_INFINITY: ~0ULL
@@ -93,6 +108,7 @@ struct PoolSpec {
   RecycleSpec recycle;
   OrphanPolicy orphans = OrphanPolicy::kill;
   LogSpec log;
+  std::vector<ListenSpec> listen;  // descriptors 3, 4, … of every worker, in this order
   std::vector<Rlimit> rlimits;
   std::optional<int> nice;
   std::optional<int> oom_score_adj;

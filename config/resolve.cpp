@@ -4,12 +4,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 
 #include "common/escape.h"
 #include "common/names.h"
 #include "config/executable.h"
 #include "config/expand.h"
+#include "config/host_address.h"
 #include "config/identity.h"
+#include "config/listen.h"
 #include "config/read_file.h"
 #include "config/read_keys.h"
 #include "config/rlimits.h"
@@ -35,6 +38,7 @@ class PoolResolver {
     log();
     limits();
     recycle();
+    listen();
     overlap();
     if (problems_.count() == errors_before) {
       for (const CrossError& error : cross_check(spec_))
@@ -270,9 +274,56 @@ class PoolResolver {
     if (node("recycle.jitter") == nullptr) spec_.recycle.jitter = 0;
   }
 
+  void listen() {
+    const Node* written = node("listen");
+    if (written == nullptr) return;
+    const std::vector<std::string> texts = texts_of(*written);
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      const Place place = argument_place(*written, i);
+      const std::string shown = "\"" + escape_for_terminal(texts[i].substr(0, 128)) + "\"";
+      const auto expanded = environment_.expand(texts[i]);
+      if (!expanded) {
+        fail(place, "listen", shown + ": " + expanded.error().message);
+      } else if (has_markers(expanded->text)) {
+        fail(place, "listen",
+             shown +
+                 ": must be the same for all workers; reuse_port=yes gives each a socket of "
+                 "its own");
+      } else if (auto socket = parse_listen(expanded->text, names()); !socket) {
+        fail(place, "listen", shown + ": " + socket.error().message);
+      } else {
+        spec_.listen.push_back(with_defaults(std::move(*socket)));
+      }
+    }
+  }
+
+  static ListenNames names() {
+    ListenNames names;
+    names.host = resolve_host;
+    names.group = [](const std::string& name) { return resolve_group(name); };
+    names.user = [](const std::string& name) -> Result<std::uint32_t> {
+      auto resolved = resolve_identity({name, std::nullopt, std::nullopt});
+      if (const auto* error = std::get_if<IdentityError>(&resolved)) return Error{error->message};
+      return std::get<Identity>(resolved).uid;
+    };
+    return names;
+  }
+
+  // A socket is named after its pool, and its file belongs to who runs the workers.
+  [[nodiscard]] ListenSpec with_defaults(ListenSpec socket) const {
+    const bool of_manager = socket.kind == ListenKind::systemd;
+    if (socket.name.empty()) socket.name = of_manager ? socket.address : pool_.name;
+    if (socket.kind == ListenKind::unix_stream && spec_.identity) {
+      if (!socket.uid) socket.uid = spec_.identity->uid;
+      if (!socket.gid) socket.gid = spec_.identity->gid;
+    }
+    return socket;
+  }
+
   void overlap() {
     const Node* given = node("overlap");
-    spec_.overlap = given != nullptr ? *given->as<bool>() : !uses_slot_ && spec_.workers != 1;
+    const bool single = spec_.workers == 1 && spec_.listen.empty();
+    spec_.overlap = given != nullptr ? *given->as<bool>() : !uses_slot_ && !single;
   }
 
   const Node& pool_;
@@ -298,6 +349,16 @@ std::vector<CrossError> cross_check(const PoolSpec& spec) {
     errors.push_back({"backoff.max", "is " + text(spec.backoff.max) +
                                          ", less than backoff.initial (" +
                                          text(spec.backoff.initial) + ")"});
+  }
+  if (spec.listen.size() > kMaxListen) {
+    errors.push_back({"listen", "has " + std::to_string(spec.listen.size()) +
+                                    " sockets; a pool has at most " + std::to_string(kMaxListen)});
+  }
+  std::set<std::string> addresses;
+  for (const ListenSpec& socket : spec.listen) {
+    const std::string address = listen_address(socket);
+    if (!addresses.insert(address).second)
+      errors.push_back({"listen", "names " + escape_for_terminal(address) + " twice"});
   }
   return errors;
 }

@@ -7,6 +7,7 @@
 
 #include "common/escape.h"
 #include "config/expand.h"
+#include "config/listen.h"
 
 namespace mtd::config {
 namespace {
@@ -107,6 +108,13 @@ Json json_environment(const PoolSpec& spec, const KeyInfo&) {
   Json json = Json::array();
   for (const std::string& variable : spec.environment)
     json.push_back(json_marked(variable));
+  return json;
+}
+
+Json json_listen(const PoolSpec& spec, const KeyInfo&) {
+  Json json;
+  for (const ListenSpec& socket : spec.listen)
+    json.push_back(json_raw(listen_text(socket)));
   return json;
 }
 

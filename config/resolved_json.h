@@ -26,6 +26,7 @@ namespace mtd::config {
 [[nodiscard]] nlohmann::json json_groups(const PoolSpec& spec, const KeyInfo& info);
 [[nodiscard]] nlohmann::json json_umask(const PoolSpec& spec, const KeyInfo& info);
 [[nodiscard]] nlohmann::json json_environment(const PoolSpec& spec, const KeyInfo& info);
+[[nodiscard]] nlohmann::json json_listen(const PoolSpec& spec, const KeyInfo& info);
 [[nodiscard]] nlohmann::json json_log_path(const PoolSpec& spec, const KeyInfo& info);
 [[nodiscard]] nlohmann::json json_rlimits(const PoolSpec& spec, const KeyInfo& info);
 

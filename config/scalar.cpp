@@ -184,6 +184,7 @@ Result<Scalar> check_value(const KeyInfo& key, const Node& node) {
     case Type::command:
       return when(is_command(node), key, node);
     case Type::paths:
+    case Type::sockets:
       return when(is_text(node) || is_list_of_texts(node, false), key, node);
     case Type::environment:
       return when(is_environment(node), key, node);

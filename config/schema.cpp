@@ -89,6 +89,7 @@ Json type_schema(const KeyInfo& key) {
       return any_of(text_schema(),
                     {{"type", "array"}, {"items", {{"type", "string"}}}, {"minItems", 1}});
     case Type::paths:
+    case Type::sockets:
       return any_of(text_schema(), list_of(text_schema()));
     case Type::environment:
       return environment_schema();

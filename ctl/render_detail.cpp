@@ -106,6 +106,17 @@ std::string breaker_phrase(const Json& pool) {
   return result;
 }
 
+std::string socket_phrase(const Json& socket, const Screen& screen) {
+  std::string result = "listens on " + safe_text(socket, "address");
+  if (const auto count = integer(socket, "sockets"); count.value_or(1) > 1)
+    result += ", " + std::to_string(*count) + " sockets";
+  if (const auto waiting = integer(socket, "waiting"); waiting.value_or(0) > 0)
+    result += ", " + std::to_string(*waiting) + " connections waiting";
+  if (const std::string problem = safe_text(socket, "problem"); !problem.empty())
+    result += "; " + screen.paint(problem, Colour::red);
+  return result;
+}
+
 std::string pool_head(const Json& pool, const Screen& screen) {
   const std::string state = safe_text(pool, "state");
   const auto want = integer(pool, "want");
@@ -121,6 +132,8 @@ std::string pool_head(const Json& pool, const Screen& screen) {
   std::string result = screen.paint(safe_text(pool, "name"), Colour::bold) + "  " +
                        screen.paint(state, colour_of_state(state)) + facts + "\n";
   if (const std::string note = safe_text(pool, "note"); !note.empty()) result += "  " + note + "\n";
+  for (const Json& socket : array(pool, "listen"))
+    result += "  " + socket_phrase(socket, screen) + "\n";
   if (const std::string breaker = breaker_phrase(pool); !breaker.empty()) {
     result += "  " + screen.paint(breaker, Colour::yellow) + "\n";
   }

@@ -21,7 +21,7 @@ add_dependencies(keeper_harness mtd keeper_quick keeper_role keeper_worker)
 
 foreach(name keeper_protocol_test keeper_refusal_test keeper_birth_test keeper_child_test
              keeper_system_test keeper_life_test keeper_stop_test keeper_harm_test keeper_memory_test
-             keeper_manager_test)
+             keeper_manager_test keeper_sockets_test)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/system/${name}.cpp)
   target_link_libraries(${name} PRIVATE keeper_harness doctest::doctest)
   add_test(NAME ${name} COMMAND ${name})

@@ -57,6 +57,9 @@ const char* expand(const ChildPlan& plan, Scratch& scratch, const char* text) {
       case SpecMarker::kIncarnation:
         to = put_number(to, plan.key.incarnation);
         break;
+      case SpecMarker::kPid:
+        to = put_number(to, static_cast<std::uint64_t>(syscall(SYS_getpid)));
+        break;
       case SpecMarker::kLiteral:
         *to++ = SpecMarker::kEscape;
         break;
@@ -95,8 +98,7 @@ void map_descriptors(const ChildPlan& plan, int& exec_pipe) {
     if (static_cast<std::uint32_t>(fd) > next) {
       close_all(next, static_cast<std::uint32_t>(fd) - 1, plan.settings->nofile);
     }
-    // Sources stand above every number that is given (store_revision moves them), so none is
-    // overwritten.
+    // Sources stand above every number that is given (lift() moves them), so none is overwritten.
     const int source = named ? plan.fds[wanted[i].index] : plan.settings->null_fd;
     check(*plan.note, dup2(source, fd) == fd);
     if (named) ++i;

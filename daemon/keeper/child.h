@@ -11,7 +11,7 @@ struct ChildPlan {
   const Settings* settings = nullptr;
   ChildNote* note = nullptr;
   sys::SpecView spec;
-  const std::int32_t* fds = nullptr;  // of the revision
+  const std::int32_t* fds = nullptr;  // of the revision, then its own
   char* scratch = nullptr;
   Key key;
   int exec_pipe = -1;

@@ -42,10 +42,22 @@ bool valid_name(const char* name) {
 
 }  // namespace
 
+int lift(int& fd, const sys::SpecView& spec) {
+  const std::uint32_t count = spec.header().descriptors;
+  const int highest = count == 0 ? 2 : spec.descriptors()[count - 1].child;
+  if (fd > highest) return 0;
+  const int moved = fcntl(fd, F_DUPFD_CLOEXEC, highest + 1);
+  if (moved < 0) return errno;
+  close(fd);
+  fd = moved;
+  return 0;
+}
+
 int store_revision(Keeper& keeper, Request& request) {
   const auto& message = request.as<Revision>();
   if (message.spec_bytes == 0 || message.spec_bytes > kMaxSpecBytes) return EMSGSIZE;
-  if (message.descriptors > kMaxDescriptors) return EINVAL;
+  if (message.descriptors > kMaxDescriptors || message.own > kMaxDescriptors - message.descriptors)
+    return EINVAL;
   if (request.fd_count != message.descriptors + 1) return EINVAL;
   struct Reset {
     Table& table;
@@ -69,19 +81,12 @@ int store_revision(Keeper& keeper, Request& request) {
   if (const int error = read_spec(request.fds[0], bytes, message.spec_bytes); error != 0)
     return error;
   const sys::SpecView spec(bytes, message.spec_bytes);
-  if (!spec.valid(message.descriptors)) return EINVAL;
-  const std::uint32_t count = spec.header().descriptors;
-  const int highest = count == 0 ? 2 : spec.descriptors()[count - 1].child;
+  if (!spec.valid(message.descriptors + message.own)) return EINVAL;
+  record->own = message.own;
   for (std::uint32_t i = 0; i < message.descriptors; ++i) {
-    int fd = request.take(i + 1);
-    if (fd <= highest) {  // the child must not overwrite a source before it was copied
-      const int moved = fcntl(fd, F_DUPFD_CLOEXEC, highest + 1);
-      const int error = errno;
-      close_fd(fd);
-      if (moved < 0) return error;
-      fd = moved;
-    }
-    record->fds[record->descriptors++] = fd;
+    int& fd = request.fds[i + 1];
+    if (const int error = lift(fd, spec); error != 0) return error;
+    record->fds[record->descriptors++] = request.take(i + 1);
   }
   reset.armed = false;
   return 0;

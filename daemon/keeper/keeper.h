@@ -78,6 +78,7 @@ struct Process {
 struct RevisionRecord {
   std::uint64_t id = 0, epoch = 0;
   std::uint32_t size = 0, descriptors = 0;  // size 0: free
+  std::uint32_t own = 0;                    // descriptors that come with each spawn
   std::int32_t fds[kMaxDescriptors] = {};
 };
 
@@ -150,6 +151,7 @@ struct Settings {
   char** argv = nullptr;
   char** role_environment = nullptr;
   char role_paths[3][512] = {};
+  int inherited = 0;  // sockets from the service manager, 3 and following
   int ready_fd = -1, start_directory = -1, null_fd = -1, notify_fd = -1;
   const char* notify_socket = nullptr;
   std::uint64_t watchdog_usec = 0;
@@ -205,9 +207,15 @@ struct Clone {
   bool in_cgroup = false;
 };
 Clone clone_child(Kernel& kernel, int cgroup_fd);
+// What a process is given beyond its revision; its own descriptors stand above all that the child
+// gets (lift).
+struct Given {
+  int cgroup_fd = -1;
+  const std::int32_t* own = nullptr;
+  std::uint32_t timeout_ms = 0;
+};
 // Ends with the record starting or failed; closes nothing that it was given.
-void spawn(Keeper& keeper, std::uint32_t index, const RevisionRecord& revision, int cgroup_fd,
-           std::uint32_t timeout_ms);
+void spawn(Keeper& keeper, std::uint32_t index, const RevisionRecord& revision, const Given& given);
 
 // reap.cpp
 // wait4(2) without waiting: `pid` when it was reaped now, 0: it lives, -1: no such child.

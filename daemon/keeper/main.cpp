@@ -131,6 +131,11 @@ void read_arguments(Settings& settings, char** argv) {
 void read_environment(Settings& settings, char** environment) {
   std::uint64_t watchdog = 0;
   bool watchdog_for_us = true;
+  bool sockets_for_us = false;
+  for (char** at = environment; *at != nullptr; ++at) {
+    if (starts_with(*at, "LISTEN_PID="))
+      sockets_for_us = std::atoi(*at + std::strlen("LISTEN_PID=")) == getpid();
+  }
   char** to = environment;
   for (char** from = environment; *from != nullptr; ++from) {
     if (starts_with(*from, "NOTIFY_SOCKET=")) {
@@ -139,8 +144,18 @@ void read_environment(Settings& settings, char** environment) {
       watchdog = std::strtoull(*from + std::strlen("WATCHDOG_USEC="), nullptr, 10);
     } else if (starts_with(*from, "WATCHDOG_PID=")) {
       watchdog_for_us = std::atoi(*from + std::strlen("WATCHDOG_PID=")) == getpid();
-    } else if (!starts_with(*from, "LISTEN_PID=") && !starts_with(*from, "LISTEN_FDS=") &&
-               !starts_with(*from, "LISTEN_FDNAMES=") && !starts_with(*from, "LISTEN_PIDFDID=")) {
+    } else if (starts_with(*from, "LISTEN_PID=") || starts_with(*from, "LISTEN_PIDFDID=")) {
+      continue;
+    } else if (starts_with(*from, "LISTEN_FDS=") || starts_with(*from, "LISTEN_FDNAMES=")) {
+      if (!sockets_for_us) continue;
+      // The role is told under names of ours, MTD_FDS and MTD_FDNAMES, in all its lives.
+      std::memcpy(*from + 3, "MTD", 3);
+      *to++ = *from + 3;
+      if (!starts_with(*from + 3, "MTD_FDS=")) continue;
+      const int count = std::atoi(*from + 3 + std::strlen("MTD_FDS="));
+      const int most = static_cast<int>(kMaxInherited);
+      settings.inherited = count < 0 ? 0 : count > most ? most : count;
+    } else {
       *to++ = *from;
     }
   }
@@ -152,15 +167,22 @@ void read_environment(Settings& settings, char** environment) {
   }
 }
 
-// Leaves 0–2 and --ready-fd, whatever else the parent left open.
+// Leaves 0–2, sockets of the service manager and --ready-fd, whatever else the parent left open.
 void close_inherited(Settings& settings) {
   rlimit64 limit{};
   syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
   settings.original_nofile_soft = limit.rlim_cur;
   settings.nofile = limit.rlim_max;
+  const int first = 3 + settings.inherited;
+  for (int fd = 3; fd < first; ++fd)
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
   int& ready = settings.ready_fd;
-  if (ready > 3) close_all(3, static_cast<std::uint32_t>(ready) - 1, limit.rlim_max);
-  close_all(ready > 2 ? static_cast<std::uint32_t>(ready) + 1 : 3, UINT32_MAX, limit.rlim_max);
+  if (ready > first) {
+    close_all(static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(ready) - 1,
+              limit.rlim_max);
+  }
+  close_all(static_cast<std::uint32_t>(ready >= first ? ready + 1 : first), UINT32_MAX,
+            limit.rlim_max);
   if (ready > 2) fcntl(ready, F_SETFD, FD_CLOEXEC);
   limit.rlim_cur = limit.rlim_max;
   syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, nullptr);
@@ -201,6 +223,20 @@ void settle(Settings& settings) {
   if (getrandom(&settings.instance, sizeof settings.instance, GRND_NONBLOCK) < 0) {
     settings.instance =
         static_cast<std::uint64_t>(settings.started_ns) << 20 | static_cast<unsigned>(getpid());
+  }
+}
+
+// Sockets of the service manager, for whatever life of the role asks for them.
+void hold_inherited(Keeper& keeper) {
+  for (int i = 0; i < keeper.settings.inherited; ++i) {
+    if (fcntl(3 + i, F_GETFD) < 0) continue;  // fewer came than were promised
+    HeldRecord& record = keeper.table.held[i];
+    char* to = record.name;
+    for (const char* from = kInheritedName; *from != '\0'; ++from)
+      *to++ = *from;
+    if (i >= 10) *to++ = static_cast<char>('0' + i / 10);
+    *to = static_cast<char>('0' + i % 10);
+    record.fd = 3 + i;
   }
 }
 
@@ -307,6 +343,7 @@ int main(int argc, char** argv, char** environment) {
     complain("no memory for the process table", errno);
     return 1;
   }
+  hold_inherited(keeper);
   if (!watch(keeper, keeper.signals, Watched::signals, 0, EPOLLIN)) {
     complain("cannot start", errno);
     return 1;

@@ -40,6 +40,10 @@ Received receive(int socket, Request& request);
 // 0, or the errno that a request which is none, or not whole, is answered with.
 [[nodiscard]] int refuse(const Request& request);
 
+// Moves a descriptor above all that a child of the revision gets, so that none of those takes its
+// place before it was copied. 0 or errno.
+[[nodiscard]] int lift(int& fd, const sys::SpecView& spec);
+
 // What the role deposits; each returns 0 or the errno of its answer. deposits.cpp
 int store_revision(Keeper& keeper, Request& request);
 int forget(Keeper& keeper, std::uint64_t id);

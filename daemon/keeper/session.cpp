@@ -34,7 +34,12 @@ int start_process(Keeper& keeper, Request& request) {
     if (keeper.role.epoch > 1 && !keeper.role.listed) return EPROTO;  // first hear what is there
     if (keeper.ending != Ending::no) return ESHUTDOWN;
     if (revision == nullptr) return ENOENT;
-    if (!request.descriptors_lost && request.fd_count != message.has_cgroup) return EINVAL;
+    if (!request.descriptors_lost && request.fd_count != message.has_cgroup + revision->own)
+      return EINVAL;
+    const sys::SpecView spec(table.spec_of(*revision), revision->size);
+    for (std::uint32_t i = message.has_cgroup; i < request.fd_count; ++i) {
+      if (const int error = lift(request.fds[i], spec); error != 0) return error;
+    }
     index = table.add(message.key);
     if (index == kNone) return ENOSPC;
     Entry& entry = table.processes[index].message;
@@ -46,8 +51,9 @@ int start_process(Keeper& keeper, Request& request) {
       entry.error = EMFILE;
       table.changed(index);
     } else {
-      spawn(keeper, index, *revision, message.has_cgroup != 0 ? request.fds[0] : -1,
-            message.setup_timeout_ms);
+      spawn(keeper, index, *revision,
+            {message.has_cgroup != 0 ? request.fds[0] : -1, request.fds + message.has_cgroup,
+             message.setup_timeout_ms});
     }
   }
   Header& head = table.processes[index].message.header;

@@ -45,8 +45,9 @@ Clone clone_child(Kernel& kernel, int cgroup_fd) {
   return result;
 }
 
-void spawn(Keeper& keeper, std::uint32_t index, const RevisionRecord& revision, int cgroup_fd,
-           std::uint32_t timeout_ms) {
+void spawn(Keeper& keeper, std::uint32_t index, const RevisionRecord& revision,
+           const Given& given) {
+  const int cgroup_fd = given.cgroup_fd;
   Table& table = keeper.table;
   Process& record = table.processes[index];
   Entry& entry = record.message;
@@ -63,11 +64,15 @@ void spawn(Keeper& keeper, std::uint32_t index, const RevisionRecord& revision, 
   record.note.stage = Stage::clone;
   Clone child = clone_child(keeper.kernel, cgroup_fd);
   if (child.pid == 0) {
+    std::int32_t fds[kMaxDescriptors];
+    for (std::uint32_t i = 0; i < revision.descriptors + revision.own; ++i) {
+      fds[i] = i < revision.descriptors ? revision.fds[i] : given.own[i - revision.descriptors];
+    }
     ChildPlan plan;
     plan.settings = &keeper.settings;
     plan.note = &record.note;
     plan.spec = sys::SpecView(table.spec_of(revision), revision.size);
-    plan.fds = revision.fds;
+    plan.fds = fds;
     plan.scratch = table.scratch;
     plan.key = entry.key;
     plan.exec_pipe = pipe_fds[1];
@@ -89,7 +94,7 @@ void spawn(Keeper& keeper, std::uint32_t index, const RevisionRecord& revision, 
   entry.state = EntryState::starting;
   entry.in_cgroup = cgroup_fd >= 0 ? 1 : 0;  // by clone, or joined before anything else
   record.exec_pipe = pipe_fds[0];
-  record.setup_deadline_ns = keeper.now_ns + timeout_ms * kMillisecond;
+  record.setup_deadline_ns = keeper.now_ns + given.timeout_ms * kMillisecond;
   if (record.setup_deadline_ns < keeper.next_setup_deadline_ns) {
     keeper.next_setup_deadline_ns = record.setup_deadline_ns;
   }

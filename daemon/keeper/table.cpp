@@ -186,7 +186,7 @@ void Table::clear(RevisionRecord& record) {
     close(record.fds[i]);
   if (record.size != 0) madvise(spec_of(record), kMaxSpecBytes, MADV_REMOVE);
   record.size = 0;
-  record.descriptors = 0;
+  record.descriptors = record.own = 0;
 }
 
 HeldRecord* Table::find_held(const char* name) {

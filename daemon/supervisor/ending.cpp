@@ -143,6 +143,7 @@ void Supervisor::finish(int code) {
   server_->flush();
   sys::remove_socket(notify_path_);
   sys::remove_socket(control_path_);
+  sockets_.remove_files();
   if (cgroups_) {
     for (const auto& entry : pools_)
       cgroups_->remove_pool(entry.first);
@@ -159,6 +160,7 @@ void Supervisor::end_without_keeper() {
   if (std::exchange(finished_, true) || !serving_) return;
   sys::remove_socket(notify_path_);
   sys::remove_socket(control_path_);
+  sockets_.remove_files();
   if (cgroups_) {
     cgroups_->end_all();
   } else {

@@ -256,6 +256,8 @@ void HandlerSet::limits(const CallRef& call) {
                  "given to one worker"),
       limit_json("descriptors of the supervisor", sys::descriptor_limit(), nullptr, "descriptors",
                  ""),
+      limit_json("sockets", kMaxSockets, supervisor_.sockets().count(), "descriptors",
+                 "that pools listen on"),
       limit_json("state records", kMaxStateRecords, nullptr, "records",
                  "pools and slots that are remembered")};
 

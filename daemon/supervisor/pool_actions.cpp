@@ -46,23 +46,31 @@ void PoolRunner::perform(const model::SpawnAction& action) {
   services_.gate.enter(keeper_key(action.key), [this, action] { send_spawn(action); });
 }
 
+// Told later: the gate may be working through many of these.
+void PoolRunner::refuse_later(const model::WorkerKey& key, keeper::Stage stage, int error) {
+  services_.loop.post(sys::Priority::keeper,
+                      [this, key, stage, error, alive = std::weak_ptr(alive_)] {
+                        const auto found = alive.expired() ? workers_.end() : workers_.find(key);
+                        if (alive.expired() || found == workers_.end()) return;
+                        found->second.told_end = true;
+                        leave_gate(found->second);
+                        queue(model::SpawnRefused{key, static_cast<int>(stage), error});
+                      });
+}
+
 void PoolRunner::send_spawn(const model::SpawnAction& action) {
   auto& record = workers_[action.key];
   record.in_gate = true;
+  const auto sockets = services_.sockets.of_slot(model_.spec(), action.key.slot);
+  if (!sockets) {
+    refuse_later(action.key, keeper::Stage::descriptors, sockets.error().errno_value);
+    return;
+  }
   UniqueFd directory;
   if (services_.cgroups) {
     auto made = services_.cgroups->make(cgroup_name(action.key));
     if (!made) {
-      // Told later: the gate may be working through many of these.
-      services_.loop.post(
-          sys::Priority::keeper, [this, key = action.key, error = made.error().errno_value,
-                                  alive = std::weak_ptr(alive_)] {
-            const auto found = alive.expired() ? workers_.end() : workers_.find(key);
-            if (alive.expired() || found == workers_.end()) return;
-            found->second.told_end = true;
-            leave_gate(found->second);
-            queue(model::SpawnRefused{key, static_cast<int>(keeper::Stage::cgroup), error});
-          });
+      refuse_later(action.key, keeper::Stage::cgroup, made.error().errno_value);
       return;
     }
     directory = std::move(*made);
@@ -70,9 +78,9 @@ void PoolRunner::send_spawn(const model::SpawnAction& action) {
   }
   const WorkerLabel label{name(), keeper_revisions_[action.revision].fingerprint, action.task_limit,
                           action.revision};
-  const auto serial =
-      services_.keeper.spawn(keeper_key(action.key), record.keeper_revision, encode(label),
-                             setup_timeout_ms(model_.spec()), directory ? directory.get() : -1);
+  const auto serial = services_.keeper.spawn(keeper_key(action.key), record.keeper_revision,
+                                             encode(label), setup_timeout_ms(model_.spec()),
+                                             directory ? directory.get() : -1, *sockets);
   services_.spawns[serial] = keeper_key(action.key);
 }
 
@@ -241,7 +249,10 @@ void PoolRunner::perform(const model::ForgetAction& action) {
   if (pid != services_.pids.end() && pid->second == keeper_key(action.key))
     services_.pids.erase(pid);
   services_.keeper.release(keeper_key(action.key));
+  const bool of_older = !is_current(found->second);
   workers_.erase(found);
+  if (of_older) forget_unused_revisions();
+  trim_sockets();
 }
 
 void PoolRunner::remove_cgroup(const model::WorkerKey& key) {

@@ -84,11 +84,14 @@ sys::CgroupName PoolRunner::cgroup_name(const model::WorkerKey& key) const {
 }
 
 Result<void> PoolRunner::upload(const config::PoolSpec& spec, std::uint64_t revision) {
-  const auto prepared = prepare_revision(spec, services_.revision_facts);
+  const auto sockets = services_.sockets.of(spec);
+  if (!sockets) return sockets.error().with_context("pool " + spec.name);
+  const auto prepared = prepare_revision(spec, services_.revision_facts, *sockets);
   if (!prepared) return prepared.error();
   keeper_revisions_[revision] = {prepared->id, spec.spawn_fingerprint};
   services_.keeper.revision(prepared->id, prepared->spec.get(), prepared->spec_bytes,
-                            prepared->descriptors);
+                            prepared->descriptors, prepared->own);
+  services_.sockets.use(prepared->id, spec);
   return {};
 }
 
@@ -105,8 +108,8 @@ void PoolRunner::forget_unused_revisions() {
   std::set<std::uint64_t> in_use;  // ids at the keeper
   for (const auto& worker : workers_)
     in_use.insert(worker.second.keeper_revision);
-  // A roll-out may still go back to the one before the current one.
-  const auto is_kept = [&](std::uint64_t number) { return number + 1 >= revision_; };
+  // Processes are started from the current one only.
+  const auto is_kept = [&](std::uint64_t number) { return number >= revision_; };
   for (const auto& [number, revision] : keeper_revisions_) {
     if (is_kept(number)) in_use.insert(revision.id);
   }
@@ -116,6 +119,7 @@ void PoolRunner::forget_unused_revisions() {
       continue;
     }
     services_.keeper.forget(at->second.id);
+    services_.sockets.release(at->second.id);
     at = keeper_revisions_.erase(at);
   }
 }
@@ -139,9 +143,34 @@ void PoolRunner::forget_revisions() {
   std::set<std::uint64_t> held;
   for (const auto& entry : keeper_revisions_)
     held.insert(entry.second.id);
-  for (const std::uint64_t id : held)
+  for (const std::uint64_t id : held) {
     services_.keeper.forget(id);
+    services_.sockets.release(id);
+  }
   keeper_revisions_.clear();
+}
+
+bool PoolRunner::is_current(const WorkerRecord& worker) const {
+  const auto newest = keeper_revisions_.find(revision_);
+  return newest != keeper_revisions_.end() && worker.keeper_revision == newest->second.id;
+}
+
+bool PoolRunner::uses_revision(std::uint64_t id) const {
+  return std::any_of(keeper_revisions_.begin(), keeper_revisions_.end(),
+                     [&](const auto& entry) { return entry.second.id == id; });
+}
+
+// Sockets of slots that are no more (reuse_port).
+void PoolRunner::trim_sockets() {
+  const auto& spec = model_.spec();
+  if (std::none_of(spec.listen.begin(), spec.listen.end(),
+                   [](const config::ListenSpec& socket) { return socket.reuse_port; })) {
+    return;
+  }
+  std::set<std::uint32_t> living;
+  for (const auto& worker : workers_)
+    living.insert(worker.first.slot);
+  services_.sockets.trim_slots(spec, model_.memory().want.value_or(spec.workers), living);
 }
 
 void PoolRunner::apply(const model::Event& event) {
@@ -152,6 +181,7 @@ void PoolRunner::apply(const model::Event& event) {
     end_lingering();
     cancel_waiting();
   }
+  trim_sockets();
   save_pool();
   for (const auto& [slot, kept] : model_.memory().slots) {
     if (saved_[slot].held == kept.held) continue;

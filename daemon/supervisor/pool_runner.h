@@ -68,6 +68,9 @@ class PoolRunner {
   [[nodiscard]] const std::map<model::WorkerKey, WorkerRecord>& workers() const { return workers_; }
   [[nodiscard]] const std::deque<ExitFacts>* exits(std::uint32_t slot) const;
   [[nodiscard]] std::uint64_t revision() const { return revision_; }
+  [[nodiscard]] std::vector<Sockets::Fact> sockets() const {
+    return services_.sockets.facts(model_.spec());
+  }
 
   // Sends the current configuration to the keeper. Before the first apply().
   Result<void> upload() { return upload(model_.spec(), revision_); }
@@ -98,6 +101,7 @@ class PoolRunner {
   [[nodiscard]] const PoolRecord& record() const { return saved_pool_; }
   // At its end: no process of this pool will be started any more.
   void forget_revisions();
+  [[nodiscard]] bool uses_revision(std::uint64_t id) const;  // id at the keeper
 
   // Nothing of it lives: no process, no descendant, kept orphans included; and all that is told.
   [[nodiscard]] bool is_empty() const {
@@ -126,6 +130,7 @@ class PoolRunner {
   void perform(const model::FreezeAction& action);
   void perform(const model::PublishAction& action);
   void send_spawn(const model::SpawnAction& action);
+  void refuse_later(const model::WorkerKey& key, keeper::Stage stage, int error);
   void send_signal(const model::WorkerKey& key, int signal, config::StopScope scope);
   void queue(model::Event event);
   void leave_gate(WorkerRecord& record);
@@ -139,6 +144,8 @@ class PoolRunner {
   void save_slot(std::uint32_t slot);
   void save_pool();
   void forget_unused_revisions();
+  [[nodiscard]] bool is_current(const WorkerRecord& worker) const;  // of the newest revision
+  void trim_sockets();
   void end_lingering();
   void cancel_waiting();
 

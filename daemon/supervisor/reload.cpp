@@ -39,6 +39,15 @@ config::Configuration only_pool(const config::Configuration& current,
   return merged;
 }
 
+std::uint64_t socket_count(const config::Configuration& configuration) {
+  std::uint64_t count = 0;
+  for (const auto& spec : configuration.pools) {
+    for (const auto& socket : spec.listen)
+      count += socket.reuse_port ? std::max(spec.workers, 1U) : 1;
+  }
+  return count;
+}
+
 bool differs(const config::Configuration& current, const config::Configuration& wanted) {
   const auto plan = config::make_plan(current, wanted);
   return !plan.daemon_keys.empty() || !plan.daemon_restart_keys.empty() ||
@@ -69,9 +78,23 @@ std::string Supervisor::check_capacity(const config::Configuration& wanted) cons
     return "the pools have " + std::to_string(workers) + " workers, but limits.processes allows " +
            std::to_string(wanted.daemon.max_processes);
   }
-  if (workers <= hello_.capacity) return {};
-  return "the pools have " + std::to_string(workers) + " workers, but there is room for " +
-         std::to_string(hello_.capacity) + " (RLIMIT_NOFILE of mtd; LimitNOFILE= in a unit)";
+  const std::uint64_t sockets = socket_count(wanted);
+  if (sockets > kMaxSockets) {
+    return "the pools listen on " + std::to_string(sockets) +
+           " sockets (with reuse_port one for each worker); at most " +
+           std::to_string(kMaxSockets) + " are possible";
+  }
+  // Held once, and once in each of the two revisions that a roll-out has.
+  constexpr std::uint64_t kCopies = 3;
+  const std::uint64_t needed = workers + kCopies * sockets;
+  if (needed <= hello_.capacity) return {};
+  const std::string what = sockets == 0
+                               ? ""
+                               : " and " + std::to_string(sockets) + " sockets, which need " +
+                                     std::to_string(needed) + " descriptors";
+  return "the pools have " + std::to_string(workers) + " workers" + what +
+         ", but there is room for " + std::to_string(hello_.capacity) +
+         " (RLIMIT_NOFILE of mtd; LimitNOFILE= in a unit)";
 }
 
 void Supervisor::reload(const std::string& pool, ReloadDone done) {
@@ -144,13 +167,22 @@ ReloadOutcome Supervisor::apply_configuration(config::Configuration wanted, bool
   const std::string too_many = check_capacity(wanted);
   if (!too_many.empty()) outcome.errors.push_back(too_many);
   outcome.plan = config::make_plan(configuration_, wanted);
+  if (outcome.errors.empty()) outcome.errors = sockets_.open(wanted);
+  if (!outcome.errors.empty()) return outcome;
   for (const auto& change : outcome.plan.pools) {
     if (change.apply == config::Apply::unchanged || change.apply == config::Apply::remove) continue;
-    const auto prepared =
-        prepare_revision(*find_spec(wanted, change.pool), services_->revision_facts);
+    const auto& spec = *find_spec(wanted, change.pool);
+    const auto sockets = sockets_.of(spec);
+    const auto prepared = sockets ? prepare_revision(spec, services_->revision_facts, *sockets)
+                                  : Result<PreparedRevision>(sockets.error());
     if (!prepared) outcome.errors.push_back(prepared.error().message);
   }
-  if (!outcome.errors.empty()) return outcome;
+  if (!outcome.errors.empty()) {
+    sockets_.abandon();
+    return outcome;
+  }
+  for (const auto& problem : sockets_.commit(wanted))
+    spdlog::error("{}", problem);
 
   bool any = !outcome.plan.daemon_keys.empty();
   for (const auto& change : outcome.plan.pools) {

@@ -66,6 +66,31 @@ Result<void> add_output(const config::PoolSpec& pool, sys::SpawnSpec& spec,
   return {};
 }
 
+// From descriptor 3 on, with the environment that sd_listen_fds(3) looks at.
+void add_sockets(const WorkerSockets& sockets, sys::SpawnSpec& spec, PreparedRevision& revision) {
+  if (sockets.fds.empty()) return;
+  constexpr int kFirst = 3;
+  std::vector<int> own;
+  std::string names;
+  for (std::size_t i = 0; i < sockets.fds.size(); ++i) {
+    names += (i == 0 ? "" : ":") + sockets.names[i];
+    const int child = kFirst + static_cast<int>(i);
+    if (sockets.fds[i] < 0) {
+      own.push_back(child);
+      continue;
+    }
+    spec.descriptors.emplace_back(child, static_cast<std::uint32_t>(revision.descriptors.size()));
+    revision.descriptors.push_back(sockets.fds[i]);
+  }
+  for (const int child : own) {
+    const auto index = static_cast<std::uint32_t>(revision.descriptors.size()) + revision.own++;
+    spec.descriptors.emplace_back(child, index);
+  }
+  spec.environment.push_back("LISTEN_FDS=" + std::to_string(sockets.fds.size()));
+  spec.environment.push_back("LISTEN_FDNAMES=" + names);
+  spec.environment.push_back("LISTEN_PID=" + marker(SpecMarker::kPid));
+}
+
 }  // namespace
 
 std::string instance_prefix(std::uint64_t instance) {
@@ -83,8 +108,8 @@ std::string tag_of(std::uint64_t instance, const std::string& pool, std::uint32_
   return tag_prefix(instance, pool) + std::to_string(slot) + "/" + std::to_string(incarnation);
 }
 
-Result<PreparedRevision> prepare_revision(const config::PoolSpec& pool,
-                                          const RevisionFacts& facts) {
+Result<PreparedRevision> prepare_revision(const config::PoolSpec& pool, const RevisionFacts& facts,
+                                          const WorkerSockets& sockets) {
   PreparedRevision revision;
   sys::SpawnSpec spec;
   spec.executable = pool.executable;
@@ -109,6 +134,7 @@ Result<PreparedRevision> prepare_revision(const config::PoolSpec& pool,
   spec.oom_score_adj = pool.oom_score_adj;
   const auto output = add_output(pool, spec, revision);
   if (!output) return output.error().with_context("pool " + pool.name);
+  add_sockets(sockets, spec, revision);
 
   auto encoded = sys::encode(spec);
   if (!encoded) return encoded.error().with_context("pool " + pool.name);

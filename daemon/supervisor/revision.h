@@ -8,6 +8,7 @@
 #include "common/result.h"
 #include "common/unique_fd.h"
 #include "config/pool_spec.h"
+#include "daemon/supervisor/sockets.h"
 
 namespace mtd::supervisor {
 
@@ -20,13 +21,15 @@ struct PreparedRevision {
   std::uint64_t id = 0;  // by content: the same configuration has the same id for ever
   UniqueFd spec;         // sealed memory file
   std::uint32_t spec_bytes = 0;
-  std::vector<int> descriptors;  // valid while this object lives
+  std::vector<int> descriptors;  // valid while this object lives, and the sockets
+  std::uint32_t own = 0;         // descriptors that come with each spawn
   UniqueFd journal;              // log.to = journal
 };
 
 // 1 and 2 of this process are the worker's output with log.to = inherit.
 [[nodiscard]] Result<PreparedRevision> prepare_revision(const config::PoolSpec& pool,
-                                                        const RevisionFacts& facts);
+                                                        const RevisionFacts& facts,
+                                                        const WorkerSockets& sockets);
 // "0123456789abcdef/": the beginning of the MTD_TAG of every process of a life of mtd.
 [[nodiscard]] std::string instance_prefix(std::uint64_t instance);
 // "0123456789abcdef/web/": the beginning of the MTD_TAG of every process of a pool.

@@ -10,6 +10,7 @@
 
 #include "daemon/supervisor/model/pool.h"
 #include "daemon/supervisor/revision.h"
+#include "daemon/supervisor/sockets.h"
 #include "daemon/supervisor/spawn_gate.h"
 #include "daemon/supervisor/state_store.h"
 #include "daemon/sys/cgroup.h"
@@ -34,6 +35,7 @@ struct Services {
   sys::EventLoop& loop;
   sys::KeeperLink& keeper;
   StateStore& state;
+  Sockets& sockets;
   Publisher& publisher;
   SpawnGate& gate;
   TreeScanner& scanner;                        // without cgroups

@@ -114,12 +114,13 @@ void Supervisor::serve(LoadAnswer answer) {
   open_state();
   if (!state_) return;
   if (hello_.epoch == 1) take_run_time_changes(answer);
-  if (!open_sockets()) return;
+  if (!open_sockets() || !open_listeners()) return;
   open_cgroups();
   make_services();
   serving_ = true;
   make_pools();
   if (finished_) return;
+  forget_left_revisions();
   start_control();
   publish_deaths();
   watch_names();
@@ -231,8 +232,8 @@ bool Supervisor::open_sockets() {
 void Supervisor::make_services() {
   scanner_ = std::make_unique<TreeScanner>(loop_, pids_, hello_.instance, hello_.keeper_pid);
   gate_.set_limit(configuration_.daemon.start_concurrency);
-  services_ = std::make_unique<Services>(Services{loop_, keeper_, *state_, *this, gate_, *scanner_,
-                                                  cgroups_, pids_, spawns_, entropy_,
+  services_ = std::make_unique<Services>(Services{loop_, keeper_, *state_, sockets_, *this, gate_,
+                                                  *scanner_, cgroups_, pids_, spawns_, entropy_,
                                                   [this] { (void)notifications_->drain(); }, hello_,
                                                   RevisionFacts{hello_.instance, notify_path_}});
   std::array<char, 17> epoch{};

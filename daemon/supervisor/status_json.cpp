@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/escape.h"
 #include "common/exit_status.h"
 #include "common/json_writer.h"
 #include "common/timestamp.h"
@@ -105,6 +106,18 @@ std::string note_of(const PoolRunner& pool, const model::PoolView& view, const M
   return {};
 }
 
+json listen_json(const PoolRunner& pool) {
+  json list = json::array();
+  for (const auto& fact : pool.sockets()) {
+    list.push_back({{"address", escape_for_terminal(fact.address)},
+                    {"name", fact.name},
+                    {"sockets", fact.sockets},
+                    {"waiting", fact.waiting ? json(*fact.waiting) : json()},
+                    {"problem", text_or_null(fact.problem)}});
+  }
+  return list;
+}
+
 json pool_json(const PoolRunner& pool, const Moment& moment) {
   const auto view = pool.model().summary(moment.now);
   const auto& spec = pool.model().spec();
@@ -126,6 +139,7 @@ json pool_json(const PoolRunner& pool, const Moment& moment) {
           {"since", moment.timestamp(view.since)},
           {"since_ms", moment.now.since(view.since).count_ms()},
           {"note", note_of(pool, view, moment)},
+          {"listen", listen_json(pool)},
           {"stopped_by", stopped_by ? json(*stopped_by) : json()},
           {"breaker",
            {{"open", view.breaker_open},

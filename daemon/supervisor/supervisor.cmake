@@ -6,6 +6,7 @@ add_library(mtd_supervisor_core STATIC
   goals.cpp
   handlers_operate.cpp
   handlers_read.cpp
+  listeners.cpp
   loader.cpp
   log.cpp
   loop_reactor.cpp
@@ -20,6 +21,8 @@ add_library(mtd_supervisor_core STATIC
   revision.cpp
   run_time_changes.cpp
   selection.cpp
+  socket_manifest.cpp
+  sockets.cpp
   stage_names.cpp
   startup.cpp
   state_records.cpp

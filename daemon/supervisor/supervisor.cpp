@@ -23,6 +23,7 @@ Supervisor::Supervisor(Options options, sys::EventLoop loop, UniqueFd role_socke
       loop_(std::move(loop)),
       keeper_(std::move(role_socket)),
       reactor_(loop_),
+      sockets_(keeper_),
       entropy_(std::random_device{}()) {}
 
 Supervisor::~Supervisor() {
@@ -104,8 +105,9 @@ void Supervisor::handle(const keeper::Hello& hello) {
   hello_ = hello;
   greeted_ = true;
   keeper_.list();
+  fetch_inherited();
   if (hello.epoch == 1) return;
-  for (const char* name : {"control", "notify", "lock", "config", "state", "pools"}) {
+  for (const char* name : {"control", "notify", "lock", "config", "state", "pools", kHeldSockets}) {
     fetches_[keeper_.fetch(name)] = name;
   }
 }
@@ -144,7 +146,8 @@ void Supervisor::handle(sys::HeldDescriptor& held) {
   const auto fetch = fetches_.find(held.message.header.serial);
   if (fetch == fetches_.end()) return;
   if (held.message.error == 0) held_[fetch->second] = std::move(held.fd);
-  fetches_.erase(fetch);
+  if (fetch->second == kHeldSockets) fetch_listeners();
+  fetches_.erase(held.message.header.serial);
   begin_when_told();
 }
 
@@ -181,6 +184,7 @@ void Supervisor::after_turn() {
   if (finished_) return;
   for (int i = 0; i < 4 && dirty_; ++i)
     settle();
+  sockets_.settle();
   if (keeper_.wants_write()) {
     if (const auto flushed = keeper_.flush(); !flushed) {
       keeper_gone(flushed.error());

@@ -30,6 +30,7 @@
 #include "daemon/supervisor/pool_runner.h"
 #include "daemon/supervisor/run_time_changes.h"
 #include "daemon/supervisor/services.h"
+#include "daemon/supervisor/sockets.h"
 #include "daemon/supervisor/tree_scanner.h"
 #include "daemon/supervisor/waits.h"
 #include "daemon/sys/cgroup.h"
@@ -77,6 +78,7 @@ class Supervisor final : public Publisher {
   [[nodiscard]] ControlServer& server() { return *server_; }
   [[nodiscard]] EventRing& events() { return *events_; }
   [[nodiscard]] Waits& waits() { return waits_; }
+  [[nodiscard]] const Sockets& sockets() const { return sockets_; }
   [[nodiscard]] bool stopping() const { return stopping_; }
   // Processes the tables allow: the smaller of the keeper's and limits.processes.
   [[nodiscard]] std::uint32_t capacity() const;
@@ -120,6 +122,10 @@ class Supervisor final : public Publisher {
   void load_first();
   void serve(LoadAnswer answer);
   [[nodiscard]] bool open_sockets();
+  [[nodiscard]] bool open_listeners();
+  void fetch_inherited();
+  void fetch_listeners();
+  void forget_left_revisions();
   void open_cgroups();
   void open_state();
   void make_services();
@@ -127,6 +133,7 @@ class Supervisor final : public Publisher {
   PoolRunner* add_pool(config::PoolSpec spec);
   void adopt_entries();
   void start_control();
+  void warn_unclaimed();
   void fail_start(int code, const std::vector<std::string>& errors);
   void fail_bind(const Error& error);
   [[nodiscard]] UniqueFd held(const std::string& name);
@@ -176,12 +183,14 @@ class Supervisor final : public Publisher {
   sys::EventLoop::Watch keeper_watch_;
   bool keeper_wants_write_ = false;
   LoopReactor reactor_;
+  Sockets sockets_;
 
   // before READY
   keeper::Hello hello_{};
   bool greeted_ = false, listed_ = false, serving_ = false, loading_ = false;
   std::unordered_map<std::uint64_t, std::string> fetches_;  // by serial
   std::map<std::string, UniqueFd> held_;
+  SocketManifest left_sockets_;  // by an earlier life
   using EntryKey =
       std::tuple<std::uint32_t, std::uint32_t, std::uint64_t>;  // pool, slot, incarnation
   std::map<EntryKey, keeper::Entry> early_entries_;

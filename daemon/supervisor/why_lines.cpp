@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/escape.h"
 #include "common/exit_status.h"
 #include "daemon/supervisor/model/vocabulary.h"
 #include "daemon/supervisor/pool_runner.h"
@@ -57,6 +58,21 @@ void tell_worker(std::vector<std::string>& lines, const PoolRunner& pool,
     lines.push_back("  " + plural(left.size(), "process") +
                     " of it outlived the main process and " + (left.size() == 1 ? "is" : "are") +
                     " being ended.");
+  }
+}
+
+void tell_sockets(std::vector<std::string>& lines, const PoolRunner& pool) {
+  for (const auto& fact : pool.sockets()) {
+    if (!fact.open) {
+      lines.push_back("It cannot listen on " + escape_for_terminal(fact.address) + ".");
+      continue;
+    }
+    std::string line = "It listens on " + escape_for_terminal(fact.address);
+    if (fact.reuse_port) line += ", " + plural(fact.sockets, "socket");
+    if (fact.waiting.value_or(0) > 0)
+      line += "; " + plural(*fact.waiting, "connection") + " not accepted yet";
+    if (!fact.problem.empty()) line += "; " + fact.problem;
+    lines.push_back(line + ".");
   }
 }
 
@@ -147,6 +163,7 @@ std::vector<std::string> why_lines(const Supervisor& supervisor, const PoolRunne
       lines.push_back(plural(view.rollout_remaining, "worker") +
                       " still to be replaced by revision " + std::to_string(view.revision) + ".");
     }
+    tell_sockets(lines, pool);
     if (view.stale_facts > 0) {
       lines.push_back(plural(view.stale_facts, "late fact") + " about replaced processes dropped.");
     }

@@ -222,11 +222,12 @@ std::uint64_t KeeperLink::list() {
 }
 
 std::uint64_t KeeperLink::revision(std::uint64_t id, int spec_fd, std::uint32_t spec_bytes,
-                                   const std::vector<int>& descriptors) {
+                                   const std::vector<int>& descriptors, std::uint32_t own) {
   keeper::Revision message;
   message.id = id;
   message.spec_bytes = spec_bytes;
   message.descriptors = static_cast<std::uint32_t>(descriptors.size());
+  message.own = own;
   std::vector<int> fds{spec_fd};
   fds.insert(fds.end(), descriptors.begin(), descriptors.end());
   return post(&message, sizeof message, keeper::Type::revision, fds);
@@ -240,7 +241,7 @@ std::uint64_t KeeperLink::forget(std::uint64_t id) {
 
 std::uint64_t KeeperLink::spawn(const keeper::Key& key, std::uint64_t revision,
                                 std::string_view label, std::uint32_t setup_timeout_ms,
-                                int cgroup_fd) {
+                                int cgroup_fd, const std::vector<int>& own) {
   keeper::Spawn message;
   message.key = key;
   message.revision = revision;
@@ -249,6 +250,7 @@ std::uint64_t KeeperLink::spawn(const keeper::Key& key, std::uint64_t revision,
   copy_text(message.label, label, keeper::kLabelBytes);
   std::vector<int> fds;
   if (cgroup_fd >= 0) fds.push_back(cgroup_fd);
+  fds.insert(fds.end(), own.begin(), own.end());
   return post(&message, sizeof message, keeper::Type::spawn, fds);
 }
 

@@ -46,11 +46,12 @@ class KeeperLink {
   // Each returns the serial that the answer will carry.
   std::uint64_t list();
   std::uint64_t revision(std::uint64_t id, int spec_fd, std::uint32_t spec_bytes,
-                         const std::vector<int>& descriptors);
+                         const std::vector<int>& descriptors, std::uint32_t own = 0);
   std::uint64_t forget(std::uint64_t id);
-  // label: at most kLabelBytes; cgroup_fd < 0: none.
+  // label: at most kLabelBytes; cgroup_fd < 0: none; own: as many as its revision asks for.
   std::uint64_t spawn(const keeper::Key& key, std::uint64_t revision, std::string_view label,
-                      std::uint32_t setup_timeout_ms, int cgroup_fd);
+                      std::uint32_t setup_timeout_ms, int cgroup_fd,
+                      const std::vector<int>& own = {});
   std::uint64_t signal(const keeper::Key& key, int signal, keeper::Scope scope);
   void release(const keeper::Key& key);
   std::uint64_t hold(std::string_view name, int fd);

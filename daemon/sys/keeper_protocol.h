@@ -20,6 +20,9 @@ inline constexpr std::uint32_t kMaxDescriptors = 64;  // per revision, stdio inc
 inline constexpr std::uint32_t kLabelBytes = 128;
 inline constexpr std::uint32_t kHoldNameBytes = 64;
 inline constexpr std::uint32_t kMaxHeld = 1024;  // held descriptors, all names together
+// Sockets that the service manager passed to mtd are held from the start, as "systemd:0" and so on.
+inline constexpr std::uint32_t kMaxInherited = 64;
+inline constexpr char kInheritedName[] = "systemd:";
 inline constexpr std::uint32_t kMaxRevisions = 1024;
 inline constexpr std::uint32_t kNotifyTextBytes = 1024;
 inline constexpr std::uint32_t kMaxDeaths = 8;  // of the role, that are remembered
@@ -77,7 +80,8 @@ enum class Type : std::uint16_t {
   list = 1,  // tell every entry, then list_end
   revision,  // + spec memfd, + descriptors; answered by ack
   forget,    // a revision no spawn will name again; ack
-  spawn,     // (+ cgroup directory descriptor); answered by entry, or ack with an error
+  spawn,     // (+ cgroup directory descriptor, + the process's own descriptors); answered by entry,
+             // or ack with an error
   signal,    // ack: 0, or ESRCH when the entry is gone or reaped
   release,   // the role has taken note of a failed or exited entry; no answer
   hold,      // + descriptor; ack
@@ -114,6 +118,8 @@ struct Revision {
   std::uint64_t id = 0;
   std::uint32_t spec_bytes = 0;
   std::uint32_t descriptors = 0;
+  std::uint32_t own = 0;  // so many more, the last ones of its map, come with each spawn
+  std::uint32_t padding = 0;
 };
 struct Forget {
   Header header;

@@ -17,20 +17,10 @@
 
 #include "common/escape.h"
 #include "daemon/sys/proc.h"
+#include "daemon/sys/umask_guard.h"
 
 namespace mtd::sys {
 namespace {
-
-class UmaskGuard {
- public:
-  explicit UmaskGuard(mode_t mask) : old_(::umask(mask)) {}
-  UmaskGuard(const UmaskGuard&) = delete;
-  UmaskGuard& operator=(const UmaskGuard&) = delete;
-  ~UmaskGuard() { ::umask(old_); }
-
- private:
-  mode_t old_;
-};
 
 constexpr std::size_t kMostFormerOwners = 16;
 constexpr std::size_t kHexDigits = 16;

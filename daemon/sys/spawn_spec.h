@@ -1,7 +1,7 @@
 // SpawnSpec: all that is the same for every process of one revision of a pool, and its flat form.
 //
 // encode() writes a sealed memfd that the keeper maps read-only; nothing in it is a pointer. In
-// command, env values, cwd and output path the slot and the incarnation are not known yet; they
+// command, env values, cwd and output path slot, incarnation and pid are not known yet; they
 // stand as markers (common/spec_marker.h), which the child replaces.
 #pragma once
 
@@ -34,8 +34,9 @@ struct SpawnSpec {
   std::vector<ResourceLimit> limits;
   std::optional<int> nice;           // -20..19
   std::optional<int> oom_score_adj;  // -1000..1000
-  // The child's descriptors: child number → index into the descriptors passed along. 0, 1, 2 that
-  // are not named are /dev/null; every other descriptor is closed.
+  // The child's descriptors: child number → index into the descriptors passed along, those of the
+  // revision first, then those that come with each spawn. 0, 1, 2 that are not named are /dev/null;
+  // every other descriptor is closed.
   std::vector<std::pair<int, std::uint32_t>> descriptors;
   // log.to = direct: opened O_APPEND|O_CREAT|O_NOFOLLOW, 0640, after the user was dropped, as 1
   // and 2.

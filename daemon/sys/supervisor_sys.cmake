@@ -10,6 +10,7 @@ add_library(mtd_sys STATIC
   event_loop.cpp
   helper_process.cpp
   journal_stream.cpp
+  listen_socket.cpp
   memfd.cpp
   notify_socket.cpp
   proc.cpp
@@ -17,5 +18,6 @@ add_library(mtd_sys STATIC
   resource_names.cpp
   role_socket.cpp
   runtime_dir.cpp
+  socket_owner.cpp
 )
 target_link_libraries(mtd_sys PUBLIC mtd_common PRIVATE PkgConfig::SYSTEMD)

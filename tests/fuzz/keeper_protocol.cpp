@@ -30,7 +30,7 @@ void close_fd(int& fd) {
   fd = -1;
 }
 void complain(const char*, int) {}
-void spawn(Keeper& keeper, std::uint32_t index, const RevisionRecord&, int, std::uint32_t) {
+void spawn(Keeper& keeper, std::uint32_t index, const RevisionRecord&, const Given&) {
   Entry& entry = keeper.table.processes[index].message;
   entry.state = EntryState::failed;
   entry.stage = Stage::clone;

@@ -45,7 +45,7 @@ def tools():
     """Directory of the compiled test workers; all users can run them."""
     directory = tempfile.mkdtemp(prefix="mtd-w-")
     os.chmod(directory, 0o755)
-    for name in ("actor.cpp", "probe.cpp"):
+    for name in ("actor.cpp", "http.cpp", "probe.cpp"):
         harness.compile_worker(name, directory)
     harness.compile_worker("clock_shim.cpp", directory, "-shared", "-fPIC")
     yield directory
@@ -55,6 +55,11 @@ def tools():
 @pytest.fixture(scope="session")
 def actor(tools):
     return os.path.join(tools, "actor")
+
+
+@pytest.fixture(scope="session")
+def http(tools):
+    return os.path.join(tools, "http")
 
 
 @pytest.fixture(scope="session")

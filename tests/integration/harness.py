@@ -527,8 +527,11 @@ class Mtd:
             # a revision's output (2 descriptors) is kept for a roll-out that goes back, and until the next reload
             # where processes of a still older one ran at the last
             kept = 2 * len(facts["pools"]) * min(2, self.configurations - 1)
+            # a socket is held, and in a revision; the supervisor has it, too
+            sockets = sum(entry["sockets"] for p in facts["pools"] for entry in p["listen"])
+            kept += 2 * sockets + min(1, sockets)
             self._check_descriptors("keeper", keeper, self.descriptors_at_start[0], kept)
-            self._check_descriptors("supervisor", facts["daemon"]["supervisor_pid"], self.descriptors_at_start[1], 0)
+            self._check_descriptors("supervisor", facts["daemon"]["supervisor_pid"], self.descriptors_at_start[1], sockets)
 
     @staticmethod
     def _check_descriptors(name, pid, before, kept):

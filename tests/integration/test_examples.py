@@ -92,3 +92,15 @@ def test_a_script_that_crashes_at_random_is_started_again(tmp_path):
         crash = mtd.events.expect(event="exited", pool="flaky", seconds=60)
         mtd.events.expect(lambda event: event["incarnation"] > crash["incarnation"], event="ready",
                           worker=crash["worker"], seconds=60)
+
+
+def test_servers_share_a_socket_that_outlives_them(tmp_path):
+    need_port(28070)
+    with example("more/shared.json", tmp_path) as mtd:
+        mtd.wait_ready("shared")
+        asked = [fetch(28070) for _ in range(3)]
+        for pid in mtd.pids("shared"):
+            mtd.kill(pid)
+        asked.append(fetch(28070))  # waits for a successor
+        assert all(text.startswith("worker shared/") for text in asked)
+        mtd.wait_ready("shared")
