@@ -17,10 +17,15 @@ enum class Streaming {
   required
 };  // does it answer `more` calls with several replies
 
+// Whether a call whose answer was lost can be made again without harm. `absolute`: unless it names
+// something relative to what it finds.
+enum class Repeat { yes, absolute, no };
+
 struct Method {
   std::string_view name;  // Status
   Tier tier;
   Streaming streaming;
+  Repeat repeat;
   std::string_view parameters;  // Varlink struct, as in the interface description
   std::string_view reply;       // likewise; its named types are in control_types.h
   std::string_view verb;        // of mtctl; empty: none of its own
@@ -30,53 +35,54 @@ struct Method {
 
 // `select` members are selectors: "web", "web/3", "web*"; empty or absent: all pools.
 inline constexpr std::array kMethods{
-    Method{"Status", Tier::read, Streaming::optional, "(select: ?[]string)",
+    Method{"Status", Tier::read, Streaming::optional, Repeat::yes, "(select: ?[]string)",
            "(daemon: ?Daemon, pools: []Pool)", "status", "[SEL…]",
            "Show pools, or with a selector their workers"},
-    Method{"Start", Tier::operate, Streaming::no, "(select: []string, wait: ?bool)",
+    Method{"Start", Tier::operate, Streaming::no, Repeat::yes, "(select: []string, wait: ?bool)",
            "(pools: []PoolResult)", "start", "SEL…", "Start stopped pools or workers"},
-    Method{"Stop", Tier::operate, Streaming::no, "(select: []string, now: ?bool, wait: ?bool)",
-           "(pools: []PoolResult)", "stop", "[--now] SEL…",
-           "Stop pools or workers with their whole process trees"},
-    Method{"Restart", Tier::operate, Streaming::no, "(select: []string, wait: ?bool)",
+    Method{"Stop", Tier::operate, Streaming::no, Repeat::yes,
+           "(select: []string, now: ?bool, wait: ?bool)", "(pools: []PoolResult)", "stop",
+           "[--now] SEL…", "Stop pools or workers with their whole process trees"},
+    Method{"Restart", Tier::operate, Streaming::no, Repeat::no, "(select: []string, wait: ?bool)",
            "(pools: []PoolResult)", "restart", "SEL…", "Replace the processes of pools or workers"},
-    Method{"Scale", Tier::operate, Streaming::no,
+    Method{"Scale", Tier::operate, Streaming::no, Repeat::absolute,
            "(pool: string, want: ?int, delta: ?int, reset: ?bool, current: ?int, wait: ?bool)",
            "(pool: string, before: int, want: int, want_file: int)", "scale",
            "POOL N|+N|-N | POOL=N…", "Change the number of workers until told otherwise"},
-    Method{"Reload", Tier::admin, Streaming::no, "(pool: ?string, wait: ?bool)",
+    Method{"Reload", Tier::admin, Streaming::no, Repeat::yes, "(pool: ?string, wait: ?bool)",
            "(plan: Plan, config_rev: int, pools: []PoolResult)", "reload", "[POOL]",
            "Apply the configuration files"},
-    Method{"Signal", Tier::operate, Streaming::no,
+    Method{"Signal", Tier::operate, Streaming::no, Repeat::no,
            "(signal: string, select: []string, whom: ?string)", "(sent: int)", "signal",
            "SIG SEL [--whom main|group|tree]", "Send a signal to workers"},
-    Method{"Events", Tier::read, Streaming::required,
-           "(since: ?string, follow: ?bool, select: ?[]string)", "(events: []Event)", "events",
-           "[-f] [--since CURSOR]", "Show state changes, numbered, none missed"},
-    Method{"Wait", Tier::read, Streaming::no, "(select: []string, for: string)",
+    Method{"Events", Tier::read, Streaming::required, Repeat::yes,
+           "(since: ?string, follow: ?bool, select: ?[]string)",
+           "(events: []Event, cursor: ?string)", "events", "[-f] [--since CURSOR]",
+           "Show state changes, numbered, none missed"},
+    Method{"Wait", Tier::read, Streaming::no, Repeat::yes, "(select: []string, for: string)",
            "(pools: []PoolResult)", "wait", "SEL --for ready|stopped",
            "Wait until pools or workers are ready or stopped"},
-    Method{"IsReady", Tier::read, Streaming::no, "(select: ?[]string)",
+    Method{"IsReady", Tier::read, Streaming::no, Repeat::yes, "(select: ?[]string)",
            "(ready: bool, pools: []Pool)", "is-ready", "[SEL]",
            "Exit 0 when all are ready, 3 when not"},
-    Method{"Why", Tier::read, Streaming::no, "(select: []string)", "(pools: []Pool)", "why", "SEL",
-           "Tell what happened and what happens next"},
-    Method{"GetConfig", Tier::admin, Streaming::no, "()",
+    Method{"Why", Tier::read, Streaming::no, Repeat::yes, "(select: []string)", "(pools: []Pool)",
+           "why", "SEL", "Tell what happened and what happens next"},
+    Method{"GetConfig", Tier::admin, Streaming::no, Repeat::yes, "()",
            "(config: object, config_rev: int, config_path: string)", "", "",
            "The configuration in force, with the workers' whole environment"},
-    Method{"ResetFailed", Tier::operate, Streaming::no, "(select: []string)",
+    Method{"ResetFailed", Tier::operate, Streaming::no, Repeat::yes, "(select: []string)",
            "(pools: []PoolResult)", "reset-failed", "SEL…",
            "Forget failures: back-off and breaker start afresh"},
-    Method{"Freeze", Tier::operate, Streaming::no, "(select: []string)", "(pools: []PoolResult)",
-           "freeze", "SEL…", "Suspend all processes of pools"},
-    Method{"Thaw", Tier::operate, Streaming::no, "(select: []string)", "(pools: []PoolResult)",
-           "thaw", "SEL…", "Let frozen pools go on"},
-    Method{"Tree", Tier::read, Streaming::optional, "(select: ?[]string)",
+    Method{"Freeze", Tier::operate, Streaming::no, Repeat::yes, "(select: []string)",
+           "(pools: []PoolResult)", "freeze", "SEL…", "Suspend all processes of pools"},
+    Method{"Thaw", Tier::operate, Streaming::no, Repeat::yes, "(select: []string)",
+           "(pools: []PoolResult)", "thaw", "SEL…", "Let frozen pools go on"},
+    Method{"Tree", Tier::read, Streaming::optional, Repeat::yes, "(select: ?[]string)",
            "(workers: []TreeWorker)", "tree", "[SEL…]", "Show the process tree of every worker"},
-    Method{"Limits", Tier::read, Streaming::no, "()", "(limits: []Limit, host: Host)", "limits", "",
-           "Show every limit in force with its use"},
-    Method{"Shutdown", Tier::admin, Streaming::no, "(now: ?bool, wait: ?bool)", "()", "shutdown",
-           "[--now]", "Stop every pool and end mtd"},
+    Method{"Limits", Tier::read, Streaming::no, Repeat::yes, "()", "(limits: []Limit, host: Host)",
+           "limits", "", "Show every limit in force with its use"},
+    Method{"Shutdown", Tier::admin, Streaming::no, Repeat::yes, "(now: ?bool, wait: ?bool)", "()",
+           "shutdown", "[--now]", "Stop every pool and end mtd"},
 };
 
 // nullptr: no such method. `name` without the interface.

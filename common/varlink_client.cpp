@@ -126,6 +126,10 @@ void Client::set_timeout(Duration from_now) {
   deadline_ = monotonic_now() + from_now;
 }
 
+Duration Client::time_left() const {
+  return deadline_.is_never() ? Duration::infinite() : deadline_.since(monotonic_now());
+}
+
 Result<void> Client::wait_for(short events) const {
   while (true) {
     const Duration left = deadline_.since(monotonic_now());

@@ -54,6 +54,7 @@ class Client {
   [[nodiscard]] static Client adopt(UniqueFd connected_socket);
 
   void set_timeout(Duration from_now);
+  [[nodiscard]] Duration time_left() const;
   // One reply. `method` in full, or short ("Status": io.mtd.Manager).
   [[nodiscard]] Result<Reply> call(std::string_view method, const nlohmann::json& parameters);
   // A `more` call: then receive() until a reply that does not continue.

@@ -34,8 +34,9 @@ void print_event(const Context& context, const Json& event) {
   }
 }
 
-// Until the end of the stream or an interruption. `cursor` goes along with what is printed.
-Outcome<CtlExit> follow(Context& context, const Interrupts& interrupts, std::string& cursor) {
+// Until the end of the stream or an interruption. A cursor goes along with what is printed.
+Outcome<CtlExit> show(Context& context, const Interrupts& interrupts) {
+  std::string cursor;
   Outcome<Session> session = Session::open(context.options(), context.surroundings);
   if (!session) return session.failure();
   const auto begun = session->begin("Events", parameters_of(context.invocation, cursor));
@@ -47,11 +48,18 @@ Outcome<CtlExit> follow(Context& context, const Interrupts& interrupts, std::str
       if (what == Interruption::resized) continue;
     }
     const Outcome<Session::Part> part = session->next();
-    if (!part) return part.failure();
+    if (!part) {
+      // The supervisor was replaced: what comes after the cursor is told by its successor.
+      if (cursor.empty() || !session->can_begin_again()) return part.failure();
+      const auto again = session->begin("Events", parameters_of(context.invocation, cursor));
+      if (!again) return again.failure();
+      continue;
+    }
     for (const Json& event : array(part->parameters, "events")) {
       print_event(context, event);
       if (const std::string at = text(event, "cursor"); !at.empty()) cursor = at;
     }
+    if (const std::string at = text(part->parameters, "cursor"); !at.empty()) cursor = at;
     if (part->last) break;
   }
   return CtlExit::ok;
@@ -61,16 +69,7 @@ Outcome<CtlExit> follow(Context& context, const Interrupts& interrupts, std::str
 
 Outcome<CtlExit> run_events(Context& context) {
   const Interrupts interrupts;
-  std::string cursor;
-  for (;;) {
-    const std::string before = cursor;
-    Outcome<CtlExit> ended = follow(context, interrupts, cursor);
-    // A supervisor that was replaced answers again at once at the same socket; what is missing
-    // between the two it tells as "lagged".
-    const bool replaced = !ended && ended.failure().code == CtlExit::unreachable &&
-                          context.invocation.has("--follow") && cursor != before;
-    if (!replaced) return ended;
-  }
+  return show(context, interrupts);
 }
 
 }  // namespace mtd::ctl

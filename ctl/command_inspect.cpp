@@ -29,7 +29,12 @@ Outcome<Json> fetch_tree(Context& context) {
   Json workers = Json::array();
   for (bool last = false; !last;) {
     const Outcome<Session::Part> part = session->next();
-    if (!part) return part.failure();
+    if (!part) {
+      if (!session->can_begin_again()) return part.failure();
+      workers = Json::array();
+      if (const auto begun = session->begin("Tree", parameters); !begun) return begun.failure();
+      continue;
+    }
     for (const Json& worker : array(part->parameters, "workers"))
       workers.push_back(worker);
     last = part->last;

@@ -1,7 +1,11 @@
 #include "ctl/session.h"
 
+#include <poll.h>
+
+#include <algorithm>
 #include <utility>
 
+#include "common/control_methods.h"
 #include "common/escape.h"
 #include "ctl/json_access.h"
 
@@ -26,6 +30,22 @@ std::string lines_of(const std::vector<std::string>& lines) {
     result += (result.empty() ? "" : "\n") + escape_for_terminal(line);
   }
   return result;
+}
+
+constexpr int kMostReconnects = 100;
+
+bool is_repeatable(const std::string& method, const Json& parameters) {
+  const control::Method* row = control::find_method(method);
+  if (row == nullptr) return false;
+  switch (row->repeat) {
+    case control::Repeat::yes:
+      return true;
+    case control::Repeat::absolute:
+      return !parameters.contains("delta") && !parameters.contains("current");
+    case control::Repeat::no:
+      return false;
+  }
+  return false;
 }
 
 std::string_view last_part(std::string_view name) {
@@ -68,25 +88,73 @@ Outcome<Session> Session::open(const Options& options, const Surroundings& surro
   return Session(*std::move(connection));
 }
 
+Session::Session(Connection connection)
+    : connection_(std::move(connection)), parameters_(Json::object()) {}
+
+Failure Session::failure_of_transport(const Error& error) {
+  was_cut_ = varlink::failure_of(error) == varlink::Failure::closed;
+  Failure failure = transport_failure(error);
+  if (was_cut_ && !is_repeatable(method_, parameters_)) {
+    failure.message += "; nobody knows whether it has done what '" + method_ +
+                       "' asks for: see 'mtctl status' before you try again";
+  }
+  return failure;
+}
+
+// The one that took over answers at the same place. A supervisor that dies again and again is given
+// more and more time.
+bool Session::connect_again() {
+  if (!std::exchange(was_cut_, false) || !is_repeatable(method_, parameters_)) return false;
+  if (++reconnects_ > kMostReconnects) return false;
+  const Duration left = connection_.client.time_left();
+  const auto pause = std::min<std::int64_t>((reconnects_ - 1) * 20, 500);
+  if (left.is_zero()) return false;
+  ::poll(nullptr, 0, static_cast<int>(std::min(pause, left.count_ms())));
+  Outcome<Connection> again = connect_first({connection_.path}, connection_.client.time_left());
+  if (!again) return false;
+  connection_ = *std::move(again);
+  has_parts_ = false;
+  return true;
+}
+
+bool Session::can_begin_again() {
+  return connect_again();
+}
+
 Outcome<Json> Session::call(std::string_view method, const Json& parameters) {
-  Result<varlink::Reply> reply = connection_.client.call(method, parameters);
-  if (!reply) return transport_failure(reply.error());
-  if (reply->is_error()) return failure_of_error(reply->error(), reply->parameters());
-  return (*std::move(reply)).take_parameters();
+  method_ = method;
+  parameters_ = parameters;
+  for (;;) {
+    Result<varlink::Reply> reply = connection_.client.call(method, parameters);
+    if (reply && reply->is_error()) return failure_of_error(reply->error(), reply->parameters());
+    if (reply) return (*std::move(reply)).take_parameters();
+    const Failure failure = failure_of_transport(reply.error());
+    if (!connect_again()) return failure;
+  }
 }
 
 Outcome<bool> Session::begin(std::string_view method, const Json& parameters) {
+  method_ = method;
+  parameters_ = parameters;
+  has_parts_ = false;
   const Result<void> sent = connection_.client.call_more(method, parameters);
-  if (!sent) return transport_failure(sent.error());
+  if (!sent) return failure_of_transport(sent.error());
   return true;
 }
 
 Outcome<Session::Part> Session::next() {
-  Result<varlink::Reply> reply = connection_.client.receive();
-  if (!reply) return transport_failure(reply.error());
-  if (reply->is_error()) return failure_of_error(reply->error(), reply->parameters());
-  const bool last = !reply->continues();
-  return Part{(*std::move(reply)).take_parameters(), last};
+  for (;;) {
+    Result<varlink::Reply> reply = connection_.client.receive();
+    if (reply && reply->is_error()) return failure_of_error(reply->error(), reply->parameters());
+    if (reply) {
+      has_parts_ = true;
+      const bool last = !reply->continues();
+      return Part{(*std::move(reply)).take_parameters(), last};
+    }
+    const Failure failure = failure_of_transport(reply.error());
+    if (has_parts_ || !connect_again()) return failure;
+    if (auto sent = connection_.client.call_more(method_, parameters_); !sent) return failure;
+  }
 }
 
 }  // namespace mtd::ctl

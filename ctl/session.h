@@ -1,4 +1,8 @@
 // One conversation with the daemon: calls, and what its errors mean for a person.
+//
+// A supervisor that dies is replaced at once behind the same socket. A call that was cut off by
+// that is made again, within the time it has, where doing so twice is doing it once; of any other
+// the failure says that nobody knows whether it was done.
 #pragma once
 
 #include <string>
@@ -28,6 +32,8 @@ class Session {
     bool last = false;
   };
   [[nodiscard]] Outcome<Part> next();
+  // After a failure in the middle of several replies: the whole call can be begun again.
+  [[nodiscard]] bool can_begin_again();
 
   // For poll(2): next() does not wait when one of them says that something is there.
   [[nodiscard]] int fd() const { return connection_.client.fd(); }
@@ -35,8 +41,16 @@ class Session {
   [[nodiscard]] const std::string& path() const { return connection_.path; }
 
  private:
-  explicit Session(Connection connection) : connection_(std::move(connection)) {}
+  explicit Session(Connection connection);
+  [[nodiscard]] Failure failure_of_transport(const Error& error);
+  [[nodiscard]] bool connect_again();
+
   Connection connection_;
+  std::string method_;  // of the last call
+  Json parameters_;
+  bool has_parts_ = false;  // of it
+  bool was_cut_ = false;
+  int reconnects_ = 0;
 };
 
 // `error` in full, "io.mtd.Manager.NoSuchPool".

@@ -94,7 +94,10 @@ Outcome<Json> fetch_status(Session& session, const std::vector<std::string>& sel
   if (const auto begun = session.begin("Status", parameters); !begun) return begun.failure();
   for (bool last = false; !last;) {
     Outcome<Session::Part> part = session.next();
-    if (!part) return part.failure();
+    if (!part) {
+      if (!session.can_begin_again()) return part.failure();
+      return fetch_status(session, select, with_workers);  // as often as a session connects
+    }
     last = part->last;
     report.add(std::move(part->parameters));
   }

@@ -5,6 +5,7 @@ set(MTD_MODEL_TESTS ${CMAKE_CURRENT_LIST_DIR})
 add_library(mtd_explorer OBJECT
   ${MTD_MODEL_TESTS}/explore/explorer.cpp
   ${MTD_MODEL_TESTS}/explore/main.cpp
+  ${MTD_MODEL_TESTS}/explore/restart.cpp
   ${MTD_MODEL_TESTS}/explore/world.cpp)
 target_link_libraries(mtd_explorer PRIVATE mtd_options)
 target_compile_options(mtd_explorer PRIVATE -O1)
@@ -15,6 +16,7 @@ add_test(NAME explore_model COMMAND explore_model)
 set_tests_properties(explore_model PROPERTIES TIMEOUT 600)
 
 add_executable(simulate_model
+  ${MTD_MODEL_TESTS}/explore/restart.cpp
   ${MTD_MODEL_TESTS}/explore/world.cpp
   ${MTD_MODEL_TESTS}/simulation/main.cpp
   ${MTD_MODEL_TESTS}/simulation/simulation.cpp)
@@ -31,7 +33,7 @@ target_link_libraries(bench_model PRIVATE mtd_model)
 set(MTD_SEEDED_FAULTS
   accept_stale_facts spawn_while_stopped planned_counts_as_crash no_wait_for_tree
   stop_without_deadline two_replacements signal_before_spawned deadline_left_behind
-  exit_published_twice breaker_ignored thaw_forgotten left_over_survives_timeout)
+  exit_published_twice breaker_ignored thaw_forgotten left_over_survives_timeout deadline_begins_anew)
 set(MTD_SEEDED_SOURCES)
 get_target_property(MTD_MODEL_FILES mtd_model SOURCES)
 foreach(file ${MTD_MODEL_FILES})

@@ -101,7 +101,7 @@ void Supervisor::begin_stop(bool now) {
   stopping_now_ = stopping_now_ || now;
   if (first) tell_manager("STOPPING=1\nSTATUS=Stopping all workers");
   for (const auto& entry : pools_) {
-    entry.second->removing = false;
+    entry.second->set_removing(false);
     entry.second->successor.reset();
     entry.second->apply(model::StopCommand{{}, now});
   }

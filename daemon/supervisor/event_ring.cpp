@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -63,7 +64,7 @@ class EventRing::Reader {
     std::string events;
     note_lost(events);
     while (position_ < ring_.next_number_ && events.size() < kPieceBytes) {
-      const Entry& entry = ring_.entries_[position_++ - ring_.first_number()];
+      const Event& entry = ring_.entries_[position_++ - ring_.first_number()];
       if (wants(entry)) add(events, entry.json);
     }
     const bool at_end = position_ == ring_.next_number_;
@@ -73,7 +74,8 @@ class EventRing::Reader {
       return Piece::wait();
     }
     told_ = true;
-    return {over ? Piece::Kind::last : Piece::Kind::part, "{\"events\":[" + events + "]}"};
+    return {over ? Piece::Kind::last : Piece::Kind::part,
+            "{\"cursor\":\"" + ring_.cursor_at(position_ - 1) + "\",\"events\":[" + events + "]}"};
   }
 
  private:
@@ -90,15 +92,15 @@ class EventRing::Reader {
                 {"cursor", ring_.cursor_at(first - 1)}};
     if (foreign_) {
       lagged["detail"] =
-          "the cursor is of an earlier life of the supervisor; missed counts since "
-          "its start";
+          "the cursor is of an earlier life of mtd, or its events are lost; missed "
+          "counts from the first one since";
     }
     add(events, varlink::to_text(lagged));
     position_ = std::max(position_, first);
     foreign_ = false;
   }
 
-  [[nodiscard]] bool wants(const Entry& entry) const {
+  [[nodiscard]] bool wants(const Event& entry) const {
     return selectors_.empty() ||
            std::any_of(selectors_.begin(), selectors_.end(), [&](const std::string& selector) {
              return selector_matches(selector, entry.pool, entry.worker);
@@ -121,10 +123,18 @@ void EventRing::set_wake_all(WakeAll wake_all) {
   wake_all_ = std::move(wake_all);
 }
 
+void EventRing::restore(std::uint64_t last, std::vector<Event> events) {
+  const std::size_t kept = std::min<std::size_t>({events.size(), capacity_, last});
+  entries_.assign(std::make_move_iterator(events.end() - static_cast<std::ptrdiff_t>(kept)),
+                  std::make_move_iterator(events.end()));
+  next_number_ = last + 1;
+}
+
 void EventRing::push(std::string_view pool, std::string_view worker, json event) {
   event["cursor"] = cursor_at(next_number_);
   if (entries_.size() == capacity_) entries_.pop_front();
   entries_.push_back({std::string(pool), std::string(worker), event_text(event)});
+  if (keep_) keep_(next_number_, entries_.back());
   ++next_number_;
   wake_waiting();
 }

@@ -1,7 +1,8 @@
 // EventRing: the last 4 096 events as JSON text, numbered, shared by every reader. A reader is a
 // position, so a slow one costs nothing: what it missed it gets as one event {"event":"lagged",
-// "missed":n}. A cursor is "<epoch>:<number>", the number counting from 1; the epoch names this
-// supervisor's life. The ring outlives the server whose calls it answers.
+// "missed":n}. A cursor is "<epoch>:<number>", the number counting from 1; the epoch names the life
+// over which numbers are counted, which is the keeper's. The ring outlives the server whose calls
+// it answers.
 #pragma once
 
 #include <cstdint>
@@ -28,10 +29,19 @@ inline constexpr std::size_t kEventRingCapacity = 4096;
 class EventRing {
  public:
   using WakeAll = std::function<void(std::vector<std::weak_ptr<Call>>&&)>;
+  struct Event {
+    std::string pool, worker, json;
+  };
+  using Keep = std::function<void(std::uint64_t number, const Event& event)>;
 
   // `epoch` without ':'. `wake_all` is ControlServer::wake_all.
   explicit EventRing(std::string epoch, std::size_t capacity = kEventRingCapacity);
   void set_wake_all(WakeAll wake_all);
+  // Told of each event before any reader gets it.
+  void set_keep(Keep keep) { keep_ = std::move(keep); }
+  // Before the first push: the events of an earlier life, in order, the last one numbered `last`.
+  void restore(std::uint64_t last, std::vector<Event> events);
+  [[nodiscard]] std::uint64_t last_number() const { return next_number_ - 1; }
 
   // Adds the member "cursor" and keeps the event; wakes the readers that wait. `pool` and `worker`
   // ("web/3") are for selectors and may be empty. O(size of the event). An event beyond 8 KiB keeps
@@ -51,11 +61,6 @@ class EventRing {
   void close();
 
  private:
-  struct Entry {
-    std::string pool;
-    std::string worker;
-    std::string json;
-  };
   class Reader;
   [[nodiscard]] std::uint64_t first_number() const;
   [[nodiscard]] std::optional<std::uint64_t> start_of(std::string_view since, bool& foreign) const;
@@ -66,7 +71,8 @@ class EventRing {
   std::string epoch_;
   std::size_t capacity_;
   WakeAll wake_all_;
-  std::deque<Entry> entries_;
+  Keep keep_;
+  std::deque<Event> entries_;
   std::uint64_t next_number_ = 1;
   bool closed_ = false;
   std::vector<std::weak_ptr<Call>> waiting_;  // followers with nothing to read

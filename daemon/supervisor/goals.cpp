@@ -98,7 +98,7 @@ Judgement judge_pool(const Goal& goal, const PoolRunner& pool) {
     case GoalKind::at_once:
       return {Verdict::reached, {}};
     case GoalKind::removed:
-      return reached_when(!pool.removing);
+      return reached_when(!pool.removing());
     case GoalKind::stopped:
       return reached_when(pool.is_empty() &&
                           (view.state == PoolState::stopped || view.state == PoolState::completed ||

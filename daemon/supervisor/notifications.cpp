@@ -23,16 +23,22 @@ std::optional<keeper::Key> Notifications::attribute(int pid) const {
 }
 
 bool Notifications::drain() {
+  if (std::exchange(draining_, true)) return true;  // whoever began goes on
+  const bool all = take_in();
+  draining_ = false;
+  return all;
+}
+
+bool Notifications::take_in() {
   auto waiting = std::exchange(parked_, {});
   for (auto& notification : waiting)
     handle(std::move(notification));
   std::size_t drained = 0;
-  while (drained < kMaxDrained) {
-    auto arrived = socket_.drain();
-    if (arrived.empty()) return true;
-    drained += arrived.size();
-    for (auto& notification : arrived)
-      handle(std::move(notification));
+  for (; drained < kMaxDrained; ++drained) {
+    auto arrived = socket_.peek();
+    if (!arrived) return true;
+    handle(std::move(*arrived));
+    socket_.discard();
   }
   return false;
 }

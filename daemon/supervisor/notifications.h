@@ -50,12 +50,14 @@ class Notifications {
   [[nodiscard]] std::optional<keeper::Key> attribute(int pid) const;
 
  private:
+  [[nodiscard]] bool take_in();
   void handle(sys::Notification notification);
 
   sys::NotifySocket socket_;
   Hooks hooks_;
   std::deque<sys::Notification> parked_;
   Unattributed unattributed_;
+  bool draining_ = false;
 };
 
 }  // namespace mtd::supervisor

@@ -32,10 +32,10 @@ void Supervisor::take_run_time_changes(const LoadAnswer& answer) {
     return;
   }
   for (const auto& [name, change] : *changes) {
-    auto& record = remembered_.pools[name];
+    auto& record = remembered_.pools[name].record;
     record.name = name;
-    record.want = change.want;
-    record.stopped = change.stopped_by.has_value();
+    record.memory.want = change.want;
+    record.memory.stopped = change.stopped_by.has_value();
     record.stopped_by = change.stopped_by ? *change.stopped_by + 1 : 0;
   }
   kept_changes_ = std::move(*changes);
@@ -45,9 +45,10 @@ void Supervisor::persist_run_time_changes() {
   if (!serving_ || stopping_ || persisting_ || state_dir_.empty()) return;
   RunTimeChanges changes;
   for (const auto& [name, pool] : pools_) {
-    if (pool->removing && !pool->successor) continue;
+    if (pool->removing() && !pool->successor) continue;
     const auto& record = pool->record();
-    const RunTimeChange change{record.want, record.stopped ? pool->stopped_by() : std::nullopt};
+    const RunTimeChange change{record.memory.want,
+                               record.memory.stopped ? pool->stopped_by() : std::nullopt};
     if (change != RunTimeChange{}) changes[name] = change;
   }
   if (kept_changes_ == changes) return;

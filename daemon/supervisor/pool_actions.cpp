@@ -40,9 +40,6 @@ void PoolRunner::perform(const model::SpawnAction& action) {
   }
   auto& record = workers_[action.key];
   record.keeper_revision = keeper_revisions_[action.revision].id;
-  auto& saved = saved_[action.key.slot];
-  saved.incarnation = std::max(saved.incarnation, action.key.incarnation);
-  save_slot(action.key.slot);  // intended, before the keeper hears of it
   services_.gate.enter(keeper_key(action.key), [this, action] { send_spawn(action); });
 }
 
@@ -233,6 +230,10 @@ void PoolRunner::note_left_overs(const std::vector<LeftOver>& living) {
   }
 }
 
+void PoolRunner::prepare(const model::ForgetAction& action) {
+  services_.state.forget_process(id_, action.key.slot, action.key.incarnation);
+}
+
 void PoolRunner::perform(const model::ForgetAction& action) {
   const auto found = workers_.find(action.key);
   if (found == workers_.end()) return;
@@ -281,7 +282,16 @@ void PoolRunner::end_lingering() {
     (void)services_.cgroups->kill(cgroup_name(entry.first)).has_value();
 }
 
+// Thawed before it is true, frozen after: one that was not to be is made good by the next life.
+void PoolRunner::prepare(const model::FreezeAction& action) {
+  if (!action.frozen) set_frozen(action);
+}
+
 void PoolRunner::perform(const model::FreezeAction& action) {
+  if (action.frozen) set_frozen(action);
+}
+
+void PoolRunner::set_frozen(const model::FreezeAction& action) {
   const auto found = workers_.find(action.key);
   if (found == workers_.end()) return;
   if (found->second.in_cgroup && services_.cgroups) {
@@ -292,13 +302,7 @@ void PoolRunner::perform(const model::FreezeAction& action) {
   }
 }
 
-void PoolRunner::perform(const model::PublishAction& action) {
-  if (action.happening == model::Happening::ready && action.worker) {
-    auto& saved = saved_[action.worker->slot];
-    saved.ready_incarnation = action.worker->incarnation;
-    saved.tasks = 0;
-    save_slot(action.worker->slot);
-  }
+void PoolRunner::prepare(const model::PublishAction& action) {
   if (action.exit && action.worker) {
     const bool killed =
         WIFSIGNALED(action.exit->wait_status) && WTERMSIG(action.exit->wait_status) == SIGKILL;
@@ -310,17 +314,6 @@ void PoolRunner::perform(const model::PublishAction& action) {
       if (!tally) continue;
       if (action.happening == model::Happening::exited) ++(killed ? tally->killed : tally->exited);
       if (!action.exit->planned) ++tally->unplanned;
-    }
-    const auto summary = model_.summary(sys::now());
-    saved_pool_.restarts = summary.restarts;
-    saved_pool_.recycled = summary.recycled;
-    saved_pool_.spawn_failures = summary.spawn_failures;
-    services_.state.put(saved_pool_);
-    if (const auto slot = model_.slot_view(action.worker->slot)) {
-      auto& saved = saved_[action.worker->slot];
-      saved.restarts = slot->restarts;
-      saved.recycled = slot->recycled;
-      save_slot(action.worker->slot);
     }
   }
   services_.publisher.publish(*this, action);

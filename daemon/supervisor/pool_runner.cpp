@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "daemon/supervisor/model/memory.h"
 #include "daemon/supervisor/tree_scanner.h"
 #include "daemon/supervisor/worker_label.h"
 #include "daemon/sys/clock.h"
@@ -18,47 +19,18 @@ namespace {
 constexpr std::size_t kKeptExits = 8;
 constexpr int kFollowUps = 32;  // a turn of the loop; about a millisecond
 
-model::PoolMemory to_memory(const PoolRecord& record,
-                            const std::map<std::uint32_t, SlotRecord>& slots) {
-  model::PoolMemory memory;
-  memory.want = record.want;
-  memory.stopped = record.stopped;
-  memory.frozen = record.frozen;
-  memory.restarts = record.restarts;
-  memory.recycled = record.recycled;
-  memory.spawn_failures = record.spawn_failures;
-  for (const auto& [slot, saved] : slots) {
-    auto& kept = memory.slots[slot];
-    kept.incarnation = saved.incarnation;
-    kept.restarts = saved.restarts;
-    kept.recycled = saved.recycled;
-    kept.held = saved.held;
-  }
-  return memory;
-}
-
-bool is_command(const model::Event& event) {
-  return std::holds_alternative<model::StartCommand>(event) ||
-         std::holds_alternative<model::StopCommand>(event) ||
-         std::holds_alternative<model::ScaleCommand>(event) ||
-         std::holds_alternative<model::ReconfigureCommand>(event) ||
-         std::holds_alternative<model::FreezeCommand>(event);
-}
-
 }  // namespace
 
-PoolRunner::PoolRunner(Services& services, std::uint32_t id, config::PoolSpec spec,
-                       const PoolRecord& record, const std::map<std::uint32_t, SlotRecord>& slots)
+PoolRunner::PoolRunner(Services& services, config::PoolSpec spec,
+                       const StateStore::Pool& remembered)
     : services_(services),
-      id_(id),
-      revision_(std::max<std::uint64_t>(record.revision, 1)),
-      model_(std::move(spec), revision_, sys::now(), to_memory(record, slots)),
-      saved_(slots),
-      saved_pool_(record) {
-  saved_pool_.id = id_;
-  saved_pool_.name = name();
-  saved_pool_.revision = revision_;
-  services_.state.put(saved_pool_);
+      id_(remembered.record.id),
+      revision_(std::max<std::uint64_t>(remembered.record.revision, 1)),
+      model_(std::move(spec), revision_, sys::now(), memory_of(remembered)),
+      record_(remembered.record),
+      removing_(remembered.record.removing) {
+  record_.name = name();
+  take_over(remembered);
 }
 
 PoolRunner::~PoolRunner() {
@@ -170,24 +142,18 @@ void PoolRunner::trim_sockets() {
   std::set<std::uint32_t> living;
   for (const auto& worker : workers_)
     living.insert(worker.first.slot);
-  services_.sockets.trim_slots(spec, model_.memory().want.value_or(spec.workers), living);
+  services_.sockets.trim_slots(spec, model_.memory_without_slots().want.value_or(spec.workers),
+                               living);
 }
 
 void PoolRunner::apply(const model::Event& event) {
   queue(event);
-  if (!is_command(event)) return;
   if (const auto* stop = std::get_if<model::StopCommand>(&event);
       stop != nullptr && stop->slots.empty()) {
     end_lingering();
     cancel_waiting();
   }
   trim_sockets();
-  save_pool();
-  for (const auto& [slot, kept] : model_.memory().slots) {
-    if (saved_[slot].held == kept.held) continue;
-    saved_[slot].held = kept.held;
-    save_slot(slot);
-  }
 }
 
 void PoolRunner::queue(model::Event event) {
@@ -195,18 +161,22 @@ void PoolRunner::queue(model::Event event) {
   if (!applying_) drain();
 }
 
-// What processes need comes first; who is told and what is tidied up wait for a turn of the loop,
-// so that a replacement is under way before its predecessor's directory is removed, and the keeper
-// is not kept waiting by a thousand events.
+// A step becomes true as a whole, events included, before any of it is done: whoever takes over
+// after a kill -9 finds either all of it or nothing.
+// What is tidied up waits for a turn of the loop, so that a replacement is under way before its
+// predecessor's directory is removed.
 void PoolRunner::drain() {
   applying_ = true;
   while (!pending_.empty()) {
     const model::Event event = std::move(pending_.front());
     pending_.pop_front();
-    for (auto& action : model_.step(event, sys::now(), services_.entropy())) {
-      if (std::holds_alternative<model::PublishAction>(action) ||
-          std::holds_alternative<model::ForgetAction>(action)) {
-        later_.emplace_back([this, told = std::move(action)] { perform(told); });
+    const auto actions = model_.step(event, sys::now(), services_.entropy());
+    for (const auto& action : actions)
+      std::visit([this](const auto& each) { prepare(each); }, action);
+    if (!std::holds_alternative<model::Adopted>(event)) save(actions);
+    for (const auto& action : actions) {
+      if (std::holds_alternative<model::ForgetAction>(action)) {
+        later_.emplace_back([this, ended = action] { perform(ended); });
       } else {
         perform(action);
       }
@@ -234,41 +204,15 @@ void PoolRunner::follow_up() {
   services_.publisher.changed();
 }
 
-void PoolRunner::adopt(const keeper::Entry& entry) {
-  if (entry.state == keeper::EntryState::failed) return;  // released when its entry is looked at
-  const model::WorkerKey key{entry.key.slot, entry.key.incarnation};
-  const WorkerLabel label = decode_label(entry.label);
-  auto& record = workers_[key];
-  record.pid = entry.pid;
-  record.has_directory = record.in_cgroup = entry.in_cgroup != 0;
-  record.told_spawned = true;
-  record.told_executed = entry.executed != 0;
-  record.keeper_revision = entry.revision;
-  record.started_realtime_ns =
-      sys::realtime_ns() - sys::now().since(Instant::at_ns(entry.started_ns)).count_ns();
-  services_.pids[entry.pid] = entry.key;
-  if (label.revision != revision_) {
-    keeper_revisions_[label.revision] = {entry.revision, label.fingerprint};
+void PoolRunner::save(const std::vector<model::Action>& actions) {
+  for (const std::uint32_t slot : model_.take_touched())
+    save_slot(slot);
+  for (const auto& action : actions) {
+    const auto* told = std::get_if<model::PublishAction>(&action);
+    if (told != nullptr && told->exit && told->worker) save_exits(told->worker->slot);
   }
-
-  const auto saved = saved_.find(key.slot);
-  const bool known = saved != saved_.end() && saved->second.ready_incarnation == key.incarnation;
-  const int stop_signal = model_.spec().stop.signal.value;
-  const auto is_stop = [&](const keeper::SentSignal& sent) {
-    return sent.times > 0 && (sent.signal == stop_signal || sent.signal == SIGKILL);
-  };
-  model::Adopted adopted;
-  adopted.key = key;
-  adopted.revision = label.revision;
-  adopted.pid = entry.pid;
-  adopted.executed = entry.executed != 0;
-  adopted.was_ready = known;
-  adopted.tasks = known ? saved->second.tasks : 0;
-  adopted.started = Instant::at_ns(entry.started_ns);
-  adopted.stop_sent = is_stop(entry.first_sent) || is_stop(entry.last_sent);
-  adopted.fingerprint = label.fingerprint;
-  adopted.task_limit = label.task_limit;
-  queue(adopted);
+  save_pool();
+  services_.publisher.commit();
 }
 
 void PoolRunner::leave_gate(WorkerRecord& record) {
@@ -358,43 +302,29 @@ void PoolRunner::on_notification(const model::WorkerKey& key,
                                  const sys::Notification& notification) {
   const auto found = workers_.find(key);
   if (found == workers_.end()) return;
-  if (notification.status) found->second.status_text = *notification.status;
-  if (notification.tasks > 0) {
-    auto& saved = saved_[key.slot];
-    if (saved.ready_incarnation == key.incarnation) {
-      saved.tasks += notification.tasks;
-      save_slot(key.slot);
-    }
-    queue(model::TasksDone{key, notification.tasks});
+  if (notification.status && found->second.status_text != *notification.status) {
+    found->second.status_text = *notification.status;
+    save_slot(key.slot);
+    services_.publisher.commit();
   }
+  if (notification.tasks > 0) queue(model::TasksDone{key, notification.tasks});
   if (notification.ready) queue(model::NotifiedReady{key});
   if (notification.stopping) queue(model::NotifiedStopping{key});
 }
 
 void PoolRunner::set_stopped_by(std::optional<std::uint32_t> uid) {
-  saved_pool_.stopped_by = uid ? *uid + 1 : 0;
-  services_.state.put(saved_pool_);
+  record_.stopped_by = uid ? *uid + 1 : 0;
+  is_saved_ = false;
 }
 
 std::optional<std::uint32_t> PoolRunner::stopped_by() const {
-  if (saved_pool_.stopped_by == 0) return std::nullopt;
-  return saved_pool_.stopped_by - 1;
+  if (record_.stopped_by == 0) return std::nullopt;
+  return record_.stopped_by - 1;
 }
 
-void PoolRunner::save_pool() {
-  const auto memory = model_.memory();
-  saved_pool_.want = memory.want;
-  saved_pool_.stopped = memory.stopped;
-  saved_pool_.frozen = memory.frozen;
-  saved_pool_.revision = revision_;
-  services_.state.put(saved_pool_);
-}
-
-void PoolRunner::save_slot(std::uint32_t slot) {
-  auto& saved = saved_[slot];
-  saved.pool = id_;
-  saved.slot = slot;
-  services_.state.put(saved);
+void PoolRunner::set_removing(bool removing) {
+  removing_ = removing;
+  save_pool();
 }
 
 }  // namespace mtd::supervisor

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -17,13 +18,6 @@
 #include "daemon/sys/notify_socket.h"
 
 namespace mtd::supervisor {
-
-// What the keeper told about an end beyond what the model keeps.
-struct ExitFacts {
-  std::uint64_t incarnation = 0;
-  std::int64_t at_realtime_ns = 0;
-  std::int64_t user_cpu_us = 0, system_cpu_us = 0, max_rss_kib = 0;
-};
 
 struct LeftOver {
   int pid = 0;
@@ -56,8 +50,8 @@ struct WorkerRecord {
 
 class PoolRunner {
  public:
-  PoolRunner(Services& services, std::uint32_t id, config::PoolSpec spec, const PoolRecord& record,
-             const std::map<std::uint32_t, SlotRecord>& slots);
+  // Goes on from what is remembered of the pool; its record may be new but for id and name.
+  PoolRunner(Services& services, config::PoolSpec spec, const StateStore::Pool& remembered);
   PoolRunner(const PoolRunner&) = delete;
   PoolRunner& operator=(const PoolRunner&) = delete;
   ~PoolRunner();
@@ -81,6 +75,9 @@ class PoolRunner {
 
   // After a restart of the supervisor, before anything else: a process the keeper has.
   void adopt(const keeper::Entry& entry);
+  void forget_vanished();
+  // Into a state that is new.
+  void save_everything();
   void on_entry(const keeper::Entry& entry);
   void on_spawn_error(const model::WorkerKey& key, int error);
   void on_notification(const model::WorkerKey& key, const sys::Notification& notification);
@@ -98,7 +95,7 @@ class PoolRunner {
   void watch_tally(const std::shared_ptr<Tally>& tally) { tallies_.push_back(tally); }
   void set_stopped_by(std::optional<std::uint32_t> uid);
   [[nodiscard]] std::optional<std::uint32_t> stopped_by() const;
-  [[nodiscard]] const PoolRecord& record() const { return saved_pool_; }
+  [[nodiscard]] const PoolRecord& record() const { return record_; }
   // At its end: no process of this pool will be started any more.
   void forget_revisions();
   [[nodiscard]] bool uses_revision(std::uint64_t id) const;  // id at the keeper
@@ -111,7 +108,8 @@ class PoolRunner {
   [[nodiscard]] bool all_is_told() const { return later_.empty(); }
 
   // Left the configuration: stops, and is dropped once empty. A successor takes its place then.
-  bool removing = false;
+  [[nodiscard]] bool removing() const { return removing_; }
+  void set_removing(bool removing);
   std::optional<config::PoolSpec> successor;
 
  private:
@@ -122,15 +120,23 @@ class PoolRunner {
   void perform(const model::Action& action) {
     std::visit([this](const auto& each) { perform(each); }, action);
   }
+  // Before the step is true: what is told, and what does no harm if it was not to be.
+  void prepare(const model::PublishAction& action);
+  void prepare(const model::FreezeAction& action);
+  void prepare(const model::ForgetAction& action);
+  template <class T>
+  void prepare(const T&) {}
+  // After it.
   void perform(const model::SpawnAction& action);
   void perform(const model::SignalAction& action);
   void perform(const model::KillTreeAction& action);
   void perform(const model::WatchTreeAction& action);
   void perform(const model::ForgetAction& action);
   void perform(const model::FreezeAction& action);
-  void perform(const model::PublishAction& action);
+  void perform(const model::PublishAction&) {}
   void send_spawn(const model::SpawnAction& action);
   void refuse_later(const model::WorkerKey& key, keeper::Stage stage, int error);
+  void set_frozen(const model::FreezeAction& action);
   void send_signal(const model::WorkerKey& key, int signal, config::StopScope scope);
   void queue(model::Event event);
   void leave_gate(WorkerRecord& record);
@@ -141,8 +147,15 @@ class PoolRunner {
   void note_left_overs(const std::vector<LeftOver>& living);
   void remove_cgroup(const model::WorkerKey& key);
   void linger(const model::WorkerKey& key);
-  void save_slot(std::uint32_t slot);
+  [[nodiscard]] static model::PoolMemory memory_of(const StateStore::Pool& remembered);
+  void take_over(const StateStore::Pool& remembered);
+  [[nodiscard]] bool is_closed(const model::WorkerKey& key) const;
+  [[nodiscard]] ExitFacts facts_of(std::uint32_t slot, std::uint64_t incarnation) const;
+  void save(const std::vector<model::Action>& actions);
   void save_pool();
+  void save_slot(std::uint32_t slot);
+  void save_exits(std::uint32_t slot);
+  void save_crashes(std::uint64_t number);
   void forget_unused_revisions();
   [[nodiscard]] bool is_current(const WorkerRecord& worker) const;  // of the newest revision
   void trim_sockets();
@@ -161,7 +174,16 @@ class PoolRunner {
   std::map<std::uint64_t, KeeperRevision> keeper_revisions_;  // by the model's number
   bool revision_lost_ = false;  // the keeper does not have the current one
   std::map<std::uint32_t, std::deque<ExitFacts>> exits_;
-  std::map<std::uint32_t, SlotRecord> saved_;
+  // What the state holds already.
+  PoolRecord record_;
+  bool is_saved_ = false;
+  std::uint64_t crashes_saved_ = 0;
+  std::uint32_t newest_saved_ = 0;  // crashes of the newest entry
+  std::unordered_map<std::uint32_t, std::uint64_t> exits_saved_;
+  // Of an earlier life, until everything is adopted.
+  std::vector<model::WorkerKey> remembered_;
+  std::map<model::WorkerKey, std::string> statuses_;
+  std::map<std::uint32_t, std::uint64_t> closed_;  // newest incarnation of each slot
   // orphans = keep: directories of forgotten workers in which something lives.
   struct Lingering {
     UniqueFd events;
@@ -169,12 +191,11 @@ class PoolRunner {
   };
   std::map<model::WorkerKey, Lingering> lingering_;
   std::deque<model::Event> pending_;
-  // In this order, once the loop has nothing more urgent: events, log lines, tidying up.
+  // In this order, once the loop has nothing more urgent: tidying up.
   std::deque<std::function<void()>> later_;
   bool will_follow_up_ = false;
-  bool applying_ = false;
+  bool applying_ = false, removing_ = false;
   std::vector<std::weak_ptr<Tally>> tallies_;
-  PoolRecord saved_pool_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for handlers that come later
 };
 

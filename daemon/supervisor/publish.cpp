@@ -26,6 +26,7 @@ std::string exit_text(const model::ExitRecord& exit) {
     const std::string hint = advice(exit.stage, exit.error);
     return hint.empty() ? text : text + " (" + hint + ")";
   }
+  if (exit.cause == model::ExitCause::unknown) return "ended, and nobody knows how";
   text = ExitStatus::from_wait(exit.wait_status).text();
   const std::string_view cause = model::name_of(exit.cause);
   if (exit.cause == model::ExitCause::exit || exit.cause == model::ExitCause::signal ||
@@ -132,6 +133,15 @@ void Supervisor::publish(const PoolRunner& pool, const model::PublishAction& act
     event["detail"] = "SIG" + signal_name(SignalNumber{static_cast<int>(action.number)});
   }
   events_->push(pool.name(), worker, std::move(event));
+}
+
+void Supervisor::publish_own(const std::string& event, const std::string& detail,
+                             const std::string& pool, int pid) {
+  const Moment moment = this_moment();
+  json object = {{"time", moment.timestamp(moment.now)}, {"event", event}, {"detail", detail}};
+  if (!pool.empty()) object["pool"] = pool;
+  if (pid > 0) object["pid"] = pid;
+  events_->push(pool, {}, std::move(object));
 }
 
 }  // namespace mtd::supervisor

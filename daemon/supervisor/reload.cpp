@@ -200,14 +200,14 @@ ReloadOutcome Supervisor::apply_configuration(config::Configuration wanted, bool
         }
         break;
       case config::Apply::remove:
-        pool->removing = true;
+        pool->set_removing(true);
         pool->successor.reset();
         pool->apply(model::StopCommand{});
         break;
       case config::Apply::hot:
       case config::Apply::rolling:
       case config::Apply::restart:
-        if (pool->removing) {
+        if (pool->removing()) {
           pool->successor = *spec;
         } else {
           const auto done = pool->reconfigure(*spec);
@@ -253,7 +253,7 @@ void Supervisor::compare_files() {
 }
 
 void Supervisor::hold_configuration() {
-  state_->put(DaemonRecord{config_revision_, next_pool_id_});
+  commit();
   if (encoded_configuration_.empty()) encoded_configuration_ = config::encode(configuration_);
   const auto file = sys::make_sealed_memfd("mtd-config", encoded_configuration_);
   if (file) {

@@ -27,6 +27,8 @@ class Publisher {
  public:
   virtual ~Publisher() = default;
   virtual void publish(const PoolRunner& pool, const model::PublishAction& action) = 0;
+  // What was put into the state, and what was published, is true from now on.
+  virtual void commit() = 0;
   // Something that nobody is told of, but someone may wait for.
   virtual void changed() = 0;
 };

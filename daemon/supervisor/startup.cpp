@@ -2,14 +2,14 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
+#include <set>
 #include <utility>
 
 #include "common/escape.h"
 #include "common/exit_codes.h"
+#include "common/names.h"
 #include "config/loader.h"
 #include "daemon/supervisor/control_handlers.h"
 #include "daemon/supervisor/log.h"
@@ -118,6 +118,7 @@ void Supervisor::serve(LoadAnswer answer) {
   open_cgroups();
   make_services();
   serving_ = true;
+  if (!state_warning_.empty()) publish_own("state_damaged", state_warning_);
   make_pools();
   if (finished_) return;
   forget_left_revisions();
@@ -127,8 +128,7 @@ void Supervisor::serve(LoadAnswer answer) {
   watch_configuration();
   if (hello_.epoch > 1) files_timer_.arm(sys::now());  // nobody watched meanwhile
   hold_configuration();
-  for (const auto& entry : pools_)
-    entry.second->apply(model::Tick{});
+  resume_ending();
   keeper_.ready();
   dirty_ = true;
   spdlog::info("mtd {} {}: {} pools, {} workers wanted, keeper pid {}, control socket {}",
@@ -136,31 +136,6 @@ void Supervisor::serve(LoadAnswer answer) {
                wanted_processes(), hello_.keeper_pid, escape_for_terminal(control_path_));
   for (const auto& signal : std::exchange(early_signals_, {}))
     handle(signal);
-}
-
-void Supervisor::open_state() {
-  UniqueFd file = held("state");
-  if (file) {
-    auto adopted = StateStore::adopt(std::move(file), remembered_);
-    if (adopted) {
-      state_ = std::make_unique<StateStore>(std::move(*adopted));
-    } else {
-      spdlog::warn("the state of the earlier supervisor cannot be read: {}",
-                   adopted.error().message);
-      remembered_ = {};
-    }
-  }
-  if (!state_) {
-    auto created = StateStore::create();
-    if (!created) {
-      fail_start(code(DaemonExit::failed), {created.error().message});
-      return;
-    }
-    state_ = std::make_unique<StateStore>(std::move(*created));
-  }
-  keeper_.hold("state", state_->fd());
-  config_revision_ = std::max<std::uint64_t>(remembered_.daemon.config_revision, 1);
-  next_pool_id_ = std::max<std::uint32_t>(remembered_.daemon.next_pool_id, 1);
 }
 
 void Supervisor::open_cgroups() {
@@ -236,11 +211,7 @@ void Supervisor::make_services() {
                                                   *scanner_, cgroups_, pids_, spawns_, entropy_,
                                                   [this] { (void)notifications_->drain(); }, hello_,
                                                   RevisionFacts{hello_.instance, notify_path_}});
-  std::array<char, 17> epoch{};
-  std::snprintf(
-      epoch.data(), epoch.size(), "%llx",
-      static_cast<unsigned long long>(hello_.instance ^ (hello_.epoch * 0x9e3779b97f4a7c15ULL)));
-  events_ = std::make_unique<EventRing>(epoch.data());
+  open_events();
   for (auto* timer : {&pools_timer_, &status_timer_}) {
     auto made = timer == &pools_timer_
                     ? loop_.timer(sys::Priority::normal, [this] { on_deadline(); })
@@ -254,22 +225,24 @@ void Supervisor::make_services() {
   if (watch) notify_watch_ = std::move(*watch);
 }
 
-PoolRunner* Supervisor::add_pool(config::PoolSpec spec) {
+PoolRunner* Supervisor::add_pool(config::PoolSpec spec, bool removing) {
   const std::string name = spec.name;
-  PoolRecord record;
-  std::map<std::uint32_t, SlotRecord> slots;
+  StateStore::Pool own;
   const auto remembered = remembered_.pools.find(name);
   if (remembered != remembered_.pools.end()) {
-    record = remembered->second;
-    slots = remembered_.slots[record.id];
+    own = std::move(remembered->second);
     remembered_.pools.erase(remembered);
   }
-  if (record.id == 0) {
-    record.id = next_pool_id_++;
-    state_->put(DaemonRecord{config_revision_, next_pool_id_});
-  }
-  auto runner = std::make_unique<PoolRunner>(*services_, record.id, std::move(spec), record, slots);
+  // Of an older pool of that name, which was being removed: this one is its successor.
+  const bool waits = own.record.removing && !removing;
+  std::optional<config::PoolSpec> successor;
+  if (waits) successor = std::exchange(spec, leftover_spec(name));
+  if (removing || waits) spec.spawn_fingerprint = own.record.memory.fingerprint;
+  if (own.record.id == 0) own.record.id = next_pool_id_++;
+  own.record.removing = removing || waits;
+  auto runner = std::make_unique<PoolRunner>(*services_, std::move(spec), own);
   PoolRunner* pool = runner.get();
+  pool->successor = std::move(successor);
   pools_[name] = std::move(runner);
   by_id_[pool->id()] = pool;
   if (!pool->model().spec().command.empty()) {
@@ -285,7 +258,8 @@ void Supervisor::make_pools() {
   for (const auto& [key, entry] : early_entries_) {
     const WorkerLabel label = decode_label(entry.label);
     next_pool_id_ = std::max(next_pool_id_, entry.key.pool + 1);
-    auto& record = remembered_.pools[label.pool];
+    if (!is_valid_name(label.pool)) continue;
+    auto& record = remembered_.pools[label.pool].record;
     if (record.id != 0) continue;
     record.id = entry.key.pool;
     record.name = label.pool;
@@ -293,32 +267,65 @@ void Supervisor::make_pools() {
   }
   for (const auto& spec : configuration_.pools)
     add_pool(spec);
+  if (state_is_new_) {
+    for (const auto& entry : pools_)
+      entry.second->save_everything();
+    commit();
+    keeper_.hold("state", state_->fd());
+  }
   adopt_entries();
 }
 
 void Supervisor::adopt_entries() {
+  std::set<std::string> strange;  // pools that left the configuration and nobody knows when
   for (const auto& [key, entry] : early_entries_) {
     PoolRunner* pool = runner_of(entry.key.pool);
     if (pool == nullptr) {
       const std::string name = decode_label(entry.label).pool;
-      if (find(name) != nullptr) {  // of an older pool of that name, which was being removed
-        keeper_.signal(entry.key, SIGKILL, keeper::Scope::group);
+      const bool nameless = !is_valid_name(name);
+      if (nameless || find(name) != nullptr) {  // nobody's, or of an older pool of that name
+        leave_no_stranger(entry, nameless ? std::string() : name);
         continue;
       }
-      pool = add_pool(leftover_spec(name));
-      pool->removing = true;
+      if (!remembered_.pools[name].record.removing) strange.insert(name);
+      pool = add_pool(leftover_spec(name), true);
     }
+    if (strange.count(pool->name()) != 0) leave_no_stranger(entry, pool->name());
     pool->adopt(entry);
   }
   auto entries = std::exchange(early_entries_, {});
   for (const auto& [key, entry] : entries)
     handle(entry);
-  for (const auto& [name, record] : remembered_.pools)
-    state_->forget_pool(record.id);
-  remembered_ = {};
-  for (const auto& [name, pool] : pools_) {
-    if (pool->removing) pool->apply(model::StopCommand{});
+  for (const auto& [name, pool] : remembered_.pools) {
+    if (pool.record.id != 0) state_->forget_pool(pool.record.id);
   }
+  remembered_ = {};
+  for (const auto& [name, pool] : pools_)
+    pool->apply(pool->removing() ? model::Event(model::StopCommand{})
+                                 : model::Event(model::Tick{}));
+  for (const auto& entry : pools_)
+    entry.second->forget_vanished();
+  commit();
+}
+
+// A process of no pool in the configuration is shown, and ended with all that it started.
+void Supervisor::leave_no_stranger(const keeper::Entry& entry, const std::string& pool) {
+  if (entry.state == keeper::EntryState::failed || entry.state == keeper::EntryState::exited)
+    return;
+  const std::string name = pool.empty() ? "an unknown pool" : "pool " + pool;
+  const PoolRunner* of_name = pool.empty() ? nullptr : find(pool);
+  const bool is_its_own = of_name != nullptr && of_name->id() == entry.key.pool;
+  if (!is_its_own) {
+    keeper_.signal(entry.key, SIGKILL, keeper::Scope::group);
+    if (cgroups_ && entry.in_cgroup != 0 && !pool.empty())
+      (void)cgroups_->kill({pool, entry.key.slot, entry.key.incarnation}).has_value();
+  }
+  spdlog::warn("pid {} is of {}, which is not in the configuration: it is ended with its tree",
+               entry.pid, name);
+  publish_own("stray_ended",
+              "pid " + std::to_string(entry.pid) + " is of " + name +
+                  ", which is not in the configuration: it is ended with its tree",
+              pool, entry.pid);
 }
 
 void Supervisor::start_control() {

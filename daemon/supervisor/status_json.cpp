@@ -59,7 +59,7 @@ json worker_json(const PoolRunner& pool, const model::SlotView& slot, const Mome
 
 std::string note_of(const PoolRunner& pool, const model::PoolView& view, const Moment& moment) {
   const auto in = [&](Instant at) { return format_duration_brief(at.since(moment.now)); };
-  if (pool.removing) return pool.successor ? "being replaced" : "left the configuration; ending";
+  if (pool.removing()) return pool.successor ? "being replaced" : "left the configuration; ending";
   if (view.breaker_open) {
     const std::string what = "crash limit reached (" + std::to_string(view.crashes_in_window) +
                              " in " +
@@ -95,9 +95,11 @@ std::string note_of(const PoolRunner& pool, const model::PoolView& view, const M
     std::string note = pool.name() + "/" + std::to_string(slot);
     if (!each->exits.empty()) {
       const auto& exit = each->exits.front();
-      note += " " + (exit.was_spawned() ? ExitStatus::from_wait(exit.wait_status).text()
-                                        : "spawn failed: " + std::string(stage_name(exit.stage)) +
-                                              " " + errno_name(exit.error));
+      note += " " + (exit.has_status() ? ExitStatus::from_wait(exit.wait_status).text()
+                     : exit.cause == model::ExitCause::unknown
+                         ? std::string("ended, nobody knows how")
+                         : "spawn failed: " + std::string(stage_name(exit.stage)) + " " +
+                               errno_name(exit.error));
       if (exit.cause == model::ExitCause::oom)
         note = pool.name() + "/" + std::to_string(slot) + " oom-killed";
     }
@@ -176,6 +178,7 @@ json daemon_json(const Supervisor& supervisor, const Moment& moment) {
                        std::to_string(hello.oom_score_adj) +
                        "): short of memory, the kernel may end it before its workers");
   }
+  if (!supervisor.state_warning().empty()) warnings.push_back(supervisor.state_warning());
   const auto& lost = supervisor.unattributed();
   if (lost.count > 0) {
     warnings.push_back(std::to_string(lost.count) +

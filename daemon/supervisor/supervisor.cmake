@@ -3,6 +3,8 @@ add_library(mtd_supervisor_core STATIC
   control_handlers.cpp
   death_text.cpp
   ending.cpp
+  event_log.cpp
+  event_records.cpp
   goals.cpp
   handlers_operate.cpp
   handlers_read.cpp
@@ -14,6 +16,7 @@ add_library(mtd_supervisor_core STATIC
   options.cpp
   owning.cpp
   pool_actions.cpp
+  pool_memory.cpp
   pool_runner.cpp
   persist.cpp
   publish.cpp
@@ -25,6 +28,7 @@ add_library(mtd_supervisor_core STATIC
   sockets.cpp
   stage_names.cpp
   startup.cpp
+  state_keeping.cpp
   state_records.cpp
   state_store.cpp
   status_json.cpp

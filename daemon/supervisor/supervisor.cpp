@@ -107,7 +107,8 @@ void Supervisor::handle(const keeper::Hello& hello) {
   keeper_.list();
   fetch_inherited();
   if (hello.epoch == 1) return;
-  for (const char* name : {"control", "notify", "lock", "config", "state", "pools", kHeldSockets}) {
+  for (const char* name :
+       {"control", "notify", "lock", "config", "state", "events", "pools", kHeldSockets}) {
     fetches_[keeper_.fetch(name)] = name;
   }
 }
@@ -228,7 +229,7 @@ void Supervisor::on_deadline() {
 void Supervisor::drop_emptied_pools() {
   for (auto at = pools_.begin(); at != pools_.end();) {
     auto& pool = *at->second;
-    if (!pool.removing || !pool.is_empty()) {
+    if (!pool.removing() || !pool.is_empty()) {
       ++at;
       continue;
     }
@@ -237,11 +238,12 @@ void Supervisor::drop_emptied_pools() {
     pool.forget_revisions();
     by_id_.erase(pool.id());
     state_->forget_pool(pool.id());
+    commit();
     if (cgroups_) cgroups_->remove_pool(name);
     spdlog::info("pool {}: removed", name);
     at = pools_.erase(at);
     if (successor && !stopping_) {
-      add_pool(std::move(*successor));
+      add_pool(std::move(*successor))->apply(model::Tick{});
       dirty_ = true;
       return;  // the rest at the next look
     }

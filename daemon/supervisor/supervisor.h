@@ -4,7 +4,7 @@
 // A life: HELLO and LIST of the keeper, what earlier lives left with it (FETCH), runtime directory
 // and lock, configuration (of the earlier life, or from the loader), then pools and READY. The
 // files: owning.cpp lock and left-overs, startup.cpp up to READY, supervisor.cpp the conversation,
-// reload.cpp, ending.cpp, publish.cpp.
+// reload.cpp, ending.cpp, publish.cpp, state_keeping.cpp, persist.cpp.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,7 @@
 #include "config/plan.h"
 #include "config/pool_spec.h"
 #include "daemon/supervisor/control_server.h"
+#include "daemon/supervisor/event_log.h"
 #include "daemon/supervisor/event_ring.h"
 #include "daemon/supervisor/loader.h"
 #include "daemon/supervisor/loop_reactor.h"
@@ -68,6 +69,8 @@ class Supervisor final : public Publisher {
   [[nodiscard]] const keeper::Hello& hello() const { return hello_; }
   [[nodiscard]] const std::optional<sys::CgroupTree>& cgroups() const { return cgroups_; }
   [[nodiscard]] const std::string& no_cgroups_reason() const { return no_cgroups_reason_; }
+  // What was lost of an earlier supervisor's state; empty: nothing.
+  [[nodiscard]] const std::string& state_warning() const { return state_warning_; }
   [[nodiscard]] const Unattributed& unattributed() const { return notifications_->unattributed(); }
   [[nodiscard]] std::uint64_t orphans_reaped() const { return orphans_; }
   // How earlier supervisors ended.
@@ -91,6 +94,10 @@ class Supervisor final : public Publisher {
   // ---- Publisher ----
   void publish(const PoolRunner& pool, const model::PublishAction& action) override;
   void publish_deaths();
+  // Of mtd itself; pool and pid may be empty and 0.
+  void publish_own(const std::string& event, const std::string& detail,
+                   const std::string& pool = {}, int pid = 0);
+  void commit() override;
   void changed() override { dirty_ = true; }
 
  private:
@@ -127,10 +134,11 @@ class Supervisor final : public Publisher {
   void fetch_listeners();
   void forget_left_revisions();
   void open_cgroups();
-  void open_state();
   void make_services();
   void make_pools();
-  PoolRunner* add_pool(config::PoolSpec spec);
+  // `removing`: its configuration is gone, only its processes are still there.
+  PoolRunner* add_pool(config::PoolSpec spec, bool removing = false);
+  void leave_no_stranger(const keeper::Entry& entry, const std::string& pool);
   void adopt_entries();
   void start_control();
   void warn_unclaimed();
@@ -153,6 +161,13 @@ class Supervisor final : public Publisher {
   [[nodiscard]] Result<void> restore_notify();
   [[nodiscard]] Result<void> restore_control();
   void watch_configuration();
+
+  // state_keeping.cpp
+  void open_state();
+  void open_events();
+  void set_aside_state(std::string bytes);
+  void report_state(const std::string& what);
+  void resume_ending();
 
   // persist.cpp
   void choose_state_dir();
@@ -196,6 +211,7 @@ class Supervisor final : public Publisher {
   std::map<EntryKey, keeper::Entry> early_entries_;
   std::vector<keeper::DaemonSignal> early_signals_;
   StateStore::Content remembered_;
+  DaemonRecord asked_before_;  // of an earlier life
 
   std::string runtime_dir_, control_path_, notify_path_, config_path_;
   UniqueFd lock_;
@@ -208,6 +224,10 @@ class Supervisor final : public Publisher {
   std::uint32_t next_pool_id_ = 1;
 
   std::unique_ptr<StateStore> state_;
+  std::unique_ptr<EventLog> event_log_;
+  bool state_is_new_ = false;  // nothing of an earlier life is in it yet
+  std::string state_warning_;  // for status; empty: all is well
+  sys::HelperProcess state_writer_;
   std::optional<sys::CgroupTree> cgroups_;
   std::string no_cgroups_reason_;
   SpawnGate gate_;

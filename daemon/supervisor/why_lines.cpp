@@ -94,6 +94,7 @@ std::string exit_sentence(const model::ExitRecord& exit) {
     const std::string hint = advice(exit.stage, exit.error);
     return hint.empty() ? text : text + "; " + hint;
   }
+  if (exit.cause == model::ExitCause::unknown) return "ended, and nobody knows how";
   const auto status = ExitStatus::from_wait(exit.wait_status);
   std::string text = "ended with " + status.text();
   switch (exit.cause) {

@@ -35,7 +35,7 @@ const ExitFacts* facts_of(const PoolRunner& pool, std::uint32_t slot, std::uint6
 
 void write_status(JsonWriter& out, const model::ExitRecord& exit) {
   const auto status = ExitStatus::from_wait(exit.wait_status);
-  const bool known = exit.was_spawned();
+  const bool known = exit.has_status();
   const auto signal = known ? status.signal() : std::nullopt;
   out.member("signal", only_if(signal.has_value(), signal.value_or(SignalNumber{}).value));
   if (signal) {

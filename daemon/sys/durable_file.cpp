@@ -1,11 +1,14 @@
 #include "daemon/sys/durable_file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <vector>
 
 #include "common/unique_fd.h"
 #include "daemon/sys/runtime_dir.h"
@@ -85,6 +88,21 @@ Result<std::string> read_durable(const std::string& directory, const std::string
 
 void set_aside(const std::string& directory, const std::string& name, const std::string& to) {
   (void)::rename((directory + "/" + name).c_str(), (directory + "/" + to).c_str());
+}
+
+void keep_newest(const std::string& directory, const std::string& prefix, std::size_t count) {
+  DIR* opened = ::opendir(directory.c_str());
+  if (opened == nullptr) return;
+  std::vector<std::string> names;
+  while (const dirent* entry = ::readdir(opened)) {
+    const std::string name = entry->d_name;
+    const bool is_file = entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN;
+    if (is_file && name.compare(0, prefix.size(), prefix) == 0) names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  for (std::size_t i = 0; i + count < names.size(); ++i)
+    (void)::unlinkat(::dirfd(opened), names[i].c_str(), 0);
+  ::closedir(opened);
 }
 
 std::string default_state_dir() {

@@ -21,6 +21,10 @@ namespace mtd::sys {
 // Renames a file that cannot be used; what goes wrong with that is of no consequence.
 void set_aside(const std::string& directory, const std::string& name, const std::string& to);
 
+// Removes all but the last `count` regular files whose names begin with `prefix`, in the order of
+// their names.
+void keep_newest(const std::string& directory, const std::string& prefix, std::size_t count);
+
 // $STATE_DIRECTORY, else /var/lib/mtd for root and $XDG_STATE_HOME/mtd or ~/.local/state/mtd for
 // others; empty when there is no such place.
 [[nodiscard]] std::string default_state_dir();

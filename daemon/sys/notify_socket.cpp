@@ -13,8 +13,6 @@ namespace mtd::sys {
 namespace {
 
 constexpr std::size_t kMessageBytes = 4096;
-constexpr std::size_t kBatch = 16;
-constexpr std::size_t kMaxMessages = 512;
 constexpr std::size_t kMaxStatusBytes = 256;
 constexpr std::uint64_t kMaxTasks = 1'000'000;
 constexpr int kReceiveBuffer = 4 << 20;
@@ -26,13 +24,6 @@ std::uint64_t parse_tasks(std::string_view text) {
   if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) return 0;
   return std::min(count, kMaxTasks);
 }
-
-struct Slot {
-  std::array<char, kMessageBytes> text;
-  alignas(
-      cmsghdr) std::array<char, CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(253 * sizeof(int))> control;
-  iovec vector{};
-};
 
 void take_control(msghdr& header, Notification& notification) {
   for (cmsghdr* at = CMSG_FIRSTHDR(&header); at != nullptr; at = CMSG_NXTHDR(&header, at)) {
@@ -91,33 +82,27 @@ Result<NotifySocket> NotifySocket::prepare(UniqueFd fd) {
   return NotifySocket(std::move(fd));
 }
 
-std::vector<Notification> NotifySocket::drain() const {
-  std::vector<Notification> all;
-  if (!fd_) return all;
-  // Static storage would be a global; 16 × 5 KiB of stack are cheap and are touched only by
-  // messages.
-  std::array<Slot, kBatch> slots;
-  std::array<mmsghdr, kBatch> headers;
-  while (all.size() < kMaxMessages) {
-    for (std::size_t i = 0; i < kBatch; ++i) {
-      slots[i].vector = {slots[i].text.data(), slots[i].text.size()};
-      headers[i] = {};
-      headers[i].msg_hdr.msg_iov = &slots[i].vector;
-      headers[i].msg_hdr.msg_iovlen = 1;
-      headers[i].msg_hdr.msg_control = slots[i].control.data();
-      headers[i].msg_hdr.msg_controllen = slots[i].control.size();
-    }
-    const int got =
-        ::recvmmsg(fd_.get(), headers.data(), kBatch, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, nullptr);
-    if (got <= 0) break;
-    for (std::size_t i = 0; i < static_cast<std::size_t>(got); ++i) {
-      Notification notification = parse_notification({slots[i].text.data(), headers[i].msg_len});
-      take_control(headers[i].msg_hdr, notification);
-      all.push_back(std::move(notification));
-    }
-    if (static_cast<std::size_t>(got) < kBatch) break;
-  }
-  return all;
+std::optional<Notification> NotifySocket::peek() const {
+  if (!fd_) return std::nullopt;
+  std::array<char, kMessageBytes> text;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(253 * sizeof(int))>
+      control;
+  iovec vector{text.data(), text.size()};
+  msghdr header{};
+  header.msg_iov = &vector;
+  header.msg_iovlen = 1;
+  header.msg_control = control.data();
+  header.msg_controllen = control.size();
+  const ssize_t got = ::recvmsg(fd_.get(), &header, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (got < 0) return std::nullopt;
+  Notification notification = parse_notification({text.data(), static_cast<std::size_t>(got)});
+  take_control(header, notification);
+  return notification;
+}
+
+void NotifySocket::discard() const {
+  char nothing = 0;
+  (void)::recv(fd_.get(), &nothing, 0, MSG_DONTWAIT);
 }
 
 }  // namespace mtd::sys

@@ -35,8 +35,10 @@ class NotifySocket {
   [[nodiscard]] static Result<NotifySocket> prepare(UniqueFd fd);
 
   [[nodiscard]] int fd() const { return fd_.get(); }
-  // What has arrived, at most 512 messages; descriptors that came along are closed. Empty: no more.
-  [[nodiscard]] std::vector<Notification> drain() const;
+  // The next message, which stays in the socket until discard(): whoever dies before it has acted
+  // on it has not taken it. Descriptors that came along are closed. Empty: there is none.
+  [[nodiscard]] std::optional<Notification> peek() const;
+  void discard() const;
 
  private:
   UniqueFd fd_;

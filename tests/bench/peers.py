@@ -5,6 +5,7 @@ Every one runs the same worker, may restart it at once and without end, and capt
 import json
 import os
 import shutil
+import socket
 import signal
 import subprocess
 
@@ -250,6 +251,19 @@ class Mtd(Peer):
 
     def mtctl(self, *words):
         return [self.tools.mtd_bin + "/mtctl", "-s", self.socket, *words]
+
+    def ask_daemon(self):
+        """What a status call says of the daemon itself, by the socket: no program is started for it."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(self.socket)
+            client.sendall(b'{"method":"io.mtd.Manager.Status"}\0')
+            answer = b""
+            while not answer.endswith(b"\0"):
+                block = client.recv(1 << 20)
+                if not block:
+                    raise ConnectionError("closed")
+                answer += block
+        return json.loads(answer[:-1])["parameters"]["daemon"]
 
     def ask_all(self):
         return self.mtctl("-o", "json", "status", "w")

@@ -129,6 +129,25 @@ class Life:
         self.note("storm", (max(r[0] for r in records) - before) / 1e6)
         time.sleep(SETTLED_S)
 
+    def takeover(self, kills):
+        """SIGKILL of mtd's supervisor until its successor has answered a status call; workers touched meanwhile."""
+        pids = dict(self.starts.pid_of)
+        for _ in range(kills):
+            old = self.peer.ask_daemon()["supervisor_pid"]
+            before = now_ns()
+            os.kill(old, signal.SIGKILL)
+            while True:
+                try:
+                    if self.peer.ask_daemon()["supervisor_pid"] != old:
+                        break
+                except (OSError, ValueError):
+                    pass
+            self.note("takeover", (now_ns() - before) / 1e6)
+            time.sleep(0.5)
+        self.starts.poll()
+        touched = sum(self.starts.pid_of[i] != pid or not measure.runs(pid, self.tools.worker) for i, pid in pids.items())
+        self.note("takeover, touched", touched)
+
     def stop(self):
         measure.reap()
         self.starts.poll()
@@ -159,10 +178,13 @@ def suite(life, options, first_round):
         life.restart(min(life.peer.kills, options.kills))
         if life.peer.name == "mtd":
             restart_under_status(life, min(life.peer.kills, options.kills))
+            life.takeover(9)
         life.storm()
     if life.count > 1000:
         life.restart(min(life.peer.kills, options.kills))
         life.status()
+        if life.peer.name == "mtd":
+            life.takeover(5)
     life.stop()
 
 
@@ -237,6 +259,8 @@ ROWS = (  # metric, workers, quantile, unit, title
     ("memory", 10000, .5, "KiB", "memory (PSS) at 10 000"),
     ("status all", 1000, .5, "ms", "status of 1 000"),
     ("status one", 1000, .5, "ms", "status of one of 1 000"),
+    ("takeover", 1000, .5, "ms", "supervisor killed → status answers, 1 000"),
+    ("takeover", 10000, .5, "ms", "supervisor killed → status answers, 10 000"),
     ("stop", 1000, .5, "ms", "stop of 1 000"),
     ("stop", 10000, .5, "ms", "stop of 10 000"),
     ("survivors, grandchildren", 10, 1, "", "left after stop, 10 with setsid grandchildren"),
@@ -310,6 +334,10 @@ class Report:
         yield 7, "stop of 1 000 / bare", r("stop", 1000), 1.3
         yield 7, "survivors, setsid grandchildren", v("mtd", "survivors, grandchildren", 10, 1), 0
         yield 7, "survivors of 1 000", v("mtd", "survivors", 1000, 1), 0
+        yield 13, "supervisor killed → status answers, ms", v("mtd", "takeover", 1000), 100
+        yield 13, "the same with 10 000 workers, ms", v("mtd", "takeover", 10000), None
+        yield 13, "workers touched by it", v("mtd", "takeover, touched", 1000, 1), 0
+        yield 13, "workers touched by it, of 10 000", v("mtd", "takeover, touched", 10000, 1), 0
         clients = v("mtd", "clients", 10)
         yield 15, f"restart p50 with {clients or 0:.0f} clients / without", over(
             v("mtd", "clients: restart with", 10), v("mtd", "clients: restart before", 10)), 1.2

@@ -4,6 +4,7 @@
 #include <unordered_set>
 
 #include "daemon/supervisor/model/state.h"
+#include "tests/explore/restart.h"
 #include "tests/explore/world.h"
 
 namespace mtd::test {
@@ -351,6 +352,28 @@ std::string stops_from(Node node) {
   return "a stop does not come to its end";
 }
 
+// Another supervisor from here on, with the memory of this one: nothing that decides the future may
+// differ. Then the same with requests that did not reach the keeper: they are made anew.
+std::string survives_restart(const Node& node) {
+  Node again = node;
+  const PoolMemory memory = node.pool.memory();
+  Restarted same = restart(node.pool, memory, node.world, node.now, 1);
+  again.pool = std::move(same.pool);
+  again.world.forgive_repeats(true);
+  again.world.perform(again.pool, same.actions, again.now);
+  if (!again.world.wrong().empty()) return "after a restart: " + again.world.wrong();
+  if (canonical(again) != canonical(node)) return "a restart changes the future";
+  if (!(again.pool.memory() == memory)) return "a restart changes the memory";
+  Node lost = node;
+  lost.world.lose_requests();
+  Restarted other = restart(node.pool, memory, lost.world, lost.now, 1);
+  lost.pool = std::move(other.pool);
+  lost.world.forgive_repeats(true);
+  lost.world.perform(lost.pool, other.actions, lost.now);
+  if (!lost.world.wrong().empty()) return "after lost requests: " + lost.world.wrong();
+  return {};
+}
+
 std::string trace_of(const std::vector<Step>& steps, std::size_t index, const std::string& last) {
   std::string text = last;
   while (index != 0) {
@@ -406,6 +429,7 @@ Finding explore(const Walk& walk) {
       if (finding.wrong.empty()) {
         if (!seen.insert(canonical(next)).second) continue;
         if (seen.size() % 16 == 0) finding.wrong = stops_from(next);
+        if (seen.size() % 4 == 0 && finding.wrong.empty()) finding.wrong = survives_restart(next);
       }
       if (!finding.wrong.empty()) {
         finding.trace = trace_of(steps, node.index, choice.text);

@@ -36,6 +36,10 @@ class World {
   // check_all: also what must hold between steps, which costs as much as the pool is large.
   void perform(const model::Pool& pool, const std::vector<model::Action>& actions, Instant now,
                bool check_all = true);
+  // The supervisor is another one: what its predecessor may have done is done again without harm.
+  void forgive_repeats(bool forgiven) { repeats_forgiven_ = forgiven; }
+  // Requests that never reached the keeper.
+  void lose_requests();
   // What must hold between steps.
   void check(const model::Pool& pool, Instant now);
 
@@ -60,6 +64,7 @@ class World {
   std::map<model::WorkerKey, Body> bodies_;
   std::map<std::uint32_t, std::uint64_t> newest_;
   std::uint64_t planned_exits_ = 0;
+  bool repeats_forgiven_ = false;
   std::string wrong_;
 };
 

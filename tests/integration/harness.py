@@ -445,7 +445,8 @@ class Mtd:
         self.events = Events(self.socket)
         self._let_start()
         with Varlink(self.socket) as client:  # open in both counts: no client comes or goes meanwhile
-            facts = client.call("Status")["daemon"]
+            status = client.call("Status")
+            facts, self.pools_at_start = status["daemon"], len(status["pools"])
             self.keeper = facts["pid"] if self.inside else None
             self.first_supervisor = facts["supervisor_pid"] if self.inside else None
             if self.inside:
@@ -524,21 +525,20 @@ class Mtd:
         self.ctl("stop", "--all", code=None, seconds=60)
         with Varlink(self.socket) as client:
             facts = client.call("Status")
-            # a revision's output (2 descriptors) is kept for a roll-out that goes back, and until the next reload
-            # where processes of a still older one ran at the last
-            kept = 2 * len(facts["pools"]) * min(2, self.configurations - 1)
+            # each pool's revision holds the output of its workers
+            added = 2 * max(0, len(facts["pools"]) - self.pools_at_start)
             # a socket is held, and in a revision; the supervisor has it, too
             sockets = sum(entry["sockets"] for p in facts["pools"] for entry in p["listen"])
-            kept += 2 * sockets + min(1, sockets)
-            self._check_descriptors("keeper", keeper, self.descriptors_at_start[0], kept)
+            added += 2 * sockets + min(1, sockets)
+            self._check_descriptors("keeper", keeper, self.descriptors_at_start[0], added)
             self._check_descriptors("supervisor", facts["daemon"]["supervisor_pid"], self.descriptors_at_start[1], sockets)
 
     @staticmethod
-    def _check_descriptors(name, pid, before, kept):
+    def _check_descriptors(name, pid, before, added=0):
         end, more = time.monotonic() + 5, None
         while time.monotonic() < end:  # a helper may be at work
             now = descriptors(pid)
-            if sum(now.values()) <= sum(before.values()) + kept:
+            if sum(now.values()) <= sum(before.values()) + added:
                 return
             more = now - before
             time.sleep(0.01)

@@ -1,10 +1,15 @@
 #include "tests/simulation/simulation.h"
 
+#include <algorithm>
+#include <iterator>
 #include <queue>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "daemon/supervisor/model/entropy.h"
 #include "daemon/supervisor/model/state.h"
+#include "tests/explore/restart.h"
 #include "tests/explore/world.h"
 
 namespace mtd::test {
@@ -17,7 +22,12 @@ constexpr int kKilled = 9;
 class Simulation {
  public:
   explicit Simulation(const SimulationPlan& plan)
-      : plan_(plan), dice_(plan.seed), pool_(spec(), 1, now_, {}) {}
+      : plan_(plan),
+        dice_(plan.seed),
+        dice_of_twin_(~plan.seed),
+        pool_(spec(), 1, now_),
+        twin_(pool_),
+        memory_(twin_.memory()) {}
 
   SimulationResult run() {
     step(Tick{});
@@ -112,16 +122,74 @@ class Simulation {
 
   void step(const Event& event) {
     ++result_.events;
-    const std::vector<Action> actions = pool_.step(event, now_, dice_.next());
+    const std::uint64_t entropy = dice_.next();
+    const std::vector<Action> actions = pool_.step(event, now_, entropy);
     if (plan_.check_everything) {
       world_.perform(pool_, actions, now_, result_.events % 64 == 0);
       result_.wrong = world_.wrong();
     } else {
       world_.perform(pool_, actions, now_, false);
     }
+    if (plan_.with_twin && result_.wrong.empty()) check_twin(event, entropy, actions);
     for (const Action& action : actions) {
       std::visit([this](const auto& one) { answer(one); }, action);
     }
+    if (plan_.with_twin) replace_twin();
+  }
+
+  // ---- The twin
+  void check_twin(const Event& event, std::uint64_t entropy, const std::vector<Action>& actions) {
+    const std::vector<Action> twins = twin_.step(event, now_, entropy);
+    for (const std::uint32_t slot : twin_.take_touched())
+      memory_.slots[slot] = twin_.slot_memory(slot);
+    auto slots = std::move(memory_.slots);
+    memory_ = twin_.memory_without_slots();
+    memory_.crashes = twin_.crashes();
+    memory_.slots = std::move(slots);
+    const bool same = std::equal(actions.begin(), actions.end(), twins.begin(), twins.end(),
+                                 [](const Action& a, const Action& b) { return say(a) == say(b); });
+    if (!same) result_.wrong = "the twin that was restarted does something else";
+    twin_dies_ = dice_of_twin_.next() % 100 < 3;
+  }
+  // Between two steps of the pool, when the world has taken in what the last one did.
+  void replace_twin() {
+    if (!std::exchange(twin_dies_, false) || !result_.wrong.empty()) return;
+    PoolMemory whole = twin_.memory();
+    for (auto at = memory_.slots.begin(); at != memory_.slots.end();)
+      at = at->second == SlotMemory{} ? memory_.slots.erase(at) : std::next(at);
+    if (!(whole == memory_)) {
+      result_.wrong = "a slot was changed and not named as touched";
+      return;
+    }
+    twin_ = restart(twin_, memory_, world_, now_, 1).pool;
+    for (const std::uint32_t slot : twin_.take_touched())
+      memory_.slots[slot] = twin_.slot_memory(slot);
+    ++result_.restarts;
+    if (!(twin_.memory() == whole)) result_.wrong = "a restart changes the memory";
+  }
+  static std::string say(const Action& action) {
+    const auto key = [](const WorkerKey& of) {
+      return std::to_string(of.slot) + "." + std::to_string(of.incarnation);
+    };
+    struct Words {
+      decltype(key)& of;
+      std::string operator()(const SpawnAction& a) const {
+        return of(a.key) + "r" + std::to_string(a.revision) + "t" + std::to_string(a.task_limit);
+      }
+      std::string operator()(const SignalAction& a) const { return of(a.key); }
+      std::string operator()(const KillTreeAction& a) const { return of(a.key); }
+      std::string operator()(const WatchTreeAction& a) const { return of(a.key); }
+      std::string operator()(const ForgetAction& a) const { return of(a.key); }
+      std::string operator()(const FreezeAction& a) const { return of(a.key); }
+      std::string operator()(const PublishAction& a) const {
+        return (a.worker ? of(*a.worker) : std::string()) + "h" +
+               std::to_string(static_cast<int>(a.happening)) +
+               (a.exit ? "c" + std::to_string(static_cast<int>(a.exit->cause)) : std::string()) +
+               "n" + std::to_string(a.number) + "d" +
+               std::to_string(a.next_attempt.value_or(Duration()).count_ns());
+      }
+    };
+    return std::to_string(action.index()) + " " + std::visit(Words{key}, action);
   }
 
   // ---- What the world makes of an action
@@ -243,9 +311,11 @@ class Simulation {
   }
 
   SimulationPlan plan_;
-  Entropy dice_;
+  Entropy dice_, dice_of_twin_;
   Instant now_ = Instant::at_ns(1'000'000'000);
-  Pool pool_;
+  Pool pool_, twin_;
+  PoolMemory memory_;  // of the twin, put together slot by slot
+  bool twin_dies_ = false;
   World world_;
   std::priority_queue<Pending> pending_;
   std::uint64_t order_ = 0;

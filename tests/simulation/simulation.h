@@ -12,12 +12,16 @@ struct SimulationPlan {
   std::uint64_t seed = 1;
   std::uint32_t workers = 1000;
   std::uint64_t events = 100'000;
+  // A twin is told the same, and is now and then replaced by a new life with its memory: it must do
+  // the same all the time.
+  bool with_twin = false;
   bool check_everything = true;  // every invariant after every so many events, and at the end
 };
 
 struct SimulationResult {
   std::uint64_t events = 0;
-  std::string wrong;  // empty: nothing
+  std::uint64_t restarts = 0;  // of the twin
+  std::string wrong;           // empty: nothing
 };
 
 [[nodiscard]] SimulationResult simulate(const SimulationPlan& plan);

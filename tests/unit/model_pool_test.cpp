@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "daemon/supervisor/model/memory.h"
 #include "daemon/supervisor/model/pool.h"
 
 using namespace mtd;
@@ -55,8 +56,10 @@ TEST_CASE("incarnations go on where memory ends; no key is used twice") {
   PoolMemory memory;
   memory.want = 3;
   memory.restarts = 7;
-  memory.slots[1] = {41, 5, 2, false};
-  memory.slots[2].held = true;
+  memory.slots[1].slot.incarnation = 41;
+  memory.slots[1].slot.restarts = 5;
+  memory.slots[1].slot.recycled = 2;
+  memory.slots[2].slot.rest = Held{};
   Pool pool(spec_of(2), 1, at_ms(0), memory);
   const auto started = spawns(pool.step(Tick{}, at_ms(0), 1));
   REQUIRE(started.size() == 2);
@@ -65,10 +68,10 @@ TEST_CASE("incarnations go on where memory ends; no key is used twice") {
   const PoolMemory after = pool.memory();
   CHECK(after.want == 3);
   CHECK(after.restarts == 7);
-  CHECK(after.slots.at(1).incarnation == 42);
-  CHECK(after.slots.at(1).restarts == 5);
-  CHECK(after.slots.at(2).held);
-  CHECK(pool.slot_memory(1).recycled == 2);
+  CHECK(after.slots.at(1).slot.incarnation == 42);
+  CHECK(after.slots.at(1).slot.restarts == 5);
+  CHECK(rests_as<Held>(after.slots.at(2).slot));
+  CHECK(pool.slot_memory(1).slot.recycled == 2);
   CHECK(pool.view(at_ms(0)).slots[2].state == WorkerState::stopped);
 }
 
@@ -97,7 +100,7 @@ TEST_CASE("nothing is spawned before the first event that is not Adopted") {
   const auto started = spawns(pool.step(Tick{}, at_ms(0), 1));
   REQUIRE(started.size() == 1);
   CHECK(started[0].key.slot == 1);
-  CHECK(pool.memory().slots.at(0).incarnation == 9);
+  CHECK(pool.memory().slots.at(0).slot.incarnation == 9);
   CHECK(pool.step(fact, at_ms(0), 1).empty());
   CHECK(pool.summary(at_ms(0)).stale_facts == 1);
 }

@@ -17,7 +17,7 @@ bool has_left(Instant crash, Instant now, Duration window) {
 void CrashWindow::add(Instant now, Duration window, std::uint32_t limit) {
   expire(now, window);
   ++total_;
-  const bool coarse = limit > kExactEntries;
+  const bool coarse = limit > kExactEntries || entries_.size() >= kExactEntries;
   const Duration grain = Duration::nanoseconds(window.count_ns() / kGrains);
   if (!entries_.empty() &&
       (entries_.back().first == now || (coarse && now.since(entries_.back().first) < grain))) {
@@ -31,10 +31,25 @@ void CrashWindow::expire(Instant now, Duration window) {
   while (!entries_.empty() && has_left(entries_.front().first, now, window)) {
     total_ -= entries_.front().crashes;
     entries_.pop_front();
+    ++first_number_;
   }
 }
 
+CrashWindow CrashWindow::of(std::uint64_t first_number, const std::deque<Entry>& entries) {
+  CrashWindow window;
+  window.first_number_ = first_number;
+  for (const Entry& entry : entries) {
+    const bool out_of_order =
+        !window.entries_.empty() && entry.first < window.entries_.back().first;
+    if (out_of_order || window.entries_.size() == kMaxCrashEntries) break;
+    window.entries_.push_back(entry);
+    window.total_ += entry.crashes;
+  }
+  return window;
+}
+
 void CrashWindow::clear() {
+  first_number_ += entries_.size();
   entries_.clear();
   total_ = 0;
 }

@@ -6,8 +6,7 @@
 //   tripped    action: fail; only a person closes it
 //
 // Only crashes of programs are counted: no planned exit, no manual restart, no refusal of the
-// kernel. Memory is bounded: beyond 1 024 crashes to count, those of one 256th of the window are
-// one entry.
+// kernel. Memory is bounded: beyond 1 024 crashes, those of one 256th of the window are one entry.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +18,8 @@
 
 namespace mtd::model {
 
+inline constexpr std::size_t kMaxCrashEntries = 1280;
+
 class CrashWindow {
  public:
   void add(Instant now, Duration window, std::uint32_t limit);
@@ -29,22 +30,35 @@ class CrashWindow {
   struct Entry {
     Instant first;
     std::uint32_t crashes = 0;
+    bool operator==(const Entry&) const = default;
   };
   [[nodiscard]] const std::deque<Entry>& entries() const { return entries_; }
+  // Entries are numbered from 0 over the window's whole life.
+  [[nodiscard]] std::uint64_t first_number() const { return first_number_; }
+  // As it was: entries in order of time; those beyond kMaxCrashEntries are left out.
+  [[nodiscard]] static CrashWindow of(std::uint64_t first_number, const std::deque<Entry>& entries);
+  bool operator==(const CrashWindow&) const = default;
 
  private:
   std::deque<Entry> entries_;
+  std::uint64_t first_number_ = 0;
   std::uint32_t total_ = 0;
 };
 
-struct BreakerClosed {};
+struct BreakerClosed {
+  bool operator==(const BreakerClosed&) const = default;
+};
 struct BreakerOpen {
   Instant retry_at;
+  bool operator==(const BreakerOpen&) const = default;
 };
 struct BreakerHalfOpen {
   std::optional<std::uint32_t> probe;  // the slot that is tried
+  bool operator==(const BreakerHalfOpen&) const = default;
 };
-struct BreakerTripped {};
+struct BreakerTripped {
+  bool operator==(const BreakerTripped&) const = default;
+};
 using Breaker = std::variant<BreakerClosed, BreakerOpen, BreakerHalfOpen, BreakerTripped>;
 
 // How many crashes open it: what the configuration says, else 5 for each worker wanted.

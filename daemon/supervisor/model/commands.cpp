@@ -70,7 +70,7 @@ void Turn::apply(const RestartCommand& command) {
   for_slots(command.slots, [this](std::uint32_t number) {
     if (number >= state_.want()) return;
     refresh(number);
-    if (state_.slots[number].current() != nullptr) state_.queues.restart.insert(number);
+    if (state_.slots[number].current() != nullptr) enqueue(state_.queues.restart, number);
   });
 }
 

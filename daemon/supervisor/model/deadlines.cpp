@@ -52,7 +52,7 @@ void DeadlineIndex::place(std::size_t position, Entry entry) {
 
 void DeadlineIndex::rise(std::size_t position) {
   const Entry entry = heap_[position];
-  while (position > 0 && entry.deadline < heap_[(position - 1) / 2].deadline) {
+  while (position > 0 && entry < heap_[(position - 1) / 2]) {
     place(position, heap_[(position - 1) / 2]);
     position = (position - 1) / 2;
   }
@@ -64,8 +64,8 @@ void DeadlineIndex::sink(std::size_t position) {
   for (;;) {
     std::size_t child = 2 * position + 1;
     if (child >= heap_.size()) break;
-    if (child + 1 < heap_.size() && heap_[child + 1].deadline < heap_[child].deadline) ++child;
-    if (entry.deadline <= heap_[child].deadline) break;
+    if (child + 1 < heap_.size() && heap_[child + 1] < heap_[child]) ++child;
+    if (entry < heap_[child]) break;
     place(position, heap_[child]);
     position = child;
   }

@@ -22,6 +22,10 @@ class DeadlineIndex {
   struct Entry {
     Instant deadline;
     std::uint32_t slot = 0;
+    // Ties go to the lower slot, so that the order does not depend on the past.
+    friend bool operator<(const Entry& a, const Entry& b) {
+      return a.deadline != b.deadline ? a.deadline < b.deadline : a.slot < b.slot;
+    }
   };
   static constexpr std::uint32_t kAbsent = 0xffffffff;
 

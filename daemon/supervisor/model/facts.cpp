@@ -46,7 +46,7 @@ void Turn::become_up(std::uint32_t slot, Process& process) {
   process.state = Up{now_};
   publish(Happening::ready, slot, process);
   if (process.task_limit != 0 && process.tasks >= process.task_limit) {
-    state_.queues.recycle.insert(slot);
+    enqueue(state_.queues.recycle, slot);
   }
   mark(slot);
 }
@@ -76,71 +76,10 @@ void Turn::apply(const NotifiedStopping& fact) {
 void Turn::apply(const TasksDone& fact) {
   Process* process = process_of(fact.key);
   if (process == nullptr) return;
+  touch(fact.key.slot);
   process->tasks += std::min(fact.count, ~std::uint64_t{0} - process->tasks);
   if (process->task_limit == 0 || process->tasks < process->task_limit) return;
-  if (is<Up>(*process)) state_.queues.recycle.insert(fact.key.slot);
-}
-
-namespace {
-
-ProcessState state_of(const Adopted& fact, const Pool::State& pool, Instant now) {
-  const config::PoolSpec& spec = pool.spec;
-  if (fact.stop_sent) {
-    const bool unwanted = pool.stopped || fact.key.slot >= pool.want();
-    const ExitCause cause = !unwanted      ? ExitCause::restart
-                            : pool.stopped ? ExitCause::stop
-                                           : ExitCause::scale_down;
-    return Stopping{cause, now + spec.stop.timeout};
-  }
-  if (!fact.executed) return Launching{now + spec.start_timeout};
-  if (fact.was_ready || spec.ready == config::ReadyMode::exec) return Up{fact.started};
-  return Warming{now + spec.start_timeout};
-}
-
-// Two serving processes in one slot: the newest stays, the others are its predecessors.
-void retire_older(Slot& slot) {
-  bool newest = true;
-  for (auto it = slot.processes.rbegin(); it != slot.processes.rend(); ++it) {
-    if (!is_current(*it)) continue;
-    if (!newest) it->state = Draining{ExitCause::restart, Instant::never()};
-    newest = false;
-  }
-}
-
-}  // namespace
-
-void Turn::apply(const Adopted& fact) {
-  if (state_.awake) {
-    ++state_.stale_facts;
-    return;
-  }
-  grow(fact.key.slot + 1);
-  Slot& slot = state_.slots[fact.key.slot];
-  if (slot.find(fact.key.incarnation) != nullptr) return;
-  Process process;
-  process.incarnation = fact.key.incarnation;
-  process.revision = fact.revision;
-  process.fingerprint = fact.fingerprint;
-  if (fact.fingerprint == 0) {
-    process.fingerprint = fact.revision == state_.revision ? state_.spec.spawn_fingerprint
-                                                           : ~state_.spec.spawn_fingerprint;
-  }
-  process.started = fact.started;
-  process.tasks = fact.tasks;
-  process.task_limit = fact.task_limit != 0 ? fact.task_limit : draw_task_limit();
-  process.pid = fact.pid;
-  process.frozen = state_.frozen_since && fact.executed && !fact.stop_sent;
-  process.state = state_of(fact, state_, now_);
-  const auto after =
-      std::find_if(slot.processes.begin(), slot.processes.end(),
-                   [&](const Process& p) { return p.incarnation > fact.key.incarnation; });
-  slot.processes.insert(after, process);
-  slot.incarnation = std::max(slot.incarnation, fact.key.incarnation);
-  retire_older(slot);
-  if (is<Up>(process) && process.task_limit != 0 && process.tasks >= process.task_limit) {
-    state_.queues.recycle.insert(fact.key.slot);
-  }
-  tally(fact.key.slot);
+  if (is<Up>(*process)) enqueue(state_.queues.recycle, fact.key.slot);
 }
 
 }  // namespace mtd::model

@@ -2,32 +2,51 @@
 #include "daemon/supervisor/model/pool.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "daemon/supervisor/model/memory.h"
 #include "daemon/supervisor/model/state.h"
 #include "daemon/supervisor/model/turn.h"
 
 namespace mtd::model {
+
+Pool::Pool(config::PoolSpec spec, std::uint64_t revision, Instant now)
+    : Pool(std::move(spec), revision, now, PoolMemory{}) {}
 
 Pool::Pool(config::PoolSpec spec, std::uint64_t revision, Instant now, const PoolMemory& memory)
     : state_(std::make_unique<State>()) {
   State& state = *state_;
   state.spec = std::move(spec);
   state.revision = revision;
+  state.remembered_fingerprint = memory.fingerprint;
   state.want_override = memory.want;
-  state.stopped = memory.stopped || !state.spec.enabled;
-  if (memory.frozen) state.frozen_since = now;
+  state.stopped = memory.stopped || (memory.fingerprint == 0 && !state.spec.enabled);
+  state.was_full = memory.was_full;
+  state.frozen_since = memory.frozen_since;
+  state.breaker = memory.breaker;
+  state.crashes = memory.crashes;
+  state.rollout = memory.rollout;
   state.restarts = memory.restarts;
   state.recycled = memory.recycled;
   state.spawn_failures = memory.spawn_failures;
-  state.shown_since = now;
+  state.stale_facts = memory.stale_facts;
+  state.shown = memory.shown;
+  state.shown_since = memory.shown_since.value_or(now);
   for (const auto& [number, remembered] : memory.slots) {
     while (state.slots.size() <= number)
       state.slots.emplace_back();
     Slot& slot = state.slots[number];
-    slot.incarnation = remembered.incarnation;
-    slot.restarts = remembered.restarts;
-    slot.recycled = remembered.recycled;
-    if (remembered.held) slot.rest = Held{};
+    slot = remembered.slot;
+    slot.tally = {};
+    slot.dirty = slot.touched = false;
+    for (Process& process : slot.processes)
+      process.expected = true;
+    if (slot.replacing != Replacing::no) {
+      ++state.sums.replacing[static_cast<std::size_t>(slot.replacing)];
+    }
+    if (remembered.recycle) state.queues.recycle.insert(number);
+    if (remembered.reload) state.queues.reload.insert(number);
+    if (remembered.restart) state.queues.restart.insert(number);
   }
 }
 
@@ -62,28 +81,66 @@ bool Pool::is_settled() const {
 
 PoolMemory Pool::memory_without_slots() const {
   PoolMemory memory;
+  memory.fingerprint =
+      state_->awake ? state_->spec.spawn_fingerprint : state_->remembered_fingerprint;
   memory.want = state_->want_override;
   memory.stopped = state_->stopped;
-  memory.frozen = state_->frozen_since.has_value();
+  memory.was_full = state_->was_full;
+  memory.frozen_since = state_->frozen_since;
+  memory.breaker = state_->breaker;
+  memory.rollout = state_->rollout;
   memory.restarts = state_->restarts;
   memory.recycled = state_->recycled;
   memory.spawn_failures = state_->spawn_failures;
+  memory.stale_facts = state_->stale_facts;
+  memory.shown = state_->shown;
+  memory.shown_since = state_->shown_since;
   return memory;
 }
 
-PoolMemory::SlotMemory Pool::slot_memory(std::uint32_t slot) const {
-  if (slot >= state_->slots.size()) return {};
-  const Slot& known = state_->slots[slot];
-  return {known.incarnation, known.restarts, known.recycled, rests_as<Held>(known)};
+const CrashWindow& Pool::crashes() const {
+  return state_->crashes;
+}
+
+SlotMemory Pool::slot_memory(std::uint32_t slot) const {
+  SlotMemory memory;
+  if (slot >= state_->slots.size()) return memory;
+  memory.slot = state_->slots[slot];
+  memory.slot.tally = {};
+  memory.slot.dirty = memory.slot.touched = false;
+  memory.recycle = state_->queues.recycle.count(slot) != 0;
+  memory.reload = state_->queues.reload.count(slot) != 0;
+  memory.restart = state_->queues.restart.count(slot) != 0;
+  return memory;
 }
 
 PoolMemory Pool::memory() const {
   PoolMemory memory = memory_without_slots();
+  memory.crashes = state_->crashes;
   for (std::uint32_t slot = 0; slot < state_->slots.size(); ++slot) {
-    const PoolMemory::SlotMemory one = slot_memory(slot);
-    if (one.incarnation != 0 || one.held) memory.slots[slot] = one;
+    SlotMemory one = slot_memory(slot);
+    if (!(one == SlotMemory{})) memory.slots.emplace(slot, std::move(one));
   }
   return memory;
+}
+
+bool Pool::knows(const WorkerKey& key) const {
+  return key.slot < state_->slots.size() &&
+         state_->slots[key.slot].find(key.incarnation) != nullptr;
+}
+
+Stage Pool::stage_of(const WorkerKey& key) const {
+  if (!knows(key)) return Stage::requested;
+  const Process& process = *state_->slots[key.slot].find(key.incarnation);
+  if (is<Requested>(process)) return Stage::requested;
+  if (is<Emptying>(process)) return Stage::ended;
+  return is<Launching>(process) ? Stage::launching : Stage::running;
+}
+
+std::vector<std::uint32_t> Pool::take_touched() {
+  for (const std::uint32_t slot : state_->touched)
+    state_->slots[slot].touched = false;
+  return std::exchange(state_->touched, {});
 }
 
 }  // namespace mtd::model

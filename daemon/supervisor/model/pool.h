@@ -112,9 +112,13 @@ struct TasksDone {
   std::uint64_t count = 0;
 };
 // After a restart of the supervisor: a process the keeper still has. Only before any other event.
-// Nothing is decided until the first other event. An entry that has exited is Adopted, then Exited.
-// fingerprint: spawn_fingerprint it was started with; 0: not known, then revision decides whether
-// the process is outdated. task_limit: as SpawnAction said; 0: drawn anew.
+// Nothing is decided until the first other event; what a remembered process is owed (a signal that
+// was decided and not sent, a look at its tree) comes at once. An entry that has exited is Adopted,
+// then Exited, unless the memory has it as exited. A remembered process that is never adopted was
+// never made (Requested), or has ended in a way nobody can tell. A process that is not remembered
+// is judged by these facts alone. fingerprint: spawn_fingerprint it was started with; 0: not known,
+// then revision decides whether the process is outdated. task_limit: as SpawnAction said; 0: drawn
+// anew.
 struct Adopted {
   WorkerKey key;
   std::uint64_t revision = 0;
@@ -124,6 +128,7 @@ struct Adopted {
   std::uint64_t tasks = 0;
   Instant started;
   bool stop_sent = false;
+  bool exited = false;
   std::uint64_t fingerprint = 0;
   std::uint64_t task_limit = 0;
 };
@@ -195,7 +200,11 @@ struct ExitRecord {
   std::uint64_t incarnation = 0;
   Instant at;
 
-  [[nodiscard]] bool was_spawned() const { return cause != ExitCause::spawn_failed; }
+  // There was a process, and how it ended is known.
+  [[nodiscard]] bool has_status() const {
+    return cause != ExitCause::spawn_failed && cause != ExitCause::unknown;
+  }
+  bool operator==(const ExitRecord&) const = default;
 };
 
 // What changed, for the event stream and the log. One row each in vocabulary.h.
@@ -275,24 +284,20 @@ struct PoolView {
   std::vector<SlotView> slots;          // 0..want−1, and higher ones that still hold a process
 };
 
-// What outlives the supervisor (and, for want and stopped, the machine).
-struct PoolMemory {
-  std::optional<std::uint32_t> want;  // set at run time
-  bool stopped = false;
-  bool frozen = false;
-  std::uint64_t restarts = 0, recycled = 0, spawn_failures = 0;
-  struct SlotMemory {
-    std::uint64_t incarnation = 0, restarts = 0, recycled = 0;
-    bool held = false;  // stopped by a command that named this slot
-  };
-  std::map<std::uint32_t, SlotMemory> slots;
-};
+// How far a process has come, as far as the pool was told.
+enum class Stage { requested, launching, running, ended };
+
+struct PoolMemory;  // memory.h
+class CrashWindow;  // breaker.h
+struct SlotMemory;
 
 class Pool {
  public:
   // Starts with nothing running; the first step (any event, usually Tick) spawns. A pool that is
   // not enabled, or whose memory says stopped, stays stopped until StartCommand.
-  Pool(config::PoolSpec spec, std::uint64_t revision, Instant now, const PoolMemory& memory = {});
+  Pool(config::PoolSpec spec, std::uint64_t revision, Instant now);
+  // Goes on where an earlier life was: Adopted follows for every process the keeper has.
+  Pool(config::PoolSpec spec, std::uint64_t revision, Instant now, const PoolMemory& memory);
 
   // entropy: a fresh random number per call; all jitter is drawn from it.
   [[nodiscard]] std::vector<Action> step(const Event& event, Instant now, std::uint64_t entropy);
@@ -306,9 +311,15 @@ class Pool {
   [[nodiscard]] PoolView summary(Instant now) const;
   [[nodiscard]] std::optional<SlotView> slot_view(std::uint32_t slot, Instant now = {}) const;
   [[nodiscard]] PoolMemory memory() const;
-  // The same without slots, and one slot's part alone; O(1).
+  // The same without slots and crashes, and these alone; O(1).
   [[nodiscard]] PoolMemory memory_without_slots() const;
-  [[nodiscard]] PoolMemory::SlotMemory slot_memory(std::uint32_t slot) const;
+  [[nodiscard]] const CrashWindow& crashes() const;
+  [[nodiscard]] SlotMemory slot_memory(std::uint32_t slot) const;
+  // Whether the memory the pool began with, or it since, holds this process.
+  [[nodiscard]] bool knows(const WorkerKey& key) const;
+  [[nodiscard]] Stage stage_of(const WorkerKey& key) const;  // requested: also when not known
+  // Slots whose memory may have changed since the last call.
+  [[nodiscard]] std::vector<std::uint32_t> take_touched();
   [[nodiscard]] const config::PoolSpec& spec() const;
   // True when nothing of it lives: no process, no descendant, no spawn under way.
   [[nodiscard]] bool is_empty() const;

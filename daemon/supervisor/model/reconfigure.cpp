@@ -17,13 +17,7 @@ void Turn::apply(const ReconfigureCommand& command) {
   mark_all();
   const bool respawn = before.spawn_fingerprint != state_.spec.spawn_fingerprint;
   if (respawn) {
-    for (std::uint32_t slot = 0; slot < state_.slots.size(); ++slot)
-      forgive(slot);
-    reset_breaker();
-    state_.queues.reload.clear();
-    state_.rollout = Rollout{};
-    state_.rollout.active = true;  // check_rollout says when it is done
-    queue_outdated();
+    begin_rollout();
   } else {
     publish(Happening::reloaded, state_.revision);
   }
@@ -41,7 +35,7 @@ void Turn::retarget(const config::PoolSpec& before) {
       if (limits_differ) process.task_limit = draw_task_limit();
       if (is<Warming>(process) && spec.ready == config::ReadyMode::exec) become_up(number, process);
       const bool due = process.task_limit != 0 && process.tasks >= process.task_limit;
-      if (is<Up>(process) && due) state_.queues.recycle.insert(number);
+      if (is<Up>(process) && due) enqueue(state_.queues.recycle, number);
     }
     if (slot.replacing != Replacing::reload) continue;
     const Process* old = slot.draining();

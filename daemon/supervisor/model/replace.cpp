@@ -54,6 +54,7 @@ bool Turn::pump_one(std::set<std::uint32_t>& queue, Replacing kind, std::uint32_
   if (next == queue.end()) return false;
   const std::uint32_t slot = *next;
   queue.erase(next);
+  touch(slot);
   start_replacing(slot, kind);
   return true;
 }
@@ -106,6 +107,11 @@ void Turn::check_replaced(std::uint32_t number) {
     if (process.incarnation != newest && is_leaving(process)) leaving = true;
   }
   if ((ready && !leaving) || given_up) set_replacing(number, Replacing::no);
+}
+
+void Turn::enqueue(std::set<std::uint32_t>& queue, std::uint32_t slot) {
+  queue.insert(slot);
+  touch(slot);
 }
 
 void Turn::leave_queues(std::uint32_t slot) {

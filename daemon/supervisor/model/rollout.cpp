@@ -1,15 +1,27 @@
 // Rolling out a new revision. It stops half-way when processes of the new revision crash or cannot
 // be started kRolloutFailures times, or when one is not ready in time: what still runs of the old
 // revision stays, and the pool says so until the next configuration, reset-failed or start.
+#include <utility>
+
 #include "daemon/supervisor/model/turn.h"
 
 namespace mtd::model {
+
+void Turn::begin_rollout() {
+  for (std::uint32_t slot = 0; slot < state_.slots.size(); ++slot)
+    forgive(slot);
+  reset_breaker();
+  state_.queues.reload.clear();
+  state_.rollout = Rollout{};
+  state_.rollout.active = true;  // check_rollout says when it is done
+  queue_outdated();
+}
 
 void Turn::queue_outdated() {
   for (std::uint32_t slot = 0; slot < state_.slots.size() && slot < state_.want(); ++slot) {
     const Process* current = state_.slots[slot].current();
     if (current == nullptr || !state_.is_outdated(*current)) continue;
-    state_.queues.reload.insert(slot);
+    enqueue(state_.queues.reload, slot);
     state_.rollout.active = true;
   }
 }
@@ -23,7 +35,8 @@ void Turn::rollout_failure(std::uint32_t weight) {
 void Turn::fail_rollout() {
   state_.rollout.active = false;
   state_.rollout.failed = true;
-  state_.queues.reload.clear();
+  for (const std::uint32_t slot : std::exchange(state_.queues.reload, {}))
+    touch(slot);
   for (std::uint32_t slot = 0; slot < state_.slots.size(); ++slot) {
     if (state_.slots[slot].replacing != Replacing::reload) continue;
     set_replacing(slot, Replacing::no);

@@ -19,6 +19,7 @@ enum class SeededFault {
   breaker_ignored,             // an open breaker lets restarts through
   thaw_forgotten,              // a stop leaves a frozen process frozen
   left_over_survives_timeout,  // the deadline of a tree without main process does nothing
+  deadline_begins_anew,        // a stop in progress gets its whole time again from the next life
 };
 
 #ifdef MTD_SEEDED_FAULT

@@ -39,6 +39,7 @@ void Slot::erase(std::uint64_t with_incarnation) {
 void Slot::remember(const ExitRecord& record) {
   if (exits.size() == kMaxExitRecords) exits.pop_back();
   exits.insert(exits.begin(), record);
+  ++exits_told;
 }
 
 }  // namespace mtd::model

@@ -21,13 +21,22 @@ inline constexpr std::size_t kMaxExitRecords = 8;
 // Left-overs that orphans: keep lets live, per slot; beyond, the oldest are killed.
 inline constexpr std::size_t kMaxKept = 8;
 
-struct Idle {};
+struct Idle {
+  bool operator==(const Idle&) const = default;
+};
 struct BackingOff {
   Instant until;
+  bool operator==(const BackingOff&) const = default;
 };
-struct Failed {};
-struct Held {};
-struct Completed {};
+struct Failed {
+  bool operator==(const Failed&) const = default;
+};
+struct Held {
+  bool operator==(const Held&) const = default;
+};
+struct Completed {
+  bool operator==(const Completed&) const = default;
+};
 using Rest = std::variant<Idle, BackingOff, Failed, Held, Completed>;
 
 // What a slot's process is being replaced for; each kind has a limited number of slots at a time.
@@ -44,6 +53,7 @@ struct Tally {
   std::uint32_t alive = 0;
   std::uint32_t outdated = 0;
   std::uint32_t stuck = 0;
+  bool operator==(const Tally&) const = default;
 };
 
 struct Slot {
@@ -51,12 +61,15 @@ struct Slot {
   Rest rest;
   Replacing replacing = Replacing::no;
   bool dirty = false;              // in the list of slots to reconcile
+  bool touched = false;            // in the list of slots that were changed
   std::uint32_t crash_streak = 0;  // failures since the last stable run
   std::uint32_t spawn_streak = 0;  // refusals since the last program that ran
   std::uint64_t incarnation = 0;   // of the newest process ever asked for
   std::uint64_t restarts = 0, recycled = 0, spawn_failures = 0;
   std::vector<ExitRecord> exits;  // last first
+  std::uint64_t exits_told = 0;   // ever; those in `exits` are the last of them
   Tally tally;
+  bool operator==(const Slot&) const = default;
 
   [[nodiscard]] Process* find(std::uint64_t with_incarnation);
   [[nodiscard]] const Process* current() const;

@@ -21,6 +21,7 @@ struct Rollout {
   bool proven = false;
   bool failed = false;         // stopped half-way; outdated processes stay
   std::uint32_t failures = 0;  // of processes of the new revision
+  bool operator==(const Rollout&) const = default;
 };
 inline constexpr std::uint32_t kRolloutFailures = 3;
 
@@ -59,6 +60,9 @@ struct Pool::State {
   std::deque<Slot> slots;  // by number; never shrinks: a slot remembers its incarnations
   DeadlineIndex deadlines;
   std::vector<std::uint32_t> dirty;
+  std::vector<std::uint32_t> touched;  // changed since take_touched()
+  // Of the spec this pool had in an earlier life; 0: there was none, or nobody knows.
+  std::uint64_t remembered_fingerprint = 0;
   std::set<std::uint32_t> waiting_for_breaker;
   Sums sums;
   std::uint64_t restarts = 0, recycled = 0, spawn_failures = 0, stale_facts = 0;

@@ -9,8 +9,10 @@ namespace mtd::model {
 std::vector<Action> Turn::run(const Event& event) {
   if (!state_.awake && !std::holds_alternative<Adopted>(event)) wake();
   std::visit([this](const auto& fact) { apply(fact); }, event);
-  if (state_.awake) settle();
-  finish();
+  if (state_.awake) {
+    settle();
+    finish();
+  }
   return std::move(actions_);
 }
 
@@ -18,7 +20,12 @@ std::vector<Action> Turn::run(const Event& event) {
 void Turn::wake() {
   state_.awake = true;
   grow(state_.want());
-  queue_outdated();
+  drop_vanished();
+  if (state_.remembered_fingerprint == 0) {
+    queue_outdated();
+  } else if (state_.remembered_fingerprint != state_.spec.spawn_fingerprint) {
+    begin_rollout();  // the earlier life ended in the middle of a reload
+  }
   mark_all();
 }
 
@@ -82,7 +89,14 @@ Process* Turn::process_of(const WorkerKey& key) {
   return process;
 }
 
+void Turn::touch(std::uint32_t slot) {
+  if (state_.slots[slot].touched) return;
+  state_.slots[slot].touched = true;
+  state_.touched.push_back(slot);
+}
+
 void Turn::mark(std::uint32_t slot) {
+  touch(slot);
   if (state_.slots[slot].dirty) return;
   state_.slots[slot].dirty = true;
   state_.dirty.push_back(slot);

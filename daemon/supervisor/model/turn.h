@@ -44,9 +44,14 @@ class Turn {
   // The process a fact is about; empty and counted when the slot does not hold it.
   [[nodiscard]] Process* process_of(const WorkerKey& key);
   void mark(std::uint32_t slot);
+  void touch(std::uint32_t slot);
   void mark_all();
   void grow(std::uint32_t slots);
   void wake();
+  // Adopting what is remembered
+  void confirm(std::uint32_t slot, Process& process, const Adopted& fact);
+  void drop_vanished();
+  void vanish(std::uint32_t slot, const Process& process);
 
   // A step's rest, in this order until nothing happens any more.
   void settle();
@@ -101,10 +106,12 @@ class Turn {
   void set_replacing(std::uint32_t slot, Replacing kind);
   void check_replaced(std::uint32_t slot);
   void leave_queues(std::uint32_t slot);
+  void enqueue(std::set<std::uint32_t>& queue, std::uint32_t slot);
   void rollout_failure(std::uint32_t weight);  // of a process of the new revision
   void fail_rollout();
   void check_rollout();
   void queue_outdated();
+  void begin_rollout();
   void revert_draining(std::uint32_t slot);
   [[nodiscard]] std::uint32_t recycle_limit() const;
 

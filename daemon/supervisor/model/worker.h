@@ -31,30 +31,38 @@ inline constexpr Duration kKillGrace = Duration::seconds(5);
 
 struct Requested {
   std::optional<ExitCause> cancelled;
+  bool operator==(const Requested&) const = default;
 };
 struct Launching {
   Instant deadline;
+  bool operator==(const Launching&) const = default;
 };
 struct Warming {
   Instant deadline;
+  bool operator==(const Warming&) const = default;
 };
 struct Up {
   Instant since;
+  bool operator==(const Up&) const = default;
 };
 struct Draining {
   ExitCause cause{};
   Instant deadline = Instant::never();
+  bool operator==(const Draining&) const = default;
 };
 struct Stopping {
   ExitCause cause{};
   Instant deadline;
+  bool operator==(const Stopping&) const = default;
 };
 struct Killing {
   ExitCause cause{};
   Instant deadline;
+  bool operator==(const Killing&) const = default;
 };
 struct Stuck {
   ExitCause cause{};
+  bool operator==(const Stuck&) const = default;
 };
 enum class EmptyingPhase {
   waiting,  // descendants may end by themselves until the deadline
@@ -66,6 +74,7 @@ struct Emptying {
   EmptyingPhase phase{};
   ExitCause cause{};  // of the main process's exit
   Instant deadline = Instant::never();
+  bool operator==(const Emptying&) const = default;
 };
 
 using ProcessState =
@@ -80,7 +89,9 @@ struct Process {
   std::uint64_t task_limit = 0;  // 0: none
   int pid = 0;                   // 0: not known
   bool frozen = false;           // its deadlines stand still
+  bool expected = false;         // remembered; the keeper has not said yet that it is there
   ProcessState state;
+  bool operator==(const Process&) const = default;
 };
 
 template <class T>
