@@ -59,7 +59,8 @@ Json json_pool(const PoolSpec& spec) {
                       {"overlap", spec.overlap},
                       {"log_path", json_marked(spec.log.path)},
                       {"rlimits", json_rlimits(spec, unused)},
-                      {"listen", json_listen(spec, unused)}};
+                      {"listen", json_listen(spec, unused)},
+                      {"read_only_paths", json_read_only_paths(spec, unused)}};
   return json;
 }
 
@@ -188,6 +189,10 @@ void take_resolved(Members& members, const Node& node, PoolSpec& spec) {
   const Node* resolved = node.member("resolved");
   take_rlimits(resolved == nullptr ? nullptr : resolved->member("rlimits"), spec, members);
   take_listen(spec, members);
+  spec.sandbox.read_only_paths = members.markeds("read_only_paths");
+  for (const std::string& path : spec.sandbox.read_only_paths) {
+    if (!path.starts_with("/")) members.fail("read_only_paths", "absolute paths");
+  }
   if (spec.command.empty()) members.fail("command", "a list with at least a program");
   if (!spec.executable.starts_with("/")) members.fail("executable", "an absolute path");
   if (!spec.directory.starts_with("/")) members.fail("cwd", "an absolute path");

@@ -7,6 +7,7 @@
 
 #include "common/log_levels.h"
 #include "config/binding.h"
+#include "config/keys_limits.h"
 #include "config/resolved_json.h"
 
 namespace mtd::config {
@@ -41,7 +42,7 @@ constexpr double kYearMs = 365 * 24 * kHourMs;
 
 std::vector<PoolKey> make_pool_keys() {
   using S = PoolSpec;
-  return {
+  std::vector<PoolKey> keys{
       resolved<S>({"command",
                    Type::command,
                    0,
@@ -443,6 +444,9 @@ std::vector<PoolKey> make_pool_keys() {
            "How gladly the kernel kills workers when memory is short."},
           of_pool<&S::oom_score_adj>()),
   };
+  for (PoolKey& key : limit_keys())
+    keys.push_back(std::move(key));
+  return keys;
 }
 
 std::vector<DaemonKey> make_daemon_keys() {
@@ -587,6 +591,21 @@ std::string KeyInfo::expectation() const {
       return "an object of resource limits, like {\"nofile\": 1024}";
     case Type::sockets:
       return "a socket or a list of them, like \"tcp:127.0.0.1:8080\"";
+    case Type::size:
+      return "a size from " + format_size({static_cast<std::uint64_t>(min)}) + " to " +
+             format_size({static_cast<std::uint64_t>(max)}) + ", like \"512M\"";
+    case Type::percentage:
+      return "a percentage in quotes from " + plain_number(min) + "% to " + plain_number(max) +
+             "%, like \"150%\"";
+    case Type::cpus:
+      return "numbers of processors, like \"0-3,8\" or [0, 1], or \"per-worker\"";
+    case Type::io_priority:
+      return "\"idle\", \"best-effort:LEVEL\" or \"realtime:LEVEL\" with a level from 0 (first) to "
+             "7";
+    case Type::capabilities:
+      return "a list of capabilities, like [\"net_bind_service\"]";
+    case Type::system_calls:
+      return "a list of system calls and groups of them, like [\"@default\", \"socket\"]";
   }
   return {};
 }

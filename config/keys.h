@@ -23,16 +23,22 @@ enum class Type {
   duration,  // min..max in milliseconds; "infinity" where it is in `words`
   word,      // one of `words`; a member of enum type has its enumerators in their order
   signal,
-  text,         // not empty
-  path,         // absolute after expansion
-  mode,         // octal text
-  codes,        // exit codes, 0..255
-  names,        // texts
-  command,      // text or texts
-  paths,        // text or texts
-  environment,  // object of texts and whole numbers
-  limits,       // object of resource limits
-  sockets,      // text or texts
+  text,          // not empty
+  path,          // absolute after expansion
+  mode,          // octal text
+  codes,         // exit codes, 0..255
+  names,         // texts
+  command,       // text or texts
+  paths,         // text or texts
+  environment,   // object of texts and whole numbers
+  limits,        // object of resource limits
+  sockets,       // text or texts
+  size,          // min..max bytes, or a text like "64M"
+  percentage,    // text, min..max
+  cpus,          // list of numbers, or text
+  io_priority,   // text
+  capabilities,  // names
+  system_calls,  // names, and @groups
 };
 
 // A value of the file after its type and bounds were checked; of a word, its index; of a signal,

@@ -79,6 +79,29 @@ struct Rlimit {
   std::uint64_t soft = 0, hard = 0;  // RLIM_INFINITY: ~0ULL
 };
 
+// Of each worker with all that it starts. 0: not set.
+struct CgroupSpec {
+  std::uint64_t memory_max = 0, memory_high = 0;  // bytes
+  std::uint32_t cpu_max = 0;                      // per cent of one processor
+  std::uint32_t cpu_weight = 0, io_weight = 0;    // 1..10000
+  std::uint32_t pids_max = 0;
+  bool required = false;
+};
+
+struct CpuAffinity {
+  std::vector<int> cpus;    // sorted, each once; empty: as mtd itself
+  bool per_worker = false;  // one of mtd's own for each slot; `cpus` is empty
+};
+
+struct SandboxSpec {
+  bool no_new_privs = false;  // always with seccomp
+  // Bit n: capability n. The second is what a worker has that is not root; a part of the first.
+  std::optional<std::uint64_t> capabilities, ambient_capabilities;
+  std::vector<std::string> seccomp;  // system calls that are refused, and @groups of them
+  bool private_tmp = false;
+  std::vector<std::string> read_only_paths;  // absolute; may hold markers of SpecMarker
+};
+
 struct Identity {  // resolved at load
   std::string user_name, group_name, home, shell;
   std::uint32_t uid = 0, gid = 0;
@@ -111,7 +134,11 @@ struct PoolSpec {
   std::vector<ListenSpec> listen;  // descriptors 3, 4, … of every worker, in this order
   std::vector<Rlimit> rlimits;
   std::optional<int> nice;
+  std::optional<int> ionice;  // as ioprio_set(2) takes it: class << 13 | level
+  CpuAffinity cpu_affinity;
   std::optional<int> oom_score_adj;
+  CgroupSpec cgroup;
+  SandboxSpec sandbox;
 
   // Of all that a running process was given at its start. Two specs with the same fingerprint need
   // no new process; members that apply in place (hot keys) are not in it.

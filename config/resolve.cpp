@@ -8,11 +8,14 @@
 
 #include "common/escape.h"
 #include "common/names.h"
+#include "common/size.h"
+#include "config/capabilities.h"
 #include "config/executable.h"
 #include "config/expand.h"
 #include "config/host_address.h"
 #include "config/identity.h"
 #include "config/listen.h"
+#include "config/privileges.h"
 #include "config/read_file.h"
 #include "config/read_keys.h"
 #include "config/rlimits.h"
@@ -37,6 +40,7 @@ class PoolResolver {
     command();
     log();
     limits();
+    sandbox();
     recycle();
     listen();
     overlap();
@@ -155,8 +159,9 @@ class PoolResolver {
   }
 
   // Expands a path; empty after an error.
-  std::string path_of(std::string_view key) {
-    const auto expanded = environment_.expand(*text(key));
+  std::string path_of(std::string_view key) { return path_of(key, *text(key)); }
+  std::string path_of(std::string_view key, const std::string& written) {
+    const auto expanded = environment_.expand(written);
     if (!expanded) {
       fail(key, expanded.error().message);
       return {};
@@ -264,6 +269,24 @@ class PoolResolver {
               [](const Rlimit& a, const Rlimit& b) { return a.name < b.name; });
   }
 
+  void sandbox() {
+    SandboxSpec& sandbox = spec_.sandbox;
+    if (const Node* paths = node("sandbox.read_only_paths")) {
+      for (const std::string& written : texts_of(*paths)) {
+        std::string path = path_of("sandbox.read_only_paths", written);
+        if (!path.empty()) sandbox.read_only_paths.push_back(std::move(path));
+      }
+    }
+    if (node("sandbox.no_new_privs") == nullptr) sandbox.no_new_privs = !sandbox.seccomp.empty();
+    if (node("sandbox.ambient_capabilities") == nullptr)
+      sandbox.ambient_capabilities = sandbox.capabilities;
+    for (const PrivilegeProblem& problem : privilege_problems(spec_, own_privileges())) {
+      problems_.warn(
+          place_of(problem.path),
+          "pools." + pool_.name + "." + std::string(problem.path) + ": " + problem.message);
+    }
+  }
+
   void recycle() {
     const Node* alias = node("recycle.maxtasksperchild");
     if (alias == nullptr) return;
@@ -342,6 +365,10 @@ PoolSpec resolve_pool(const Node& pool, const ResolveOptions& options, Problems&
   return PoolResolver(pool, options, problems).run();
 }
 
+bool is_temporary(std::string_view path) {
+  return path.starts_with("/tmp/") || path.starts_with("/var/tmp/");
+}
+
 std::vector<CrossError> cross_check(const PoolSpec& spec) {
   std::vector<CrossError> errors;
   const auto text = [](Duration duration) { return format_duration(duration); };
@@ -359,6 +386,35 @@ std::vector<CrossError> cross_check(const PoolSpec& spec) {
     const std::string address = listen_address(socket);
     if (!addresses.insert(address).second)
       errors.push_back({"listen", "names " + escape_for_terminal(address) + " twice"});
+  }
+  const SandboxSpec& sandbox = spec.sandbox;
+  if (!sandbox.seccomp.empty() && !sandbox.no_new_privs) {
+    errors.push_back({"sandbox.no_new_privs",
+                      "must be true with sandbox.seccomp: a setuid program "
+                      "could be misled by refused system calls"});
+  }
+  if (sandbox.capabilities && sandbox.ambient_capabilities) {
+    const auto beyond = capability_names(*sandbox.ambient_capabilities & ~*sandbox.capabilities);
+    if (!beyond.empty()) {
+      errors.push_back({"sandbox.ambient_capabilities",
+                        "\"" + beyond.front() + "\" is not in sandbox.capabilities"});
+    }
+  }
+  const CgroupSpec& cgroup = spec.cgroup;
+  if (cgroup.memory_max != 0 && cgroup.memory_high > cgroup.memory_max) {
+    errors.push_back({"cgroup.memory_high", "is " + format_size({cgroup.memory_high}) +
+                                                ", more than cgroup.memory_max (" +
+                                                format_size({cgroup.memory_max}) + ")"});
+  }
+  if (sandbox.private_tmp) {
+    for (const auto& [path, what] :
+         {std::pair<std::string_view, const std::string*>{"command", &spec.executable},
+          std::pair<std::string_view, const std::string*>{"cwd", &spec.directory},
+          std::pair<std::string_view, const std::string*>{"log.path", &spec.log.path}}) {
+      if (!is_temporary(*what)) continue;
+      errors.push_back({path, "\"" + escape_for_terminal(readable(*what)) +
+                                  "\" is hidden from the worker by sandbox.private_tmp"});
+    }
   }
   return errors;
 }

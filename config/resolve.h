@@ -27,6 +27,9 @@ struct CrossError {
 };
 [[nodiscard]] std::vector<CrossError> cross_check(const PoolSpec& spec);
 
+// Is it below /tmp or /var/tmp, which sandbox.private_tmp hides?
+[[nodiscard]] bool is_temporary(std::string_view path);
+
 // Stable over runs and versions of the compiler: FNV-1a over the canonical form of all rolling
 // keys.
 [[nodiscard]] std::uint64_t fingerprint(const PoolSpec& spec);

@@ -122,6 +122,13 @@ Json json_log_path(const PoolSpec& spec, const KeyInfo&) {
   return spec.log.path.empty() ? Json() : json_marked(spec.log.path);
 }
 
+Json json_read_only_paths(const PoolSpec& spec, const KeyInfo&) {
+  Json json = Json::array();
+  for (const std::string& path : spec.sandbox.read_only_paths)
+    json.push_back(json_marked(path));
+  return json;
+}
+
 Json json_rlimits(const PoolSpec& spec, const KeyInfo&) {
   Json json = Json::object();
   for (const Rlimit& entry : spec.rlimits) {

@@ -28,6 +28,7 @@ namespace mtd::config {
 [[nodiscard]] nlohmann::json json_environment(const PoolSpec& spec, const KeyInfo& info);
 [[nodiscard]] nlohmann::json json_listen(const PoolSpec& spec, const KeyInfo& info);
 [[nodiscard]] nlohmann::json json_log_path(const PoolSpec& spec, const KeyInfo& info);
+[[nodiscard]] nlohmann::json json_read_only_paths(const PoolSpec& spec, const KeyInfo& info);
 [[nodiscard]] nlohmann::json json_rlimits(const PoolSpec& spec, const KeyInfo& info);
 
 }  // namespace mtd::config

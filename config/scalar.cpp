@@ -1,11 +1,16 @@
 #include "config/scalar.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <optional>
 #include <thread>
 
 #include "common/escape.h"
+#include "common/size.h"
+#include "config/capabilities.h"
+#include "config/scheduling.h"
+#include "config/system_calls.h"
 
 namespace mtd::config {
 namespace {
@@ -98,6 +103,73 @@ Result<Scalar> mode(const KeyInfo& key, const Node& node) {
   return Scalar(value);
 }
 
+bool is_list_of_texts(const Node& node, bool may_be_empty_text) {
+  const auto* array = node.as<Array>();
+  return array != nullptr &&
+         std::all_of(array->items.begin(), array->items.end(), [&](const Node& item) {
+           const auto* text = item.as<std::string>();
+           return text != nullptr && (may_be_empty_text || !text->empty());
+         });
+}
+
+Result<Scalar> size(const KeyInfo& key, const Node& node) {
+  std::uint64_t bytes = 0;
+  if (const auto* text = node.as<std::string>()) {
+    const auto parsed = parse_size(*text);
+    if (!parsed) return parsed.error();
+    bytes = parsed->bytes;
+  } else if (const auto* value = node.as<std::int64_t>(); value != nullptr && *value >= 0) {
+    bytes = static_cast<std::uint64_t>(*value);
+  } else {
+    return wrong(key, node);
+  }
+  if (bytes < static_cast<std::uint64_t>(key.min) || bytes > static_cast<std::uint64_t>(key.max))
+    return wrong(key, node);
+  return Scalar(static_cast<std::int64_t>(bytes));
+}
+
+Result<Scalar> percentage(const KeyInfo& key, const Node& node) {
+  const auto* text = node.as<std::string>();
+  if (text == nullptr || !text->ends_with("%")) return wrong(key, node);
+  std::int64_t value = -1;
+  const char* const end = text->data() + text->size() - 1;
+  const auto parsed = std::from_chars(text->data(), end, value);
+  const bool whole = parsed.ec == std::errc{} && parsed.ptr == end;
+  if (!whole || value < static_cast<std::int64_t>(key.min) ||
+      value > static_cast<std::int64_t>(key.max)) {
+    return wrong(key, node);
+  }
+  return Scalar(value);
+}
+
+Result<Scalar> io_priority(const KeyInfo& key, const Node& node) {
+  const auto* text = node.as<std::string>();
+  const auto priority = text == nullptr ? std::nullopt : parse_io_priority(*text);
+  if (!priority) return wrong(key, node);
+  return Scalar(std::int64_t{*priority});
+}
+
+Result<Scalar> capabilities(const KeyInfo& key, const Node& node) {
+  if (!is_list_of_texts(node, false)) return wrong(key, node);
+  std::int64_t set = 0;
+  for (const std::string& name : texts_of(node)) {
+    const auto number = parse_capability(name);
+    if (!number) return number.error();
+    set |= std::int64_t{1} << *number;
+  }
+  return Scalar(set);
+}
+
+Result<Scalar> system_calls(const KeyInfo& key, const Node& node) {
+  if (!is_list_of_texts(node, false)) return wrong(key, node);
+  std::string words;
+  for (const std::string& name : texts_of(node)) {
+    if (const auto known = check_system_call(name); !known) return known.error();
+    words += (words.empty() ? "" : " ") + name;
+  }
+  return Scalar(words);
+}
+
 Result<Scalar> codes(const KeyInfo& key, const Node& node) {
   const auto* array = node.as<Array>();
   if (array == nullptr) return wrong(key, node);
@@ -112,15 +184,6 @@ Result<Scalar> codes(const KeyInfo& key, const Node& node) {
     return Error{"names an exit code twice in " + brief(node)};
   }
   return Scalar(values);
-}
-
-bool is_list_of_texts(const Node& node, bool may_be_empty_text) {
-  const auto* array = node.as<Array>();
-  return array != nullptr &&
-         std::all_of(array->items.begin(), array->items.end(), [&](const Node& item) {
-           const auto* text = item.as<std::string>();
-           return text != nullptr && (may_be_empty_text || !text->empty());
-         });
 }
 
 bool is_text(const Node& node) {
@@ -190,6 +253,19 @@ Result<Scalar> check_value(const KeyInfo& key, const Node& node) {
       return when(is_environment(node), key, node);
     case Type::limits:
       return when(node.as<Object>() != nullptr, key, node);
+    case Type::size:
+      return size(key, node);
+    case Type::percentage:
+      return percentage(key, node);
+    case Type::cpus:
+      if (auto cpus = parse_cpu_affinity(node)) return Scalar(std::move(*cpus));
+      return wrong(key, node);
+    case Type::io_priority:
+      return io_priority(key, node);
+    case Type::capabilities:
+      return capabilities(key, node);
+    case Type::system_calls:
+      return system_calls(key, node);
   }
   return wrong(key, node);
 }

@@ -95,6 +95,17 @@ Json type_schema(const KeyInfo& key) {
       return environment_schema();
     case Type::limits:
       return limits_schema();
+    case Type::size:
+      return any_of(text_schema(), whole(key.min, key.max));
+    case Type::percentage:
+      return {{"type", "string"}, {"pattern", "^[1-9][0-9]*%$"}};
+    case Type::cpus:
+      return any_of(text_schema(), list_of(whole(0, key.max)));
+    case Type::io_priority:
+      return {{"type", "string"}, {"pattern", "^(idle|(best-effort|realtime)(:[0-7])?)$"}};
+    case Type::capabilities:
+    case Type::system_calls:
+      return list_of(text_schema());
   }
   return true;
 }

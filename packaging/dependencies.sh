@@ -3,7 +3,7 @@
 # Debian packages that are needed, and a way to install those that are missing. Sourced, never run.
 
 # To build mtd.
-BUILD_PACKAGES=(g++ cmake ninja-build pkg-config libsystemd-dev nlohmann-json3-dev libspdlog-dev libcli11-dev
+BUILD_PACKAGES=(g++ cmake ninja-build pkg-config libsystemd-dev libseccomp-dev nlohmann-json3-dev libspdlog-dev libcli11-dev
   doctest-dev librapidcheck-dev python3)
 # What the examples run.
 EXAMPLE_PACKAGES=(redis-server)

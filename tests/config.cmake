@@ -5,6 +5,7 @@ add_executable(config_test
   unit/config_expand.cpp
   unit/config_files.cpp
   unit/config_listen.cpp
+  unit/config_limits.cpp
   unit/config_plan.cpp
   unit/config_pool.cpp
   unit/config_tools.cpp

@@ -19,7 +19,7 @@ target_compile_definitions(keeper_harness PUBLIC
   KEEPER_WORKER_BINARY="$<TARGET_FILE:keeper_worker>")
 add_dependencies(keeper_harness mtd keeper_quick keeper_role keeper_worker)
 
-foreach(name keeper_protocol_test keeper_refusal_test keeper_birth_test keeper_child_test
+foreach(name keeper_protocol_test keeper_sandbox_test keeper_refusal_test keeper_birth_test keeper_child_test
              keeper_system_test keeper_life_test keeper_stop_test keeper_harm_test keeper_memory_test
              keeper_manager_test keeper_sockets_test)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/system/${name}.cpp)

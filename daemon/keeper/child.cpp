@@ -11,65 +11,17 @@
 #include <initializer_list>
 
 #include "common/spec_marker.h"
+#include "daemon/keeper/child_sandbox.h"
 #include "daemon/keeper/line.h"
 
 namespace mtd::keeper {
 namespace {
-
-[[noreturn]] void give_up(ChildNote& note, int error) {
-  note.error = error;
-  note.failed = true;
-  _exit(127);
-}
-
-void check(ChildNote& note, bool done) {
-  if (!done) give_up(note, errno);
-}
-
-// Room in the scratch memory, taken from its front by expanded strings.
-struct Scratch {
-  char* at;
-  char* end;
-};
 
 char* put_number(char* at, std::uint64_t value) {
   Line number;
   number.count(value);
   std::memcpy(at, number.text(), number.size());
   return at + number.size();
-}
-
-// The text itself where it has no marker; else its expansion in the scratch memory.
-const char* expand(const ChildPlan& plan, Scratch& scratch, const char* text) {
-  if (std::strchr(text, SpecMarker::kEscape) == nullptr) return text;
-  char* const start = scratch.at;
-  char* to = start;
-  for (const char* from = text; *from != '\0'; ++from) {
-    if (scratch.end - to < 32) give_up(*plan.note, E2BIG);
-    if (*from != SpecMarker::kEscape) {
-      *to++ = *from;
-      continue;
-    }
-    switch (*++from) {
-      case SpecMarker::kSlot:
-        to = put_number(to, plan.key.slot);
-        break;
-      case SpecMarker::kIncarnation:
-        to = put_number(to, plan.key.incarnation);
-        break;
-      case SpecMarker::kPid:
-        to = put_number(to, static_cast<std::uint64_t>(syscall(SYS_getpid)));
-        break;
-      case SpecMarker::kLiteral:
-        *to++ = SpecMarker::kEscape;
-        break;
-      default:
-        give_up(*plan.note, EINVAL);
-    }
-  }
-  *to++ = '\0';
-  scratch.at = to;
-  return start;
 }
 
 void join_cgroup(const ChildPlan& plan) {
@@ -209,11 +161,55 @@ void unblock_signals() {
     *at++ = expand(plan, scratch, command);
   }
   *at = nullptr;
+  lock_down(plan);  // from here on the filter may refuse everything but execve
+  plan.note->stage = Stage::exec;
   syscall(SYS_execve, plan.spec.strings(), argv, environment);
   give_up(*plan.note, errno);
 }
 
 }  // namespace
+
+[[noreturn]] void give_up(ChildNote& note, int error) {
+  note.error = error;
+  note.failed = true;
+  _exit(127);
+}
+
+void check(ChildNote& note, bool done) {
+  if (!done) give_up(note, errno);
+}
+
+const char* expand(const ChildPlan& plan, Scratch& scratch, const char* text) {
+  if (std::strchr(text, SpecMarker::kEscape) == nullptr) return text;
+  char* const start = scratch.at;
+  char* to = start;
+  for (const char* from = text; *from != '\0'; ++from) {
+    if (scratch.end - to < 32) give_up(*plan.note, E2BIG);
+    if (*from != SpecMarker::kEscape) {
+      *to++ = *from;
+      continue;
+    }
+    switch (*++from) {
+      case SpecMarker::kSlot:
+        to = put_number(to, plan.key.slot);
+        break;
+      case SpecMarker::kIncarnation:
+        to = put_number(to, plan.key.incarnation);
+        break;
+      case SpecMarker::kPid:
+        to = put_number(to, static_cast<std::uint64_t>(syscall(SYS_getpid)));
+        break;
+      case SpecMarker::kLiteral:
+        *to++ = SpecMarker::kEscape;
+        break;
+      default:
+        give_up(*plan.note, EINVAL);
+    }
+  }
+  *to++ = '\0';
+  scratch.at = to;
+  return start;
+}
 
 bool write_oom_score_adj(std::int32_t value) {
   const int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
@@ -243,11 +239,15 @@ void run_child(const ChildPlan& plan) {
   note.stage = Stage::session;
   check(note, setsid() >= 0);
   note.stage = Stage::signals;  // all are default already, and blocked: the keeper sets none
+  set_scheduling(plan);
   note.stage = Stage::priority;
   if (head.has_nice != 0) check(note, setpriority(PRIO_PROCESS, 0, head.nice) == 0);
   set_oom_score(plan);
   set_limits(plan);
+  make_mounts(plan, scratch);
+  limit_capabilities(plan);
   set_credentials(plan);
+  set_capabilities(plan);
   note.stage = Stage::umask;
   umask(head.umask);
   note.stage = Stage::directory;

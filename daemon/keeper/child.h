@@ -22,6 +22,17 @@ struct ChildPlan {
 // The supervisor: `socket` becomes descriptor 3, everything else but 0–2 is closed.
 [[noreturn]] void run_role_child(const Settings& settings, ChildNote& note, int socket);
 
+// Room in the scratch memory, taken from its front by expanded strings.
+struct Scratch {
+  char* at;
+  char* end;
+};
+// For the steps of run_child: ends the child, with its stage as it is noted.
+[[noreturn]] void give_up(ChildNote& note, int error);
+void check(ChildNote& note, bool done);  // gives up with errno
+// The text itself where it has no marker; else its expansion in the scratch memory.
+const char* expand(const ChildPlan& plan, Scratch& scratch, const char* text);
+
 // False, with errno: the kernel did not take it.
 [[nodiscard]] bool write_oom_score_adj(std::int32_t value);
 

@@ -263,9 +263,19 @@ void HandlerSet::limits(const CallRef& call) {
 
   json cannot = json::array();
   const auto& cgroups = supervisor_.cgroups();
-  const std::string cgroup = !cgroups              ? "none: " + supervisor_.no_cgroups_reason()
-                             : cgroups->has_kill() ? "v2 with cgroup.kill"
-                                                   : "v2";
+  const std::string cgroup =
+      !cgroups ? "none: " + supervisor_.no_cgroups_reason()
+               : (cgroups->has_kill() ? "v2 with cgroup.kill, " : "v2, ") +
+                     (cgroups->controllers().empty() ? "no controllers"
+                                                     : "controllers " + cgroups->controllers());
+  for (const auto& entry : supervisor_.pools()) {
+    for (auto& warning : entry.second->limits().warnings())
+      cannot.push_back(std::move(warning));
+  }
+  if (cgroups && cgroups->controllers().find("memory") == std::string::npos) {
+    cannot.push_back(
+        "without the memory controller a kill for want of memory looks like any other KILL");
+  }
   if (!cgroups) {
     cannot.push_back(
         "without cgroups a descendant that drops MTD_TAG from its environment is not found");

@@ -73,6 +73,13 @@ void PoolRunner::send_spawn(const model::SpawnAction& action) {
     directory = std::move(*made);
     record.has_directory = true;
   }
+  if (const int error = services_.cgroups
+                            ? limits_.apply(cgroup_name(action.key), *services_.cgroups)
+                            : limits_.refuse_without_cgroups();
+      error != 0) {
+    refuse_later(action.key, keeper::Stage::cgroup_limits, error);
+    return;
+  }
   const WorkerLabel label{name(), keeper_revisions_[action.revision].fingerprint, action.task_limit,
                           action.revision};
   const auto serial = services_.keeper.spawn(keeper_key(action.key), record.keeper_revision,

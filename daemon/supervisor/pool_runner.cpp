@@ -64,12 +64,17 @@ Result<void> PoolRunner::upload(const config::PoolSpec& spec, std::uint64_t revi
   services_.keeper.revision(prepared->id, prepared->spec.get(), prepared->spec_bytes,
                             prepared->descriptors, prepared->own);
   services_.sockets.use(prepared->id, spec);
+  limits_.prepare(spec, services_.cgroups, services_.no_cgroups_reason);
   return {};
 }
 
 Result<void> PoolRunner::reconfigure(config::PoolSpec spec) {
   const auto uploaded = upload(spec, revision_ + 1);
   if (!uploaded) return uploaded;
+  for (const auto& [key, record] : workers_) {
+    if (record.in_cgroup && services_.cgroups && !record.told_end)
+      limits_.change(cgroup_name(key), *services_.cgroups);
+  }
   ++revision_;
   apply(model::ReconfigureCommand{std::move(spec), revision_});
   forget_unused_revisions();

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "daemon/supervisor/model/pool.h"
+#include "daemon/supervisor/pool_limits.h"
 #include "daemon/supervisor/services.h"
 #include "daemon/sys/notify_socket.h"
 
@@ -93,6 +94,7 @@ class PoolRunner {
   [[nodiscard]] keeper::Key keeper_key(const model::WorkerKey& key) const;
 
   void watch_tally(const std::shared_ptr<Tally>& tally) { tallies_.push_back(tally); }
+  [[nodiscard]] const PoolLimits& limits() const { return limits_; }
   void set_stopped_by(std::optional<std::uint32_t> uid);
   [[nodiscard]] std::optional<std::uint32_t> stopped_by() const;
   [[nodiscard]] const PoolRecord& record() const { return record_; }
@@ -166,6 +168,7 @@ class PoolRunner {
   std::uint32_t id_;
   std::uint64_t revision_;  // of the configuration, as the model counts
   model::Pool model_;
+  PoolLimits limits_;
   std::map<model::WorkerKey, WorkerRecord> workers_;
   struct KeeperRevision {
     std::uint64_t id = 0;           // at the keeper

@@ -4,10 +4,13 @@
 #include <cstdio>
 
 #include "common/spec_marker.h"
+#include "config/resolve.h"
+#include "config/system_calls.h"
 #include "daemon/sys/journal_stream.h"
 #include "daemon/sys/keeper_protocol.h"
 #include "daemon/sys/memfd.h"
 #include "daemon/sys/resource_names.h"
+#include "daemon/sys/seccomp_filter.h"
 #include "daemon/sys/spawn_spec.h"
 
 namespace mtd::supervisor {
@@ -91,6 +94,24 @@ void add_sockets(const WorkerSockets& sockets, sys::SpawnSpec& spec, PreparedRev
   spec.environment.push_back("LISTEN_PID=" + marker(SpecMarker::kPid));
 }
 
+Result<sys::Sandbox> sandbox_of(const config::PoolSpec& pool) {
+  sys::Sandbox sandbox;
+  sandbox.cpus = pool.cpu_affinity.cpus;
+  sandbox.cpu_per_worker = pool.cpu_affinity.per_worker;
+  sandbox.io_priority = pool.ionice;
+  sandbox.capabilities = pool.sandbox.capabilities;
+  sandbox.ambient = pool.sandbox.ambient_capabilities;
+  sandbox.no_new_privs = pool.sandbox.no_new_privs;
+  sandbox.private_tmp = pool.sandbox.private_tmp;
+  sandbox.read_only_paths = pool.sandbox.read_only_paths;
+  if (!pool.sandbox.seccomp.empty()) {
+    auto filter = sys::compile_seccomp(config::expand_system_calls(pool.sandbox.seccomp));
+    if (!filter) return filter.error();
+    sandbox.filter = std::move(*filter);
+  }
+  return sandbox;
+}
+
 }  // namespace
 
 std::string instance_prefix(std::uint64_t instance) {
@@ -132,6 +153,13 @@ Result<PreparedRevision> prepare_revision(const config::PoolSpec& pool, const Re
   }
   spec.nice = pool.nice;
   spec.oom_score_adj = pool.oom_score_adj;
+  if (pool.sandbox.private_tmp && config::is_temporary(facts.notify_path)) {
+    return Error{"pool " + pool.name + ": sandbox.private_tmp hides " + facts.notify_path +
+                 ", to which the workers report; start mtd with a --runtime-dir elsewhere"};
+  }
+  auto sandbox = sandbox_of(pool);
+  if (!sandbox) return sandbox.error().with_context("pool " + pool.name);
+  spec.sandbox = std::move(*sandbox);
   const auto output = add_output(pool, spec, revision);
   if (!output) return output.error().with_context("pool " + pool.name);
   add_sockets(sockets, spec, revision);

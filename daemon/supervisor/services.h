@@ -48,6 +48,7 @@ struct Services {
   std::function<void()> before_exit;  // takes in all notifications that have arrived
   keeper::Hello hello;
   RevisionFacts revision_facts;
+  const std::string& no_cgroups_reason;  // empty: there are cgroups
 };
 
 }  // namespace mtd::supervisor

@@ -207,10 +207,10 @@ bool Supervisor::open_sockets() {
 void Supervisor::make_services() {
   scanner_ = std::make_unique<TreeScanner>(loop_, pids_, hello_.instance, hello_.keeper_pid);
   gate_.set_limit(configuration_.daemon.start_concurrency);
-  services_ = std::make_unique<Services>(Services{loop_, keeper_, *state_, sockets_, *this, gate_,
-                                                  *scanner_, cgroups_, pids_, spawns_, entropy_,
-                                                  [this] { (void)notifications_->drain(); }, hello_,
-                                                  RevisionFacts{hello_.instance, notify_path_}});
+  services_ = std::make_unique<Services>(
+      Services{loop_, keeper_, *state_, sockets_, *this, gate_, *scanner_, cgroups_, pids_, spawns_,
+               entropy_, [this] { (void)notifications_->drain(); }, hello_,
+               RevisionFacts{hello_.instance, notify_path_}, no_cgroups_reason_});
   open_events();
   for (auto* timer : {&pools_timer_, &status_timer_}) {
     auto made = timer == &pools_timer_

@@ -165,6 +165,10 @@ json daemon_json(const Supervisor& supervisor, const Moment& moment) {
   for (const auto& warning : supervisor.configuration().warnings)
     warnings.push_back(warning);
   if (!supervisor.cgroups()) warnings.push_back("no cgroups: " + supervisor.no_cgroups_reason());
+  for (const auto& entry : supervisor.pools()) {
+    for (auto& warning : entry.second->limits().warnings())
+      warnings.push_back(std::move(warning));
+  }
   const keeper::Deaths& deaths = supervisor.deaths();
   if (deaths.kept > 0 &&
       moment.realtime_ns - deaths.last[0].realtime_ns < kDeathIsNews.count_ns()) {

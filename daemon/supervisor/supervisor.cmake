@@ -16,6 +16,7 @@ add_library(mtd_supervisor_core STATIC
   options.cpp
   owning.cpp
   pool_actions.cpp
+  pool_limits.cpp
   pool_memory.cpp
   pool_runner.cpp
   persist.cpp

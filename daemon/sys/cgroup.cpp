@@ -126,8 +126,45 @@ Result<int> CgroupTree::pool_directory(const std::string& pool, bool create) {
   }
   UniqueFd directory = open_cgroup(pools_.get(), name.c_str());
   if (!directory) return Error::from_errno("open cgroup " + own_ + "/pools/" + name, errno);
-  return pool_directories_.emplace(pool, PoolDirectory{std::move(directory)})
-      .first->second.fd.get();
+  const int opened =
+      pool_directories_.emplace(pool, PoolDirectory{std::move(directory)}).first->second.fd.get();
+  if (create) (void)enable(pool, "memory").has_value();
+  return opened;
+}
+
+Result<void> CgroupTree::enable(const std::string& pool, std::string_view controller) {
+  const auto directory = pool_directory(pool, true);
+  if (!directory) return directory.error();
+  const UniqueFd own = open_cgroup(AT_FDCWD, own_.c_str());
+  if (!own) return Error::from_errno("open cgroup " + own_, errno);
+  if (made_own_) {
+    // Of the root only: a cgroup that has processes cannot give controllers to those below it.
+    const UniqueFd above = open_cgroup(own.get(), "..");
+    if (above && ::faccessat(above.get(), "cgroup.type", F_OK, 0) != 0)
+      (void)enable_controller(above.get(), controller).has_value();
+  }
+  for (const int each : {own.get(), pools_.get(), *directory}) {
+    if (auto done = enable_controller(each, controller); !done) return done;
+  }
+  return {};
+}
+
+std::string CgroupTree::controllers() const {
+  auto text = read_small_file_at(pools_.get(), "cgroup.subtree_control", 4096);
+  if (!text) return {};
+  while (!text->empty() && text->back() == '\n')
+    text->pop_back();
+  return *text;
+}
+
+std::vector<CgroupRefusal> CgroupTree::limit(const CgroupName& name,
+                                             const std::vector<CgroupSetting>& settings) {
+  if (settings.empty()) return {};
+  const UniqueFd directory = open_leaf(name, "", O_RDONLY | O_DIRECTORY);
+  if (!directory) {
+    return {{settings.front().key, Error::from_errno("open cgroup " + path(name), errno)}};
+  }
+  return write_limits(directory.get(), settings);
 }
 
 Result<UniqueFd> CgroupTree::make(const CgroupName& name) {
@@ -266,12 +303,19 @@ void CgroupTree::end_all() {
 }
 
 void CgroupTree::dissolve(pid_t keeper) {
+  // A cgroup whose children have controllers takes no processes, and mtd goes back into its own.
+  each_subdirectory(pools_.get(), [this](const char* name) {
+    const UniqueFd pool = open_cgroup(pools_.get(), name);
+    if (pool) disable_controllers(pool.get());
+  });
+  disable_controllers(pools_.get());
   pool_directories_.clear();
   pools_.reset();
   const std::string home = made_own_ ? own_.substr(0, own_.rfind('/')) : own_;
   const UniqueFd target = open_cgroup(AT_FDCWD, home.c_str());
   const UniqueFd own = open_cgroup(AT_FDCWD, own_.c_str());
   if (!target || !own) return;
+  disable_controllers(own.get());
   const bool keeper_left = keeper <= 0 || move_into_cgroup(target.get(), keeper).has_value();
   const bool left = move_into_cgroup(target.get(), ::getpid()).has_value() && keeper_left;
   (void)remove_cgroup(own.get(), "pools").has_value();

@@ -25,6 +25,7 @@
 
 #include "common/result.h"
 #include "common/unique_fd.h"
+#include "daemon/sys/cgroup_limits.h"
 
 namespace mtd::sys {
 
@@ -57,6 +58,13 @@ class CgroupTree {
 
   // Makes the directory of a process and opens it. An existing one is used again.
   [[nodiscard]] Result<UniqueFd> make(const CgroupName& name);
+  // Lets the directories of the pool's processes have the controller. Its memory controller is
+  // enabled without being asked for, so that kills for want of memory are seen.
+  [[nodiscard]] Result<void> enable(const std::string& pool, std::string_view controller);
+  // What a pool's directories have of the controllers.
+  [[nodiscard]] std::string controllers() const;
+  [[nodiscard]] std::vector<CgroupRefusal> limit(const CgroupName& name,
+                                                 const std::vector<CgroupSetting>& settings);
   // False when it is gone, too; nothing when that cannot be said now (EMFILE, ENOMEM).
   [[nodiscard]] std::optional<bool> populated(const CgroupName& name);
   // A descriptor of cgroup.events: EPOLLPRI says that `populated` may have changed; the value has

@@ -37,7 +37,8 @@ struct Key {
   friend constexpr bool operator==(const Key&, const Key&) = default;
 };
 
-// What the child was doing; the order is the order of work (keeper.h says why this order).
+// What the child was doing. The numbers are part of the protocol: new ones come last, whatever
+// their place in the order of work (run_child).
 enum class Stage : std::uint16_t {
   none,
   descriptors,
@@ -56,6 +57,15 @@ enum class Stage : std::uint16_t {
   directory,
   output,
   exec,
+  cpu_affinity,
+  io_priority,
+  mount_namespace,
+  read_only_paths,
+  private_tmp,
+  capabilities,
+  no_new_privs,
+  seccomp,
+  cgroup_limits,  // the supervisor's own: before it asks for a process
 };
 
 enum class EntryState : std::uint16_t {

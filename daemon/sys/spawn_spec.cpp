@@ -33,6 +33,31 @@ Result<void> append_all(std::string& out, const std::vector<std::string>& texts,
   return {};
 }
 
+// Nothing: the spec asks for none of it.
+std::optional<SpecSandbox> flatten(const Sandbox& sandbox) {
+  SpecSandbox flat;
+  for (const int cpu : sandbox.cpus) {
+    const auto at = static_cast<std::uint32_t>(cpu);
+    if (at < kMaxSpecCpus) flat.cpus[at / 64] |= std::uint64_t{1} << (at % 64);
+  }
+  if (!sandbox.cpus.empty()) flat.affinity = SpecAffinity::set;
+  if (sandbox.cpu_per_worker) flat.affinity = SpecAffinity::per_worker;
+  flat.has_io_priority = sandbox.io_priority.has_value() ? 1 : 0;
+  flat.io_priority = sandbox.io_priority.value_or(0);
+  flat.has_capabilities = sandbox.capabilities.has_value() ? 1 : 0;
+  flat.capabilities = sandbox.capabilities.value_or(0);
+  flat.has_ambient = sandbox.ambient.has_value() ? 1 : 0;
+  flat.ambient = sandbox.ambient.value_or(0);
+  flat.no_new_privs = sandbox.no_new_privs ? 1 : 0;
+  flat.private_tmp = sandbox.private_tmp ? 1 : 0;
+  flat.filter = static_cast<std::uint32_t>(sandbox.filter.size());
+  flat.read_only_paths = static_cast<std::uint32_t>(sandbox.read_only_paths.size());
+  const bool any = flat.affinity != SpecAffinity::none || flat.has_io_priority != 0 ||
+                   flat.has_capabilities != 0 || flat.has_ambient != 0 || flat.no_new_privs != 0 ||
+                   flat.private_tmp != 0 || flat.filter != 0 || flat.read_only_paths != 0;
+  return any ? std::optional(flat) : std::nullopt;
+}
+
 Result<std::string> flatten(const SpawnSpec& spec) {
   if (spec.command.empty()) return Error{"the command is empty", EINVAL};
   if (spec.executable.empty()) return Error{"there is no executable", EINVAL};
@@ -58,8 +83,15 @@ Result<std::string> flatten(const SpawnSpec& spec) {
   header.has_oom_score_adj = spec.oom_score_adj.has_value() ? 1 : 0;
   header.oom_score_adj = spec.oom_score_adj.value_or(0);
 
+  const auto sandbox = flatten(spec.sandbox);
+  if (sandbox) header.magic = kSpecSandboxMagic;
   std::string out;
   append(out, header);
+  if (sandbox) {
+    append(out, *sandbox);
+    for (const SpecInstruction& instruction : spec.sandbox.filter)
+      append(out, instruction);
+  }
   for (const ResourceLimit& limit : spec.limits) {
     append(out, SpecLimit{limit.resource, 0, limit.soft, limit.hard});
   }
@@ -75,6 +107,8 @@ Result<std::string> flatten(const SpawnSpec& spec) {
   if (auto done = append_text(out, spec.output_path, "output path"); !done) return done.error();
   if (auto done = append_all(out, spec.command, "command"); !done) return done.error();
   if (auto done = append_all(out, spec.environment, "environment"); !done) return done.error();
+  if (auto done = append_all(out, spec.sandbox.read_only_paths, "read-only path"); !done)
+    return done.error();
   if (out.size() > keeper::kMaxSpecBytes) {
     return Error{"command, environment and the rest take " + std::to_string(out.size()) +
                      " bytes together; at most " + std::to_string(keeper::kMaxSpecBytes) +
@@ -84,7 +118,7 @@ Result<std::string> flatten(const SpawnSpec& spec) {
   header.size = static_cast<std::uint32_t>(out.size());
   std::memcpy(out.data(), &header, sizeof header);
   if (!SpecView(out.data(), out.size()).valid(std::min(passed, keeper::kMaxDescriptors))) {
-    return Error{"a descriptor is named twice or out of range", EINVAL};
+    return Error{"a descriptor is named twice or out of range, or a filter is too long", EINVAL};
   }
   return out;
 }

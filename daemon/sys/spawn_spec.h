@@ -13,6 +13,7 @@
 
 #include "common/result.h"
 #include "common/unique_fd.h"
+#include "daemon/sys/spawn_spec_format.h"
 
 namespace mtd::sys {
 
@@ -20,6 +21,19 @@ struct ResourceLimit {
   int resource = 0;  // RLIMIT_*, getrlimit(2)
   std::uint64_t soft = 0;
   std::uint64_t hard = 0;
+};
+
+// What a worker may use and do beyond its limits and credentials.
+struct Sandbox {
+  std::vector<int> cpus;                      // below kMaxSpecCpus; empty: as the keeper
+  bool cpu_per_worker = false;                // one of the keeper's own for each slot, in turn
+  std::optional<int> io_priority;             // as ioprio_set(2) takes it
+  std::optional<std::uint64_t> capabilities;  // bounding set; bit n: capability n
+  std::optional<std::uint64_t> ambient;       // kept and raised over the change of users
+  bool no_new_privs = false;
+  std::vector<SpecInstruction> filter;  // seccomp; needs no_new_privs
+  bool private_tmp = false;
+  std::vector<std::string> read_only_paths;  // with markers
 };
 
 struct SpawnSpec {
@@ -34,6 +48,7 @@ struct SpawnSpec {
   std::vector<ResourceLimit> limits;
   std::optional<int> nice;           // -20..19
   std::optional<int> oom_score_adj;  // -1000..1000
+  Sandbox sandbox;
   // The child's descriptors: child number → index into the descriptors passed along, those of the
   // revision first, then those that come with each spawn. 0, 1, 2 that are not named are /dev/null;
   // every other descriptor is closed.

@@ -3,6 +3,7 @@ add_library(mtd_sys STATIC
   cgroup.cpp
   cgroup_files.cpp
   cgroup_left_overs.cpp
+  cgroup_limits.cpp
   cgroup_paths.cpp
   clock.cpp
   directory_watch.cpp
@@ -19,5 +20,10 @@ add_library(mtd_sys STATIC
   role_socket.cpp
   runtime_dir.cpp
   socket_owner.cpp
+  seccomp_filter.cpp
 )
 target_link_libraries(mtd_sys PUBLIC mtd_common PRIVATE PkgConfig::SYSTEMD)
+if(SECCOMP_FOUND)
+  target_link_libraries(mtd_sys PRIVATE PkgConfig::SECCOMP)
+  target_compile_definitions(mtd_sys PRIVATE MTD_HAS_SECCOMP)
+endif()

@@ -2,6 +2,7 @@
 import os
 import shutil
 import socket
+import tempfile
 import urllib.request
 
 import pytest
@@ -104,3 +105,17 @@ def test_servers_share_a_socket_that_outlives_them(tmp_path):
         asked.append(fetch(28070))  # waits for a successor
         assert all(text.startswith("worker shared/") for text in asked)
         mtd.wait_ready("shared")
+
+
+def test_hardened_worker_serves_with_nothing_to_spare(root, tmp_path, monkeypatch):
+    need("/usr/bin/python3")
+    need_port(28071)
+    if not os.access("/run", os.W_OK):
+        pytest.skip("needs a runtime directory outside of /tmp, which the worker does not see")
+    monkeypatch.setattr(tempfile, "tempdir", "/run")
+    with example("more/hardened.json", tmp_path) as mtd:
+        mtd.wait_ready("hardened")
+        assert "href" in fetch_when_listening(28071, mtd)
+        with open(f"/proc/{mtd.pids('hardened')[0]}/status") as file:
+            status = dict(line.rstrip().split(":\t", 1) for line in file if ":\t" in line)
+        assert (status["CapBnd"], status["CapEff"], status["NoNewPrivs"], status["Seccomp"]) == ("0" * 16, "0" * 16, "1", "2")

@@ -4,6 +4,7 @@
 #include <limits>
 #include <random>
 
+#include "config/system_calls.h"
 #include "tests/unit/config_support.h"
 
 using mtd::Duration;
@@ -70,6 +71,17 @@ PoolSpec any_pool(std::mt19937& random, const std::string& name) {
   spec.rlimits = {{"core", 0, std::numeric_limits<std::uint64_t>::max()}, {"nofile", 5, 6}};
   if (random() % 2 == 0) spec.nice = static_cast<int>(random() % 40) - 20;
   if (random() % 2 == 0) spec.oom_score_adj = -1000;
+  if (random() % 2 == 0) spec.ionice = random() % 2 == 0 ? 3 << 13 : 2 << 13 | 7;
+  if (random() % 2 == 0) spec.cpu_affinity = {{0, 2, 3, 1023}, false};
+  if (random() % 8 == 0) spec.cpu_affinity = {{}, true};
+  spec.cgroup = {random() % 2 * 1'000'000'000'000'000ULL, 5, 1'000'000, 10'000, 0, 7, true};
+  if (random() % 2 == 0) spec.cgroup = {};
+  if (random() % 2 == 0) spec.sandbox.capabilities = (std::uint64_t{1} << 41) - 1;
+  if (random() % 2 == 0) spec.sandbox.ambient_capabilities = std::uint64_t{1} << 40 | 1U;
+  spec.sandbox.no_new_privs = true;
+  if (mtd::config::check_system_call("@default")) spec.sandbox.seccomp = {"@default", "socket"};
+  spec.sandbox.private_tmp = random() % 2 == 0;
+  if (random() % 2 == 0) spec.sandbox.read_only_paths = {"/", "/a" + any_text(random)};
   return spec;
 }
 
@@ -132,6 +144,11 @@ TEST_CASE("any configuration comes back equal") {
       REQUIRE(after->pools[i].stop.signal == before.pools[i].stop.signal);
       REQUIRE(after->pools[i].rlimits[0].hard == before.pools[i].rlimits[0].hard);
       REQUIRE(after->pools[i].nice == before.pools[i].nice);
+      REQUIRE(after->pools[i].cpu_affinity.cpus == before.pools[i].cpu_affinity.cpus);
+      REQUIRE(after->pools[i].cgroup.memory_max == before.pools[i].cgroup.memory_max);
+      REQUIRE(after->pools[i].sandbox.capabilities == before.pools[i].sandbox.capabilities);
+      REQUIRE(after->pools[i].sandbox.seccomp == before.pools[i].sandbox.seccomp);
+      REQUIRE(after->pools[i].sandbox.read_only_paths == before.pools[i].sandbox.read_only_paths);
       REQUIRE(after->warnings == before.warnings);
     }
   }
@@ -161,6 +178,7 @@ TEST_CASE("an encoded configuration is checked like a file") {
         replaced(good, "\"overlap\":", "\"overlap\":0,\"x\":"),
         replaced(good, "\"umask\":\"022\"", "\"umask\":\"1000\""),
         replaced(good, "\"rlimits\":{}", "\"rlimits\":{\"zzz\":1}"),
+        replaced(good, "\"read_only_paths\":[]", "\"read_only_paths\":[\"etc\"]"),
         replaced(good, "\"max\":\"30s\"", "\"max\":\"1ms\""),
         good.substr(0, good.size() / 2)}) {
     CAPTURE(bad);

@@ -62,7 +62,22 @@ const std::map<std::string_view, std::string>& changes() {
       {"listen", "\"overlap\":false,\"listen\":\"tcp:*:1\""},
       {"rlimits", "\"rlimits\":{\"core\":0}"},
       {"nice", "\"nice\":1"},
-      {"oom_score_adj", "\"oom_score_adj\":1"}};
+      {"oom_score_adj", "\"oom_score_adj\":1"},
+      {"ionice", "\"ionice\":\"idle\""},
+      {"cpu_affinity", "\"cpu_affinity\":\"0\""},
+      {"cgroup.memory_max", "\"cgroup\":{\"memory_max\":\"1G\"}"},
+      {"cgroup.memory_high", "\"cgroup\":{\"memory_high\":1000}"},
+      {"cgroup.cpu_max", "\"cgroup\":{\"cpu_max\":\"150%\"}"},
+      {"cgroup.cpu_weight", "\"cgroup\":{\"cpu_weight\":10}"},
+      {"cgroup.io_weight", "\"cgroup\":{\"io_weight\":10}"},
+      {"cgroup.pids_max", "\"cgroup\":{\"pids_max\":10}"},
+      {"cgroup.required", "\"cgroup\":{\"required\":true}"},
+      {"sandbox.no_new_privs", "\"sandbox\":{\"no_new_privs\":true}"},
+      {"sandbox.capabilities", "\"sandbox\":{\"capabilities\":[]}"},
+      {"sandbox.ambient_capabilities", "\"sandbox\":{\"ambient_capabilities\":[\"kill\"]}"},
+      {"sandbox.seccomp", "\"sandbox\":{\"seccomp\":[\"@mount\"]}"},
+      {"sandbox.private_tmp", "\"sandbox\":{\"private_tmp\":true}"},
+      {"sandbox.read_only_paths", "\"sandbox\":{\"read_only_paths\":\"/etc\"}"}};
   return kChanges;
 }
 

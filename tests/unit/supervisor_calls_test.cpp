@@ -1,19 +1,31 @@
 // Selectors, notifications and their senders, and the words of the control interface.
 #include <doctest/doctest.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <map>
+#include <set>
 
 #include "common/control_methods.h"
+#include "config/system_calls.h"
 #include "daemon/supervisor/handler_set.h"
 #include "daemon/supervisor/notifications.h"
+#include "daemon/supervisor/pool_limits.h"
 #include "daemon/supervisor/selection.h"
 #include "daemon/supervisor/spawn_gate.h"
 #include "daemon/supervisor/stage_names.h"
+#include "daemon/sys/keeper_protocol.h"
 #include "daemon/sys/proc.h"
+#include "daemon/sys/seccomp_filter.h"
 
 using namespace mtd;
 using namespace mtd::supervisor;
@@ -201,4 +213,90 @@ TEST_CASE("stages and errors have names") {
   CHECK(errno_name(ENOENT) == "ENOENT");
   CHECK_FALSE(advice(static_cast<int>(keeper::Stage::exec), ENOENT).empty());
   CHECK(advice(0, 0).empty());
+}
+
+TEST_CASE("every stage has a name of its own, and those of a sandbox advice") {
+  std::set<std::string_view> names;
+  const int last = static_cast<int>(keeper::Stage::cgroup_limits);
+  for (int stage = 0; stage <= last; ++stage)
+    names.insert(stage_name(stage));
+  CHECK(names.size() == static_cast<std::size_t>(last) + 1);
+  CHECK(names.count("unknown") == 0);
+  for (int stage = static_cast<int>(keeper::Stage::cpu_affinity); stage <= last; ++stage) {
+    if (stage == static_cast<int>(keeper::Stage::no_new_privs)) continue;  // nothing refuses it
+    CAPTURE(stage);
+    CHECK_FALSE(advice(stage, EINVAL).empty());
+  }
+}
+
+TEST_CASE("limits of a cgroup as the kernel's files want them; what was set is taken back") {
+  const auto text = [](const std::vector<sys::CgroupSetting>& settings) {
+    std::string lines;
+    for (const auto& setting : settings)
+      lines += setting.controller + " " + setting.file + "=" + setting.value + "\n";
+    return lines;
+  };
+  config::CgroupSpec spec;
+  CHECK(cgroup_settings(spec).empty());
+  spec = {1 << 20, 1 << 19, 150, 200, 50, 64, false};
+  CHECK(text(cgroup_settings(spec)) ==
+        "memory memory.high=524288\nmemory memory.max=1048576\ncpu cpu.max=150000 100000\n"
+        "cpu cpu.weight=200\nio io.weight=default 50\npids pids.max=64\n");
+  CHECK(text(cgroup_settings({}, spec)) ==
+        "memory memory.high=max\nmemory memory.max=max\ncpu cpu.max=max\n"
+        "cpu cpu.weight=100\nio io.weight=default 100\npids pids.max=max\n");
+}
+
+TEST_CASE("without cgroups each limit is a warning, and required ones start nothing") {
+  config::PoolSpec spec;
+  spec.name = "web";
+  spec.cgroup.memory_max = 1 << 20;
+  std::optional<sys::CgroupTree> none;
+  PoolLimits limits;
+  limits.prepare(spec, none, "no cgroup2 mount");
+  CHECK(limits.warnings() ==
+        std::vector<std::string>{"pool web: cgroup.memory_max has no effect: no cgroup2 mount"});
+  CHECK(limits.refuse_without_cgroups() == 0);
+  spec.cgroup.required = true;
+  limits.prepare(spec, none, "no cgroup2 mount");
+  CHECK(limits.refuse_without_cgroups() == ENODEV);
+  CHECK(limits.warnings() ==
+        std::vector<std::string>{"pool web: cgroup.memory_max cannot be set, and no worker is "
+                                 "started without it: no cgroup2 mount"});
+  spec.cgroup = {};
+  limits.prepare(spec, none, "no cgroup2 mount");
+  CHECK(limits.warnings().empty());
+}
+
+TEST_CASE("a filter refuses what it names, and nothing else") {
+  const auto filter = sys::compile_seccomp(config::expand_system_calls({"@default", "chmod"}));
+  if (!filter) {
+    CHECK(filter.error().errno_value == ENOSYS);
+    MESSAGE("skipped: " << filter.error().message);
+    return;
+  }
+  CHECK(filter->size() > 20);
+  CHECK(filter->size() < sys::kMaxFilterLength);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const struct {
+      unsigned short length;
+      const sys::SpecInstruction* instructions;
+    } program{static_cast<unsigned short>(filter->size()), filter->data()};
+    const auto refused = [](long result, int error) { return result == -1 && errno == error; };
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) ::_exit(1);
+    if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) ::_exit(2);
+    if (!refused(::syscall(SYS_mount, nullptr, nullptr, nullptr, 0, nullptr), EPERM)) ::_exit(3);
+    if (!refused(::syscall(SYS_clone3, nullptr, 0), ENOSYS)) ::_exit(4);
+    if (!refused(::syscall(SYS_unshare, 0), EPERM)) ::_exit(5);
+    if (!refused(::syscall(SYS_clone, CLONE_NEWUTS | SIGCHLD, 0, 0, 0, 0), EPERM)) ::_exit(6);
+    if (!refused(::syscall(SYS_chmod, "/nowhere", 0), EPERM)) ::_exit(7);
+    const pid_t grandchild = ::fork();
+    if (grandchild == 0) ::_exit(0);
+    if (grandchild < 0 || ::waitpid(grandchild, nullptr, 0) != grandchild) ::_exit(8);
+    ::_exit(0);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WEXITSTATUS(status) == 0);
 }

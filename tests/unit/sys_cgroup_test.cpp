@@ -11,9 +11,13 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
 
 #include "daemon/sys/cgroup.h"
+#include "daemon/sys/cgroup_limits.h"
 #include "daemon/sys/cgroup_paths.h"
 #include "daemon/sys/proc.h"
 
@@ -175,6 +179,86 @@ TEST_CASE("a helper that still runs does not keep the directory when mtd ends") 
   int status = 0;
   CHECK(::waitpid(helper, &status, 0) == helper);
   CHECK(WTERMSIG(status) == SIGKILL);
+}
+
+TEST_CASE("controllers and limits, in a directory that stands for a cgroup") {
+  char name[] = "/tmp/mtd-cgroup-XXXXXX";
+  REQUIRE(::mkdtemp(name) != nullptr);
+  const std::filesystem::path path = name;
+  const auto put = [&](const char* file, const char* text) { std::ofstream(path / file) << text; };
+  const auto get = [&](const char* file) {
+    std::ifstream stream(path / file);
+    return std::string(std::istreambuf_iterator<char>(stream), {});
+  };
+  const UniqueFd directory(::open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  put("cgroup.controllers", "cpu memory pids\n");
+  put("cgroup.subtree_control", "pids\n");
+  CHECK(enable_controller(directory.get(), "pids"));  // is already, and not written again
+  CHECK(get("cgroup.subtree_control") == "pids\n");
+  const auto missing = enable_controller(directory.get(), "io");
+  REQUIRE_FALSE(missing);
+  CHECK(missing.error().errno_value == ENODEV);
+  CHECK(missing.error().message ==
+        "the controller \"io\" is not there (there are cpu, memory, pids)");
+  put("cgroup.subtree_control", "");
+  CHECK(enable_controller(directory.get(), "memory"));
+  CHECK(get("cgroup.subtree_control") == "+memory");
+  put("cgroup.subtree_control", "cpu");
+  disable_controllers(directory.get());
+  CHECK(get("cgroup.subtree_control") == "-cpu");
+  put("cgroup.controllers", "");
+  CHECK(enable_controller(directory.get(), "io").error().message ==
+        "the controller \"io\" is not there (mtd's cgroup has none)");
+
+  put("memory.max", "");
+  put("pids.max", "");
+  const auto refusals =
+      write_limits(directory.get(), {{"cgroup.memory_max", "memory", "memory.max", "4096"},
+                                     {"cgroup.cpu_max", "cpu", "cpu.max", "1 2"},
+                                     {"cgroup.pids_max", "pids", "pids.max", "max"}});
+  CHECK(get("memory.max") == "4096");
+  CHECK(get("pids.max") == "max");
+  REQUIRE(refusals.size() == 1);
+  CHECK(refusals[0].key == "cgroup.cpu_max");
+  CHECK(refusals[0].reason.errno_value == ENOENT);
+  std::filesystem::remove_all(path);
+}
+
+TEST_CASE("a controller of the real hierarchy reaches the workers, and is gone at the end") {
+  auto tree = CgroupTree::open(static_cast<std::uint64_t>(::getpid()), ::getpid());
+  REQUIRE(tree);
+  // Of the root, where the tree lies right below it: there mtd may enable one for itself.
+  const std::string above = tree->own_path() + "/..";
+  const bool below_root = ::access((above + "/cgroup.type").c_str(), F_OK) != 0;
+  const std::string source = below_root ? above : tree->own_path();
+  const auto there = read_small_file(source + "/cgroup.controllers");
+  const auto enabled = read_small_file(source + "/cgroup.subtree_control");
+  REQUIRE(there);
+  REQUIRE(enabled);
+  const std::string controller = there->substr(0, there->find_first_of(" \n"));
+  if (controller.empty()) {
+    MESSAGE("skipped: no controller in " << source);
+  } else {
+    REQUIRE(tree->enable("web", controller));
+    CHECK(tree->controllers().find(controller) != std::string::npos);
+    REQUIRE(tree->make(kName));
+    const auto inner = read_small_file(tree->path(kName) + "/cgroup.controllers");
+    REQUIRE(inner);
+    CHECK(inner->find(controller) != std::string::npos);
+    const auto missing = tree->limit(kName, {{"cgroup.x", controller, "no.such.file", "1"}});
+    REQUIRE(missing.size() == 1);
+    CHECK(missing[0].reason.errno_value == ENOENT);
+    CHECK(tree->remove(kName));
+    tree->remove_pool("web");
+  }
+  const auto refused = tree->enable("web", "no-such-controller");
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().errno_value == ENODEV);
+  const std::string own = tree->own_path();
+  tree->dissolve(::getpid());
+  CHECK(::access((own + "/pools").c_str(), F_OK) != 0);
+  if (below_root && !controller.empty() && enabled->find(controller) == std::string::npos)
+    std::ofstream(own.substr(0, own.rfind('/')) + "/cgroup.subtree_control") << "-" << controller;
 }
 
 int main(int argc, char** argv) {
