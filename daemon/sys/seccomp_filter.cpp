@@ -39,8 +39,9 @@ int add_architectures(scmp_filter_ctx filter) {
 }
 
 int refuse_new_namespaces(scmp_filter_ctx filter) {
-  for (const unsigned flag : {CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
-                              CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET}) {
+  for (const int each : {CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER,
+                         CLONE_NEWPID, CLONE_NEWNET}) {
+    const auto flag = static_cast<scmp_datum_t>(each);
     const scmp_arg_cmp has_flag{0, SCMP_CMP_MASKED_EQ, flag, flag};
     const int error =
         seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1, &has_flag);
