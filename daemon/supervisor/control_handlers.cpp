@@ -94,7 +94,10 @@ bool HandlerSet::look(const CallRef& call, const std::vector<Goal>& goals, const
   for (const auto& goal : goals) {
     const Judgement judgement = judge(goal, supervisor_);
     pending = pending || judgement.verdict == Verdict::pending;
-    if (pending && may_wait) return false;
+    if (pending && may_wait) {
+      supervisor_.waits().look_again_at(judgement.again);
+      return false;
+    }
     if (judgement.verdict == Verdict::failed) {
       failures += (failures.empty() ? "" : "; ") + goal.target.pool + ": " + judgement.reason;
     }

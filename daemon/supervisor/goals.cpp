@@ -16,6 +16,9 @@ namespace {
 using model::PoolState;
 using model::WorkerState;
 
+// How long a process has to live before "started" is said, where min_uptime is longer.
+constexpr Duration kLongestTrial = Duration::seconds(1);
+
 const PoolRunner* find_pool(const Goal& goal, const Supervisor& supervisor) {
   const auto found = supervisor.pools().find(goal.target.pool);
   return found == supervisor.pools().end() ? nullptr : found->second.get();
@@ -25,13 +28,23 @@ bool is_ready(const model::PoolView& view) {
   return view.state == PoolState::completed || view.ready >= view.want;
 }
 
-// Why there is no point in waiting on; "" when there is. Back-off alone says little: processes of
-// before may have died on their own. It counts once the new ones have failed, too.
+// Whether processes of this operation have failed. Those of before may have died on their own.
+bool new_ones_failed(const Goal& goal, const PoolRunner& pool, const model::PoolView& view) {
+  if (goal.kind == GoalKind::started) return goal.tally->unplanned > 0;
+  if (goal.kind != GoalKind::restarted) return goal.tally->unplanned > view.want;
+  return std::any_of(goal.before.begin(), goal.before.end(), [&](const auto& then) {
+    const auto slot = pool.model().slot_view(then.first);
+    return slot && !slot->exits.empty() && !slot->exits.front().planned &&
+           slot->exits.front().incarnation > then.second;
+  });
+}
+
+// Why there is no point in waiting on; "" when there is. Back-off alone says little: it counts once
+// the new ones have failed.
 std::string hopeless(const Goal& goal, const PoolRunner& pool, const model::PoolView& view) {
   if (view.state == PoolState::stopped) return "it was stopped meanwhile";
-  const std::uint32_t of_before = goal.kind == GoalKind::started ? 0 : view.want;
   const bool failing =
-      view.state == PoolState::backoff && view.alive == 0 && goal.tally->unplanned > of_before;
+      view.state == PoolState::backoff && view.alive == 0 && new_ones_failed(goal, pool, view);
   if (view.state != PoolState::failed && !view.breaker_open && !view.rollout_failed && !failing)
     return {};
   const std::string note = note_of(pool, view, this_moment());
@@ -39,7 +52,50 @@ std::string hopeless(const Goal& goal, const PoolRunner& pool, const model::Pool
 }
 
 Judgement reached_when(bool reached) {
-  return {reached ? Verdict::reached : Verdict::pending, {}};
+  Judgement judgement;
+  if (reached) judgement.verdict = Verdict::reached;
+  return judgement;
+}
+
+Judgement failed_because(const std::string& reason) {
+  Judgement judgement;
+  judgement.verdict = Verdict::failed;
+  judgement.reason = reason;
+  return judgement;
+}
+
+// With `ready: exec` a process is ready before it has done anything: one that cannot live is, too.
+// So it has to live for a moment. To know that a program can live, one process of it is enough;
+// where each process is new for a reason, as after a start, each one has to.
+Instant proven_at(const Goal& goal, const PoolRunner& pool) {
+  const config::PoolSpec& spec = pool.model().spec();
+  const Duration trial = std::min(spec.min_uptime, kLongestTrial);
+  if (spec.ready != config::ReadyMode::exec) return {};
+  switch (goal.kind) {
+    case GoalKind::started:
+    case GoalKind::restarted:
+      return pool.model().ready_span(goal.target.slots).last + trial;
+    case GoalKind::reloaded:
+    case GoalKind::scaled: {
+      const Instant first = pool.model().ready_span(goal.target.slots).first;
+      return first.is_never() ? Instant() : first + trial;
+    }
+    case GoalKind::ready:
+    case GoalKind::stopped:
+    case GoalKind::removed:
+    case GoalKind::at_once:
+      break;
+  }
+  return {};
+}
+
+Judgement once_proven(const Judgement& judgement, const Goal& goal, const PoolRunner& pool) {
+  if (judgement.verdict != Verdict::reached) return judgement;
+  const Instant proven = proven_at(goal, pool);
+  if (proven <= sys::now()) return judgement;
+  Judgement pending;
+  pending.again = proven;
+  return pending;
 }
 
 // "web/3 pid 711, …" when all that is left of the target is stuck in the kernel; else "".
@@ -69,7 +125,7 @@ Judgement judge_slot(const Goal& goal, const PoolRunner& pool, std::uint32_t num
                                       slot->state == WorkerState::completed));
     case GoalKind::removed:
     case GoalKind::at_once:
-      return {Verdict::reached, {}};
+      return reached_when(true);
     case GoalKind::started:
     case GoalKind::ready:
     case GoalKind::restarted:
@@ -77,16 +133,16 @@ Judgement judge_slot(const Goal& goal, const PoolRunner& pool, std::uint32_t num
     case GoalKind::scaled:
       break;
   }
-  if (!slot) return {Verdict::failed, name + " is gone"};
+  if (!slot) return failed_because(name + " is gone");
   const auto before = goal.before.find(number);
   const bool replaced =
       before == goal.before.end() ||
       (!slot->processes.empty() && slot->processes.front().key.incarnation > before->second);
-  if (slot->state == WorkerState::ready && replaced) return {Verdict::reached, {}};
-  if (slot->state == WorkerState::completed) return {Verdict::reached, {}};
+  if (slot->state == WorkerState::ready && replaced) return reached_when(true);
+  if (slot->state == WorkerState::completed) return reached_when(true);
   if (goal.kind == GoalKind::ready) return {};
   if (slot->state == WorkerState::failed || slot->state == WorkerState::backoff) {
-    return {Verdict::failed, name + " is in state " + std::string(model::name_of(slot->state))};
+    return failed_because(name + " is in state " + std::string(model::name_of(slot->state)));
   }
   return {};
 }
@@ -96,7 +152,7 @@ Judgement judge_pool(const Goal& goal, const PoolRunner& pool) {
   std::string reason;
   switch (goal.kind) {
     case GoalKind::at_once:
-      return {Verdict::reached, {}};
+      return reached_when(true);
     case GoalKind::removed:
       return reached_when(!pool.removing());
     case GoalKind::stopped:
@@ -106,29 +162,29 @@ Judgement judge_pool(const Goal& goal, const PoolRunner& pool) {
     case GoalKind::ready:
       return reached_when(is_ready(view) && view.state != PoolState::stopped);
     case GoalKind::started:
-      if (is_ready(view) && view.state != PoolState::stopped) return {Verdict::reached, {}};
+      if (is_ready(view) && view.state != PoolState::stopped) return reached_when(true);
       break;
     case GoalKind::restarted:
       if (view.restart_remaining == 0 && view.rollout_remaining == 0 && is_ready(view)) {
-        return {Verdict::reached, {}};
+        return reached_when(true);
       }
       break;
     case GoalKind::reloaded:
       if (view.state == PoolState::stopped || view.state == PoolState::stopping)
-        return {Verdict::reached, {}};
+        return reached_when(true);
       if (view.rollout_remaining == 0 && !view.rollout_failed && is_ready(view) &&
           view.alive <= view.want) {
-        return {Verdict::reached, {}};
+        return reached_when(true);
       }
       break;
     case GoalKind::scaled:
-      if (view.state == PoolState::stopped) return {Verdict::reached, {}};
-      if (is_ready(view) && view.alive <= view.want) return {Verdict::reached, {}};
+      if (view.state == PoolState::stopped) return reached_when(true);
+      if (is_ready(view) && view.alive <= view.want) return reached_when(true);
       break;
   }
   reason = hopeless(goal, pool, view);
   if (reason.empty()) return {};
-  return {Verdict::failed, reason};
+  return failed_because(reason);
 }
 
 std::string join_left_overs(const Tally& tally) {
@@ -187,7 +243,7 @@ Goal make_goal(GoalKind kind, const SelectedPool& target, PoolRunner& pool) {
   goal.since = sys::now();
   pool.watch_tally(goal.tally);
   if (kind == GoalKind::restarted) {
-    for (const auto number : target.slots) {
+    for (const auto number : target.whole() ? pool.model().shown_slots() : target.slots) {
       const auto slot = pool.model().slot_view(number);
       if (slot) goal.before[number] = slot->incarnation;
     }
@@ -200,22 +256,21 @@ Judgement judge(const Goal& goal, const Supervisor& supervisor) {
   if (pool == nullptr) {
     const bool gone_is_fine = goal.kind == GoalKind::stopped || goal.kind == GoalKind::removed ||
                               goal.kind == GoalKind::at_once;
-    return gone_is_fine ? Judgement{Verdict::reached, {}}
-                        : Judgement{Verdict::failed, "the pool was removed"};
+    return gone_is_fine ? reached_when(true) : failed_because("the pool was removed");
   }
   if (!pool->all_is_told()) return {};
   const std::string stuck = goal.kind == GoalKind::stopped ? all_stuck(*pool, goal) : std::string();
   if (!stuck.empty()) {
-    return {Verdict::failed, "stuck in the kernel, even SIGKILL does not end it: " + stuck};
+    return failed_because("stuck in the kernel, even SIGKILL does not end it: " + stuck);
   }
-  if (goal.target.whole()) return judge_pool(goal, *pool);
-  Judgement all{Verdict::reached, {}};
+  if (goal.target.whole()) return once_proven(judge_pool(goal, *pool), goal, *pool);
+  Judgement all = reached_when(true);
   for (const auto slot : goal.target.slots) {
     const auto each = judge_slot(goal, *pool, slot);
     if (each.verdict == Verdict::failed) return each;
     if (each.verdict == Verdict::pending) all = each;
   }
-  return all;
+  return once_proven(all, goal, *pool);
 }
 
 nlohmann::json result_json(const Goal& goal, const Judgement& judgement,

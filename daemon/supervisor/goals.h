@@ -18,7 +18,7 @@ namespace mtd::supervisor {
 class Supervisor;
 
 enum class GoalKind {
-  started,  // ready; back-off, failure and an open breaker end the waiting
+  started,  // ready and proven to live; back-off, failure and an open breaker end the waiting
   ready,    // ready; waits through all of these
   stopped,
   restarted,
@@ -34,13 +34,14 @@ struct Goal {
   SelectedPool target;
   Instant since;
   std::shared_ptr<Tally> tally = std::make_shared<Tally>();
-  std::map<std::uint32_t, std::uint64_t> before;  // restarted slots: incarnation then
+  std::map<std::uint32_t, std::uint64_t> before;  // restarted: the slots' incarnations then
   std::string done_text;                          // at_once: what was done
 };
 
 struct Judgement {
   Verdict verdict = Verdict::pending;
-  std::string reason;  // of failed
+  std::string reason;                // of failed
+  Instant again = Instant::never();  // of pending: it may be reached then, though nothing happens
 };
 
 [[nodiscard]] Goal make_goal(GoalKind kind, const SelectedPool& target, PoolRunner& pool);

@@ -155,7 +155,10 @@ void HandlerSet::scale(const CallRef& call) {
   }
   supervisor_.waits().add(call, [this, call, goal = std::move(goal), reply] {
     const Judgement judgement = judge(goal, supervisor_);
-    if (judgement.verdict == Verdict::pending) return false;
+    if (judgement.verdict == Verdict::pending) {
+      supervisor_.waits().look_again_at(judgement.again);
+      return false;
+    }
     if (judgement.verdict == Verdict::reached) return reply();
     call->error("Failed", {{"message", goal.target.pool + ": " + judgement.reason},
                            {"pools", json::array({result_json(goal, judgement, supervisor_)})}});

@@ -211,7 +211,7 @@ void Supervisor::settle() {
 }
 
 void Supervisor::arm_pools() {
-  Instant first = Instant::never();
+  Instant first = waits_.deadline();
   for (const auto& entry : pools_)
     first = std::min(first, entry.second->model().next_deadline());
   pools_timer_.arm(first);
@@ -219,6 +219,7 @@ void Supervisor::arm_pools() {
 
 void Supervisor::on_deadline() {
   const Instant now = sys::now();
+  if (waits_.deadline() <= now) dirty_ = true;
   for (const auto& entry : pools_) {
     if (entry.second->model().next_deadline() > now) continue;
     entry.second->apply(model::Tick{});

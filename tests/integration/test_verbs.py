@@ -16,7 +16,7 @@ def mtd(tools):
         "web": pool([actor, "wait"], workers=3),
         "job": pool(SLEEPER, workers=1),
         "off": pool(SLEEPER, workers=2, enabled=False),
-        "broken": pool(["/bin/false"], enabled=False, ready="notify", backoff={"initial": "1h", "max": "1h"}),
+        "broken": pool(["/bin/false"], enabled=False, backoff={"initial": "1h", "max": "1h"}),
     }
     with Mtd(pools) as daemon:
         daemon.wait_ready("web", "job")
@@ -160,6 +160,25 @@ def test_start_of_what_cannot_start_is_exit_1(mtd):
     mtd.ctl("--timeout", "15s", "start", "broken", code=1)
     mtd.ctl("stop", "broken")
     mtd.ctl("reset-failed", "broken")
+
+
+def test_start_waits_only_for_programs_that_are_ready_by_being_executed(tools):
+    """Started is what lives for min_uptime, at most a second; what tells that it is ready need not prove it."""
+    told = [tools + "/actor", "notify=READY=1", "wait"]
+    # 9 s: far above what it takes, and what it would take if min_uptime were waited for.
+    pools = {"told": pool(told, enabled=False, ready="notify", min_uptime="1h"),
+             "quick": pool(SLEEPER, enabled=False, min_uptime="0s"),
+             "plain": pool(SLEEPER, enabled=False, min_uptime="1h"),
+             "fails": pool([tools + "/actor", "sleep=300", "exit=3"], enabled=False, min_uptime="1h",
+                           backoff={"initial": "1h", "max": "1h"})}
+    with Mtd(pools) as mtd:
+        for name in ("told", "quick", "plain"):
+            mtd.ctl("--timeout", "9s", "start", name)
+        elapsed = {p["name"]: p["elapsed_ms"] for name in ("quick", "plain")
+                   for p in mtd.call("Restart", select=[name])["pools"]}
+        assert elapsed["plain"] >= 1000, elapsed
+        assert mtd.ctl("start", "fails", code=1).stderr
+        assert mtd.ctl("restart", "fails", code=1).stderr
 
 
 def test_restart_replaces_every_process(mtd):

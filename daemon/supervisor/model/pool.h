@@ -284,6 +284,12 @@ struct PoolView {
   std::vector<SlotView> slots;          // 0..want−1, and higher ones that still hold a process
 };
 
+// Since when the ready processes are so: the one that has been for longest, and the newest.
+struct ReadySpan {
+  Instant first = Instant::never();  // none is ready
+  Instant last;
+};
+
 // How far a process has come, as far as the pool was told.
 enum class Stage { requested, launching, running, ended };
 
@@ -310,6 +316,8 @@ class Pool {
   // The same without slots, and one slot alone (empty: no such slot); O(1).
   [[nodiscard]] PoolView summary(Instant now) const;
   [[nodiscard]] std::optional<SlotView> slot_view(std::uint32_t slot, Instant now = {}) const;
+  // Of these slots; empty: of all that are wanted.
+  [[nodiscard]] ReadySpan ready_span(const std::vector<std::uint32_t>& slots) const;
   [[nodiscard]] PoolMemory memory() const;
   // The same without slots and crashes, and these alone; O(1).
   [[nodiscard]] PoolMemory memory_without_slots() const;

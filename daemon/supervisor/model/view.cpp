@@ -120,6 +120,23 @@ std::vector<std::uint32_t> Pool::shown_slots() const {
   return numbers;
 }
 
+ReadySpan Pool::ready_span(const std::vector<std::uint32_t>& slots) const {
+  ReadySpan span;
+  const auto look_at = [&](std::uint32_t number) {
+    const Process* current =
+        number < state_->slots.size() ? state_->slots[number].current() : nullptr;
+    const auto* up = current == nullptr ? nullptr : std::get_if<Up>(&current->state);
+    if (up == nullptr) return;
+    span.first = std::min(span.first, up->since);
+    span.last = std::max(span.last, up->since);
+  };
+  for (const std::uint32_t number : slots)
+    look_at(number);
+  for (std::uint32_t number = 0; slots.empty() && number < state_->want(); ++number)
+    look_at(number);
+  return span;
+}
+
 std::optional<SlotView> Pool::slot_view(std::uint32_t slot, Instant) const {
   if (slot >= state_->slots.size()) return std::nullopt;
   return view_of(*state_, slot);
