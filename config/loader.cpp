@@ -42,7 +42,8 @@ class Loader {
     for (const Document& document : sources.documents)
       read_root(document);
     for (const auto& [name, pool] : pools_) {
-      result_.configuration.pools.push_back(resolve_pool(*pool, options_, problems_));
+      result_.configuration.pools.push_back(
+          resolve_pool(*pool, options_, problems_, result_.configuration.files));
       note_origins(*pool, pool_keys(), "pools." + name + ".");
     }
     check_total();

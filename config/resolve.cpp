@@ -26,8 +26,13 @@ namespace {
 
 class PoolResolver {
  public:
-  PoolResolver(const Node& pool, const ResolveOptions& options, Problems& problems)
-      : pool_(pool), options_(options), problems_(problems), environment_(pool.name) {
+  PoolResolver(const Node& pool, const ResolveOptions& options, Problems& problems,
+               std::vector<std::string>& files)
+      : pool_(pool),
+        options_(options),
+        problems_(problems),
+        files_(files),
+        environment_(pool.name) {
     spec_.name = pool.name;
   }
 
@@ -149,6 +154,8 @@ class PoolResolver {
         return fail("env_file",
                     "must be an absolute path that is the same for all workers, not " + shown);
       }
+      if (std::find(files_.begin(), files_.end(), path->text) == files_.end())
+        files_.push_back(path->text);
       const auto content = read_file(path->text, options_.check_ownership);
       if (!content) return fail("env_file", shown + " " + content.error().message);
       auto variables = parse_env_file(*content);
@@ -352,6 +359,7 @@ class PoolResolver {
   const Node& pool_;
   const ResolveOptions& options_;
   Problems& problems_;
+  std::vector<std::string>& files_;
   Environment environment_;
   PoolSpec spec_;
   Given given_;
@@ -361,8 +369,9 @@ class PoolResolver {
 
 }  // namespace
 
-PoolSpec resolve_pool(const Node& pool, const ResolveOptions& options, Problems& problems) {
-  return PoolResolver(pool, options, problems).run();
+PoolSpec resolve_pool(const Node& pool, const ResolveOptions& options, Problems& problems,
+                      std::vector<std::string>& files) {
+  return PoolResolver(pool, options, problems, files).run();
 }
 
 bool is_temporary(std::string_view path) {

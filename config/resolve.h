@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "config/environment.h"
 #include "config/node.h"
@@ -16,9 +17,10 @@ struct ResolveOptions {
   Variables start;              // environment mtd was started with
 };
 
-// What is wrong goes to `problems`; the spec may then be used for nothing.
+// What is wrong goes to `problems`; the spec may then be used for nothing. Files that were read, or
+// were to be, are added to `files`.
 [[nodiscard]] PoolSpec resolve_pool(const Node& pool, const ResolveOptions& options,
-                                    Problems& problems);
+                                    Problems& problems, std::vector<std::string>& files);
 
 // Checks between keys that hold for a spec from anywhere; the errors read "key: message".
 struct CrossError {

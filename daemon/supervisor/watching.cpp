@@ -134,11 +134,14 @@ void Supervisor::watch_configuration() {
     }
     files_ = std::move(*files);
     auto watch = loop_.watch(files_.fd(), EPOLLIN, sys::Priority::idle, [this](std::uint32_t) {
-      // Beside a single file anything may live; "..data" is how a mounted volume is replaced.
+      // Beside these files anything may live; "..data" is how a mounted volume is replaced.
       const bool single = !sys::is_directory(config_path_);
-      const std::string name_of_single = base_of(config_path_);
+      std::set<std::string, std::less<>> ours = {"", "..data", base_of(config_path_)};
+      for (const auto& file : configuration_.files)
+        ours.insert(base_of(file));
       const bool any = files_.drain([&](std::string_view name) {
-        return !single || name.empty() || name == name_of_single || name == "..data";
+        return ours.find(name) != ours.end() ||
+               (!single && (name.ends_with(".json") || name.ends_with(".d")));
       });
       if (any && files_timer_.deadline().is_never()) files_timer_.arm(sys::now() + kCompareDelay);
     });

@@ -25,7 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       Problems of_pool;
       for (const std::string& name : problems.files())
         static_cast<void>(of_pool.add_file(name));
-      configuration.pools.push_back(resolve_pool(pool, {}, of_pool));
+      configuration.pools.push_back(resolve_pool(pool, {}, of_pool, configuration.files));
       if (of_pool.any()) continue;
       configuration.pools.front().name = "web";
       const auto again = decode(encode(configuration));

@@ -1,6 +1,7 @@
 """A new configuration: hot keys in place, a new command worker by worker, a bad file changes nothing."""
 import os
 import signal
+import tempfile
 import time
 
 import pytest
@@ -278,3 +279,29 @@ def test_status_says_whether_the_files_differ(actor):
         mtd.write_config()
         mtd.ctl("reload")
         assert in_sync() is True and "(in sync)" in mtd.ctl("status").stdout
+
+
+def test_a_changed_env_file_is_a_difference(actor):
+    with tempfile.TemporaryDirectory() as elsewhere:
+        path = os.path.join(elsewhere, "web.env")
+
+        def write(text):
+            with open(path, "w") as file:
+                file.write(text)
+
+        write("A=1\n")
+        with Mtd({"web": pool([actor, "wait"], env_file=path)}) as mtd:
+            mtd.wait_ready()
+            in_sync = lambda: mtd.status()["daemon"]["config_in_sync"]
+            assert in_sync() is True
+            write("A=2\n")
+            mtd.until(lambda: in_sync() is False, what="the change is noticed")
+            write("A=1\n")
+            mtd.until(lambda: in_sync() is True, what="so is its end")
+            os.unlink(path)
+            mtd.until(lambda: in_sync() is False, what="the removal is noticed")
+            write("A=2\n")
+            mtd.ctl("reload")
+            assert in_sync() is True
+            write("A=3\n")
+            mtd.until(lambda: in_sync() is False, what="so is a change after a reload")
