@@ -1,5 +1,6 @@
 #include "daemon/supervisor/pool_runner.h"
 
+#include <spdlog/spdlog.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <set>
 #include <utility>
 
+#include "common/escape.h"
 #include "daemon/supervisor/model/memory.h"
 #include "daemon/supervisor/tree_scanner.h"
 #include "daemon/supervisor/worker_label.h"
@@ -60,6 +62,8 @@ Result<void> PoolRunner::upload(const config::PoolSpec& spec, std::uint64_t revi
   if (!sockets) return sockets.error().with_context("pool " + spec.name);
   const auto prepared = prepare_revision(spec, services_.revision_facts, *sockets);
   if (!prepared) return prepared.error();
+  if (!prepared->warning.empty())
+    spdlog::warn("pool {}: {}", spec.name, escape_for_terminal(prepared->warning));
   keeper_revisions_[revision] = {prepared->id, spec.spawn_fingerprint};
   services_.keeper.revision(prepared->id, prepared->spec.get(), prepared->spec_bytes,
                             prepared->descriptors, prepared->own);

@@ -44,29 +44,35 @@ config::LogTarget log_target(const config::LogSpec& log) {
   return sys::under_journal() ? config::LogTarget::journal : config::LogTarget::inherit;
 }
 
-Result<void> add_output(const config::PoolSpec& pool, sys::SpawnSpec& spec,
-                        PreparedRevision& revision) {
+void share_own_output(sys::SpawnSpec& spec, PreparedRevision& revision) {
+  revision.descriptors = {1, 2};
+  spec.descriptors = {{1, 0}, {2, 1}};
+}
+
+void add_output(const config::PoolSpec& pool, sys::SpawnSpec& spec, PreparedRevision& revision) {
   switch (log_target(pool.log)) {
     case config::LogTarget::automatic:
     case config::LogTarget::null:
-      return {};
+      return;
     case config::LogTarget::inherit:
-      revision.descriptors = {1, 2};
-      spec.descriptors = {{1, 0}, {2, 1}};
-      return {};
+      share_own_output(spec, revision);
+      return;
     case config::LogTarget::journal: {
       auto stream = sys::open_journal_stream(pool.name);
-      if (!stream) return stream.error();
+      if (!stream) {  // a worker that runs is worth more than where it writes to
+        revision.warning = stream.error().message + "; its workers write to mtd's own output";
+        share_own_output(spec, revision);
+        return;
+      }
       revision.journal = std::move(*stream);
       revision.descriptors = {revision.journal.get()};
       spec.descriptors = {{1, 0}, {2, 0}};
-      return {};
+      return;
     }
     case config::LogTarget::direct:
       spec.output_path = pool.log.path;
-      return {};
+      return;
   }
-  return {};
 }
 
 // From descriptor 3 on, with the environment that sd_listen_fds(3) looks at.
@@ -160,8 +166,7 @@ Result<PreparedRevision> prepare_revision(const config::PoolSpec& pool, const Re
   auto sandbox = sandbox_of(pool);
   if (!sandbox) return sandbox.error().with_context("pool " + pool.name);
   spec.sandbox = std::move(*sandbox);
-  const auto output = add_output(pool, spec, revision);
-  if (!output) return output.error().with_context("pool " + pool.name);
+  add_output(pool, spec, revision);
   add_sockets(sockets, spec, revision);
 
   auto encoded = sys::encode(spec);

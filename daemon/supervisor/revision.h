@@ -24,6 +24,7 @@ struct PreparedRevision {
   std::vector<int> descriptors;  // valid while this object lives, and the sockets
   std::uint32_t own = 0;         // descriptors that come with each spawn
   UniqueFd journal;              // log.to = journal
+  std::string warning;           // not empty: log.to = journal was not possible
 };
 
 // 1 and 2 of this process are the worker's output with log.to = inherit.

@@ -10,7 +10,9 @@
 namespace mtd::sys {
 
 // A stream whose lines appear in the journal under `identifier`. Writing to it never needs mtd.
-[[nodiscard]] Result<UniqueFd> open_journal_stream(const std::string& identifier);
+// Never waits: a journal whose queue is full is an error.
+[[nodiscard]] Result<UniqueFd> open_journal_stream(
+    const std::string& identifier, const char* socket_path = "/run/systemd/journal/stdout");
 // Is stderr a stream to the journal, as $JOURNAL_STREAM says (systemd.exec(5))?
 [[nodiscard]] bool stderr_is_journal();
 // Was mtd started by a service manager that keeps a journal?

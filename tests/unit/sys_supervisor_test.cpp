@@ -2,7 +2,9 @@
 // directory.
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,11 +13,13 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 
 #include "daemon/sys/cgroup_paths.h"
 #include "daemon/sys/clock.h"
 #include "daemon/sys/event_loop.h"
 #include "daemon/sys/helper_process.h"
+#include "daemon/sys/journal_stream.h"
 #include "daemon/sys/memfd.h"
 #include "daemon/sys/proc.h"
 #include "daemon/sys/proc_scan.h"
@@ -362,4 +366,32 @@ TEST_CASE("all of a life are ended, whatever their slot; others and the caller's
     CHECK(::kill(pid, SIGKILL) == 0);
     CHECK(::waitpid(pid, nullptr, 0) == pid);
   }
+}
+
+TEST_CASE("a journal that hangs holds up nobody") {
+  TemporaryDirectory directory;
+  const std::string path = directory.path + "/control";
+  const UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strcpy(address.sun_path, path.c_str());
+  const auto* name = reinterpret_cast<const sockaddr*>(&address);
+  CHECK(!open_journal_stream("web", path.c_str()));
+  REQUIRE(::bind(listener.get(), name, sizeof address) == 0);
+  REQUIRE(::listen(listener.get(), 0) == 0);
+
+  const auto first = open_journal_stream("web", path.c_str());
+  REQUIRE(first);
+  CHECK((::fcntl(first->get(), F_GETFL) & O_NONBLOCK) == 0);
+  REQUIRE(::write(first->get(), "line\n", 5) == 5);
+  const auto second = open_journal_stream("web", path.c_str());  // nobody has accepted the first
+  REQUIRE(!second);
+  CHECK(second.error().message.find("takes no more streams") != std::string::npos);
+
+  const UniqueFd accepted(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  std::array<char, 64> got{};
+  const ssize_t size = ::recv(accepted.get(), got.data(), got.size(), 0);
+  REQUIRE(size > 0);
+  CHECK(std::string(got.data(), static_cast<std::size_t>(size)) == "web\n\n6\n1\n0\n0\n0\nline\n");
+  CHECK(open_journal_stream("web", path.c_str()));
 }
