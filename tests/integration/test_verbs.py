@@ -349,3 +349,22 @@ def test_shutdown_ends_the_daemon(tools):
         assert own.process.wait(20) == 0
         assert not any(map(is_alive, pids))
         own.ctl("status", code=5)
+
+
+def test_status_of_many_pools_is_put_together_whole():
+    """Names that sort differently by byte, by word and by locale; more than fits into one reply."""
+    odd = ["a", "a.b", "a-b", "a_b", "A", "a0", "A.b", "0", "z" * 64, "z" * 63, "Z" * 64, "z" * 63 + "0"]
+    names = odd + [f"pool{number}" for number in range(200 - len(odd))]
+    with Mtd({name: pool(SLEEPER, workers=2, enabled=False) for name in names}) as mtd:
+        with Varlink(mtd.socket) as client:
+            client.send("Status", {"select": names}, more=True)
+            replies = 1
+            while client.receive().get("continues"):
+                replies += 1
+        assert replies > 1, "the answer comes in pieces"
+        for select in (["*"], names):
+            pools = json.loads(mtd.ctl("-o", "json", "status", *select, code=3).stdout)["pools"]  # none runs
+            assert sorted(p["name"] for p in pools) == sorted(names)
+            for one in pools:
+                assert [w["name"] for w in one["workers"]] == [one["name"] + "/0", one["name"] + "/1"]
+                assert one["want"] == 2 and one["state"] == "stopped"
