@@ -81,6 +81,9 @@ inline constexpr std::array kMethods{
            "(workers: []TreeWorker)", "tree", "[SEL…]", "Show the process tree of every worker"},
     Method{"Limits", Tier::read, Streaming::no, Repeat::yes, "()", "(limits: []Limit, host: Host)",
            "limits", "", "Show every limit in force with its use"},
+    Method{"Upgrade", Tier::admin, Streaming::no, Repeat::no, "(follow: ?int)",
+           "(number: int, state: string, from: string, to: string)", "upgrade", "",
+           "Execute the new programs in place; no worker is touched"},
     Method{"Shutdown", Tier::admin, Streaming::no, Repeat::yes, "(now: ?bool, wait: ?bool)", "()",
            "shutdown", "[--now]", "Stop every pool and end mtd"},
 };

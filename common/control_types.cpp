@@ -18,7 +18,17 @@ constexpr std::array kDaemon{
     Member{"workers_want", "int", "over all pools"},
     Member{"stray", "int", "processes left behind by workers that have ended"},
     Member{"stale_facts", "int", "late facts about processes that were replaced; dropped"},
+    Member{"keeper_version", "?string", "version of the keeper, where it is another one"},
+    Member{"upgrade", "?UpgradeInfo", "the last upgrade in place; null: none since mtd started"},
     Member{"warnings", "[]string", "sentences about what deserves attention"},
+};
+
+constexpr std::array kUpgradeInfo{
+    Member{"number", "int", "counts the upgrades of this daemon"},
+    Member{"state", "string", "running, done or failed"},
+    Member{"from", "string", "version before"},
+    Member{"to", "string", "version of the new programs"},
+    Member{"message", "?string", "why it failed"},
 };
 
 constexpr std::array kBreaker{
@@ -196,6 +206,7 @@ constexpr std::array kHost{
 
 constexpr std::array kObjects{
     ObjectType{"Daemon", "mtd itself", kDaemon},
+    ObjectType{"UpgradeInfo", "An upgrade in place", kUpgradeInfo},
     ObjectType{"Breaker", "The crash breaker of a pool", kBreaker},
     ObjectType{"Exit", "The end of a process", kExit},
     ObjectType{"Retiring", "An older process of a slot that is still ending", kRetiring},

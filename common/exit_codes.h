@@ -26,6 +26,7 @@ enum class DaemonExit : int {
   configuration = 8,
   another_owner = 9,
   essential_pool_failed = 10,
+  mismatch = 11,  // mtd and mtd-supervisor are of releases that do not fit together
 };
 
 [[nodiscard]] constexpr int code(CtlExit exit) {

@@ -48,6 +48,7 @@ using Command = Outcome<CtlExit> (*)(Context&);
 [[nodiscard]] Outcome<CtlExit> run_thaw(Context& context);
 [[nodiscard]] Outcome<CtlExit> run_tree(Context& context);
 [[nodiscard]] Outcome<CtlExit> run_limits(Context& context);
+[[nodiscard]] Outcome<CtlExit> run_upgrade(Context& context);
 [[nodiscard]] Outcome<CtlExit> run_shutdown(Context& context);
 [[nodiscard]] Outcome<CtlExit> run_config(Context& context);
 [[nodiscard]] Outcome<CtlExit> run_version(Context& context);

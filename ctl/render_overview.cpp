@@ -23,7 +23,9 @@ std::string config_phrase(const Json& daemon) {
 }
 
 std::string head(const Json& daemon, const Screen& screen) {
-  const std::string name = "mtd " + safe_text(daemon, "version");
+  const std::string keeper = safe_text(daemon, "keeper_version");
+  const std::string name =
+      "mtd " + safe_text(daemon, "version") + (keeper.empty() ? "" : " (keeper " + keeper + ")");
   const std::string rest = "  pid " + number_phrase(integer(daemon, "pid")) + "  up " +
                            duration_phrase(integer(daemon, "uptime_ms")) + "  " +
                            config_phrase(daemon);

@@ -153,6 +153,19 @@ const std::vector<VerbDetail>& verb_details() {
        WordKind::none,
        {},
        {{"mtctl limits", ""}}},
+      {"upgrade",
+       "Executes the files that stand now where mtd and mtd-supervisor were started from, after a "
+       "package was installed for example: the supervisor is replaced, then the keeper executes "
+       "its successor in place. Workers, sockets and the keeper's process id stay.\n\n"
+       "Both new programs are tested first, with copies of what they will take over. If one is "
+       "missing, is no program of this machine, fails its test, or is not ready within 10 "
+       "seconds, the old ones go on, and the exit code is 1.",
+       0,
+       0,
+       false,
+       WordKind::none,
+       {},
+       {{"mtctl upgrade", ""}, {"mtctl upgrade --no-wait", "do not wait for its end"}}},
       {"shutdown",
        "Waits until every worker has ended and the daemon is gone.",
        0,

@@ -32,11 +32,19 @@ add_executable(keeper_spec_test ${CMAKE_CURRENT_LIST_DIR}/unit/keeper_spec_test.
 target_link_libraries(keeper_spec_test PRIVATE mtd_keeper_link doctest::doctest)
 add_test(NAME keeper_spec_test COMMAND keeper_spec_test)
 
+# The table image without a keeper around it.
+set(keeper ${PROJECT_SOURCE_DIR}/daemon/keeper)
+add_executable(keeper_table_test ${CMAKE_CURRENT_LIST_DIR}/unit/keeper_table_test.cpp
+  ${keeper}/table.cpp ${keeper}/table_image.cpp ${keeper}/table_image_read.cpp ${keeper}/version.cpp)
+target_link_libraries(keeper_table_test PRIVATE mtd_keeper_link doctest::doctest)
+add_test(NAME keeper_table_test COMMAND keeper_table_test)
+
 if(MTD_FUZZ)  # the keeper's reading of requests, without processes
   add_executable(fuzz_keeper_protocol ${CMAKE_CURRENT_LIST_DIR}/fuzz/keeper_protocol.cpp
     ${PROJECT_SOURCE_DIR}/daemon/keeper/session.cpp ${PROJECT_SOURCE_DIR}/daemon/keeper/request.cpp
     ${PROJECT_SOURCE_DIR}/daemon/keeper/deposits.cpp ${PROJECT_SOURCE_DIR}/daemon/keeper/answers.cpp
-    ${PROJECT_SOURCE_DIR}/daemon/keeper/table.cpp ${PROJECT_SOURCE_DIR}/daemon/keeper/timing.cpp)
+    ${PROJECT_SOURCE_DIR}/daemon/keeper/table.cpp ${PROJECT_SOURCE_DIR}/daemon/keeper/timing.cpp
+    ${keeper}/upgrade.cpp ${keeper}/table_image.cpp ${keeper}/version.cpp)
   target_link_libraries(fuzz_keeper_protocol PRIVATE mtd_options)
   target_compile_options(fuzz_keeper_protocol PRIVATE -fsanitize=fuzzer,address,undefined)
   target_link_options(fuzz_keeper_protocol PRIVATE -fsanitize=fuzzer,address,undefined)

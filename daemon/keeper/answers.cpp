@@ -64,8 +64,7 @@ bool write_answer(Keeper& keeper) {
   if (!role.answer_waiting) return true;
   const std::uint32_t size = role.answer.ack.header.size;
   if (!send_message(keeper, &role.answer, size, role.answer_fd)) return false;
-  role.answer_waiting = false;
-  role.answer_fd = -1;
+  drop_answer(role);
   return true;
 }
 
@@ -124,6 +123,27 @@ bool write_unasked(Keeper& keeper) {
   return true;
 }
 
+bool write_upgrade(Keeper& keeper) {
+  Role& role = keeper.role;
+  if (role.programs_wanted) {
+    Programs programs;
+    programs.header.type = Type::programs;
+    programs.header.size = sizeof programs;
+    std::memcpy(programs.version, kVersion, strnlen(kVersion, sizeof programs.version - 1));
+    std::memcpy(programs.path, keeper.settings.program, sizeof programs.path);
+    if (!send_message(keeper, &programs, sizeof programs, -1)) return false;
+    role.programs_wanted = false;
+  }
+  if (role.upgrade_wanted) {
+    UpgradeState& state = keeper.upgrade.state;
+    if (!send_message(keeper, &state, sizeof state, -1)) return false;
+    role.upgrade_wanted = false;
+    role.knows_upgrade = state.step == UpgradeStep::done || state.step == UpgradeStep::failed;
+    if (role.knows_upgrade && role.ready) state.fresh = 0;
+  }
+  return true;
+}
+
 bool write_dirty(Keeper& keeper) {
   for (std::uint32_t i = keeper.table.dirty_head; i != kNone; i = keeper.table.dirty_head) {
     if (!write_entry(keeper, i)) return false;
@@ -134,15 +154,23 @@ bool write_dirty(Keeper& keeper) {
 
 }  // namespace
 
+void drop_answer(Role& role) {
+  if (role.answer_fd_owned) close_fd(role.answer_fd);
+  role.answer_waiting = role.answer_fd_owned = false;
+  role.answer_fd = -1;
+}
+
 void write_out(Keeper& keeper) {
   Role& role = keeper.role;
   if (role.socket < 0) return;
-  const bool all = write_hello(keeper) && write_answer(keeper) && write_unasked(keeper) &&
-                   write_list(keeper) && write_dirty(keeper);
-  if (all == role.reading) return;
-  role.reading = all;
+  const bool all = write_hello(keeper) && write_upgrade(keeper) && write_answer(keeper) &&
+                   write_unasked(keeper) && write_list(keeper) && write_dirty(keeper);
+  role.reading = all && keeper.upgrade.phase != UpgradePhase::draining;
   epoll_event event{};
-  event.events = all ? EPOLLIN : EPOLLOUT;
+  if (role.reading) event.events |= EPOLLIN;
+  if (!all) event.events |= EPOLLOUT;
+  if (event.events == role.watched) return;
+  role.watched = event.events;
   event.data.u64 = static_cast<std::uint64_t>(Watched::role_socket) << 32;
   for (int tries = 0; epoll_ctl(keeper.epoll, EPOLL_CTL_MOD, role.socket, &event) != 0; ++tries) {
     if (tries == 3) {  // it takes no memory, so it never comes to this: the next life hears all

@@ -260,13 +260,16 @@ void run_child(const ChildPlan& plan) {
   execute(plan, scratch, sys::SpecView::next(output));
 }
 
-void run_role_child(const Settings& settings, ChildNote& note, int socket) {
+void run_role_child(const Settings& settings, ChildNote& note, int socket, int program) {
   note.stage = Stage::directory;  // before descriptor 3, which may be this one, is replaced
   if (settings.start_directory >= 0) check(note, fchdir(settings.start_directory) == 0);
   note.stage = Stage::descriptors;
+  constexpr int kProgram = kRoleSocketFd + 1;
+  if (program >= 0) program = fcntl(program, F_DUPFD_CLOEXEC, kProgram + 1);
   check(note, socket == kRoleSocketFd ? fcntl(socket, F_SETFD, 0) == 0
                                       : dup2(socket, kRoleSocketFd) == kRoleSocketFd);
-  close_all(kRoleSocketFd + 1, UINT32_MAX, settings.nofile);
+  if (program >= 0) check(note, dup3(program, kProgram, O_CLOEXEC) == kProgram);
+  close_all(program >= 0 ? kProgram + 1 : kProgram, UINT32_MAX, settings.nofile);
   note.stage = Stage::session;
   check(note, setsid() >= 0);
   note.stage = Stage::signals;
@@ -287,6 +290,11 @@ void run_role_child(const Settings& settings, ChildNote& note, int socket) {
   note.stage = Stage::exec;
   static char name[] = "mtd-supervisor";  // what ps shows; the keeper's own argv is another copy
   settings.argv[0] = name;
+  if (program >= 0) {
+    syscall(SYS_execveat, kProgram, "", settings.argv, settings.role_environment, AT_EMPTY_PATH);
+    // A script in its place needs a name, a filter may know no execveat.
+    if (errno != ENOENT && errno != ENOSYS) give_up(note, errno);
+  }
   for (const auto& path : settings.role_paths) {
     syscall(SYS_execve, path, settings.argv, settings.role_environment);
     if (errno != ENOENT) break;

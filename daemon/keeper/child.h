@@ -19,8 +19,10 @@ struct ChildPlan {
 };
 
 [[noreturn]] void run_child(const ChildPlan& plan);
-// The supervisor: `socket` becomes descriptor 3, everything else but 0–2 is closed.
-[[noreturn]] void run_role_child(const Settings& settings, ChildNote& note, int socket);
+// The supervisor: `socket` becomes descriptor 3, everything else but 0–2 is closed. `program` is
+// what is executed; -1: what stands at the first of its paths.
+[[noreturn]] void run_role_child(const Settings& settings, ChildNote& note, int socket,
+                                 int program);
 
 // Room in the scratch memory, taken from its front by expanded strings.
 struct Scratch {

@@ -42,6 +42,7 @@
 #include <cstdint>
 
 #include "daemon/keeper/timing.h"
+#include "daemon/keeper/upgrade.h"
 #include "daemon/sys/keeper_protocol.h"
 #include "daemon/sys/spawn_spec_format.h"
 
@@ -53,6 +54,7 @@ inline constexpr std::uint32_t kReservedFds = 64 + 253;  // its own, and one mes
 inline constexpr std::uint32_t kMaxProcesses =
     128 * 1024;  // of the table, whatever RLIMIT_NOFILE says
 inline constexpr std::uint32_t kScratchBytes = 4 * 1024 * 1024;
+inline constexpr std::uint32_t kTextBytes = 4096;
 inline constexpr std::uint32_t kPendingSignals = 16;  // daemon signals not yet written to the role
 // Until execve makes it SIGCHLD. A standard signal, as that one: never lost for want of memory.
 inline constexpr int kUnconfirmedExitSignal = SIGURG;
@@ -96,6 +98,7 @@ struct Table {
   HeldRecord* held = nullptr;
   char* specs = nullptr;    // kMaxRevisions times kMaxSpecBytes
   char* scratch = nullptr;  // the child's, private
+  char* texts = nullptr;    // of the keeper before an upgrade: kTextBytes
   ChildNote* role_note = nullptr;
   std::uint32_t capacity = 0, hash_mask = 0;
   std::uint32_t used = 0, high_water = 0, free_head = kNone;
@@ -127,9 +130,12 @@ struct Role {
   int spare = -1;  // a descriptor kept free: with it, however full the table, the next life starts
   bool reading =
       true;  // false: the socket does not take an answer; no request is read till it does
+  std::uint32_t watched = 0;  // what epoll tells of the socket
   bool ready = false, listed = false, list_wanted = false, ping_wanted = false,
        orphans_wanted = false, hello_wanted = false, deaths_wanted = false;
   bool hung = false;  // so the keeper ends it
+  bool programs_wanted = false, upgrade_wanted = false;
+  bool knows_upgrade = false;  // was sent how the last one ended
   std::uint64_t epoch = 0, list_serial = 0;
   std::uint64_t ping_serial = 0;  // of the last ping; a pong that repeats it has seen all before it
   std::uint32_t list_cursor = 0;
@@ -139,6 +145,7 @@ struct Role {
     Held held;
   } answer{};
   int answer_fd = -1;
+  bool answer_fd_owned = false;  // closed once it is sent
   std::int64_t started_ns = 0, start_at_ns = 0, backoff_ns = 0;
   std::int64_t deaths_ns[60] = {};
   std::int64_t unread_check_ns = kNever;  // then: has it read what it was sent?
@@ -150,7 +157,10 @@ enum class Ending : std::uint8_t { no, asking, killing };
 struct Settings {
   char** argv = nullptr;
   char** role_environment = nullptr;
-  char role_paths[3][512] = {};
+  char role_paths[3][kPathBytes] = {};
+  char program[kPathBytes] = {};  // where mtd was started from; empty: not known
+  // The files that run now, whatever stands at their paths: what was good once is started again.
+  int own_program = -1, role_program = -1;
   int inherited = 0;  // sockets from the service manager, 3 and following
   int ready_fd = -1, start_directory = -1, null_fd = -1, notify_fd = -1;
   const char* notify_socket = nullptr;
@@ -187,6 +197,7 @@ struct Keeper {
   bool stop_asked = false, stop_retried = false;
   DaemonSignal stop_signal;
   std::int64_t stop_ack_by_ns = kNever;
+  UpgradeWork upgrade;
   Ending ending = Ending::no;
   std::int64_t ending_step_ns = kNever, ending_give_up_ns = kNever;
   int exit_code = 0;
@@ -198,6 +209,8 @@ enum class Watched : std::uint32_t { signals, role_socket, exec_pipe };
 std::int64_t clock_ns(int clock);
 bool watch(Keeper& keeper, int fd, Watched what, std::uint32_t index, std::uint32_t events);
 void close_fd(int& fd);
+// What a keeper opens for itself: signals and events. False, with errno: refused.
+bool open_loop(Keeper& keeper);
 void complain(const char* text, int error);
 
 // spawn.cpp
@@ -239,12 +252,15 @@ void discard_requests(Keeper& keeper);
 // answers.cpp
 void write_out(Keeper& keeper);
 void push_daemon_signal(Keeper& keeper, const DaemonSignal& signal);
+void drop_answer(Role& role);
 
 // deaths.cpp
 // Of a role that ended unasked, while `role` still says which it was. `stuck`: it did not even end.
 void record_death(Keeper& keeper, int pid, int wait_status, bool stuck);
 
 // role.cpp
+// The file at the first of role_paths that there is; -1 with errno: none.
+int open_role_program(const Settings& settings);
 void start_role(Keeper& keeper);
 void ask_for_pong(Keeper& keeper);
 void drop_session(Keeper& keeper);

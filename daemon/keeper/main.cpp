@@ -105,6 +105,35 @@ void find_roles(Settings& settings) {
   std::strcpy(settings.role_paths[2], "/usr/libexec/mtd/mtd-supervisor");
 }
 
+// The name that an upgrade opens again: as it was started, so that a link may lead elsewhere then.
+void find_program(Settings& settings) {
+  constexpr std::size_t kMost = kPathBytes - 1;
+  const auto* name = reinterpret_cast<const char*>(getauxval(AT_EXECFN));
+  char* const path = settings.program;
+  if (name == nullptr || starts_with(name, "/dev/fd/") || starts_with(name, "/proc/")) {
+    if (readlink("/proc/self/exe", path, kMost) < 0) path[0] = '\0';
+    return;
+  }
+  std::size_t length = 0;
+  if (name[0] != '/') {
+    if (getcwd(path, kMost) == nullptr) path[0] = '\0';
+    length = std::strlen(path);
+    if (length == 0 || length + 1 > kMost) return;
+    path[length++] = '/';
+  }
+  if (length + std::strlen(name) > kMost) {
+    path[0] = '\0';
+    return;
+  }
+  std::strcpy(path + length, name);
+}
+
+void open_programs(Settings& settings) {
+  settings.own_program = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+  if (settings.own_program < 0) settings.own_program = open(settings.program, O_PATH | O_CLOEXEC);
+  settings.role_program = open_role_program(settings);
+}
+
 void read_arguments(Settings& settings, char** argv) {
   for (char** at = argv + 1; *at != nullptr && std::strcmp(*at, "--") != 0; ++at) {
     for (const char* asks : {"--check", "--version", "--help", "-h", "-V"}) {
@@ -125,6 +154,21 @@ void read_arguments(Settings& settings, char** argv) {
       _exit(2);
     }
   }
+}
+
+// The value of the variable by which a former keeper hands over, taken out of the environment.
+const char* take_handover(char** environment) {
+  const char* word = nullptr;
+  char** to = environment;
+  for (char** from = environment; *from != nullptr; ++from) {
+    if (starts_with(*from, kHandoverVariable)) {
+      word = *from + sizeof kHandoverVariable - 1;
+    } else {
+      *to++ = *from;
+    }
+  }
+  *to = nullptr;
+  return word;
 }
 
 // Takes what is meant for mtd alone out of the environment, in place.
@@ -249,13 +293,11 @@ int wait_milliseconds(const Keeper& keeper) {
   const Role& role = keeper.role;
   const std::int64_t of_role[] = {role.unread_check_ns, role.pong_by_ns, role.kill_at_ns,
                                   role.fence_at_ns};
-  const std::int64_t others[] = {keeper.next_setup_deadline_ns,
-                                 keeper.next_scan_ns,
-                                 keeper.next_watchdog_ns,
-                                 keeper.announce_ready_at_ns,
-                                 keeper.ending_step_ns,
-                                 keeper.stop_ack_by_ns,
-                                 role.pid == 0 ? role.start_at_ns : kNever};
+  const std::int64_t others[] = {
+      keeper.next_setup_deadline_ns, keeper.next_scan_ns,
+      keeper.next_watchdog_ns,       keeper.announce_ready_at_ns,
+      keeper.ending_step_ns,         keeper.stop_ack_by_ns,
+      keeper.upgrade.by_ns,          role.pid == 0 ? role.start_at_ns : kNever};
   for (const std::int64_t one : others)
     next = one < next ? one : next;
   if (role.pid != 0) {
@@ -305,37 +347,25 @@ int run(Keeper& keeper) {
     watchdog_tick(keeper);
     if (keeper.now_ns >= keeper.announce_ready_at_ns) announce_ready(keeper);
     role_deadlines(keeper);
+    upgrade_deadlines(keeper);
     ending_deadlines(keeper);
   }
   return keeper.exit_code;
 }
 
-}  // namespace
-}  // namespace mtd::keeper
-
-int main(int argc, char** argv, char** environment) {
-  using namespace mtd::keeper;
-  if (argc < 1) return 2;
-  Keeper keeper;
+// The exit code when there is nothing to run.
+int start(Keeper& keeper, char** argv, char** environment) {
   Settings& settings = keeper.settings;
-  const std::uint64_t mask = handled_signals();
-  open_standard_descriptors();
-  reset_signals(mask);
-  settings.argv = argv;
+  find_program(settings);
   find_roles(settings);
   read_arguments(settings, argv);
   read_environment(settings, environment);
   close_inherited(settings);
+  open_programs(settings);
   settle(settings);
   const std::uint64_t most = settings.nofile < UINT32_MAX ? settings.nofile : UINT32_MAX;
   const std::uint64_t room = most > kReservedFds + 16 ? most - kReservedFds : 16;
-  keeper.epoll = epoll_create1(EPOLL_CLOEXEC);
-  sigset_t handled;
-  static_assert(sizeof handled >= sizeof mask);
-  std::memset(&handled, 0, sizeof handled);
-  std::memcpy(&handled, &mask, sizeof mask);
-  keeper.signals = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
-  if (keeper.epoll < 0 || keeper.signals < 0) {
+  if (!open_loop(keeper)) {
     complain("cannot start", errno);
     return 1;
   }
@@ -344,15 +374,46 @@ int main(int argc, char** argv, char** environment) {
     return 1;
   }
   hold_inherited(keeper);
-  if (!watch(keeper, keeper.signals, Watched::signals, 0, EPOLLIN)) {
-    complain("cannot start", errno);
-    return 1;
-  }
   keeper.now_ns = clock_ns(CLOCK_MONOTONIC);
   if (settings.watchdog_usec != 0) {
     keeper.next_watchdog_ns =
         keeper.now_ns + static_cast<std::int64_t>(settings.watchdog_usec * 500);
   }
   start_role(keeper);
-  return run(keeper);
+  return 0;
+}
+
+}  // namespace
+
+bool open_loop(Keeper& keeper) {
+  const std::uint64_t mask = handled_signals();
+  sigset_t handled;
+  static_assert(sizeof handled >= sizeof mask);
+  std::memset(&handled, 0, sizeof handled);
+  std::memcpy(&handled, &mask, sizeof mask);
+  keeper.epoll = epoll_create1(EPOLL_CLOEXEC);
+  keeper.signals = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
+  return keeper.epoll >= 0 && keeper.signals >= 0 &&
+         watch(keeper, keeper.signals, Watched::signals, 0, EPOLLIN);
+}
+
+}  // namespace mtd::keeper
+
+int main(int argc, char** argv, char** environment) {
+  using namespace mtd::keeper;
+  if (argc < 1) return 2;
+  if (argc > 1 && std::strcmp(argv[1], "--self-test") == 0) return self_test();
+  Keeper keeper;
+  keeper.settings.argv = argv;
+  if (const char* word = take_handover(environment); word != nullptr) {
+    // Signals are blocked already, and stay so: none is lost.
+    keeper.settings.role_environment = environment;
+    find_roles(keeper.settings);
+    if (!take_over(keeper, word)) return 1;
+    return run(keeper);
+  }
+  open_standard_descriptors();
+  reset_signals(handled_signals());
+  const int code = start(keeper, argv, environment);
+  return code != 0 ? code : run(keeper);
 }

@@ -49,6 +49,10 @@ std::size_t size_of(Type type) {
       return sizeof(Finish);
     case Type::pong:
       return sizeof(Pong);
+    case Type::snapshot:
+      return sizeof(Snapshot);
+    case Type::upgrade:
+      return sizeof(Upgrade);
     case Type::hello:
     case Type::ack:
     case Type::entry:
@@ -58,6 +62,8 @@ std::size_t size_of(Type type) {
     case Type::daemon_signal:
     case Type::ping:
     case Type::deaths:
+    case Type::programs:
+    case Type::upgrade_state:
       break;
   }
   return 0;
@@ -96,10 +102,12 @@ int refuse(const Request& request) {
   if (request.too_long) return EMSGSIZE;
   if (request.size < sizeof(Header)) return EINVAL;
   const Header& header = request.header();
-  if (header.version != kProtocolVersion) return EPROTO;
+  if (!speaks(header.version)) return EPROTO;
   const std::size_t size = size_of(header.type);
   if (size == 0) return ENOSYS;
-  if (size != request.size || header.size != size) return EINVAL;
+  if (header.size != request.size) return EINVAL;
+  // Of another version: longer than here, or shorter, and what is missing is zero.
+  if (size != request.size && header.version == kProtocolVersion) return EINVAL;
   if (request.descriptors_lost && header.type != Type::spawn) return EMFILE;
   return 0;
 }

@@ -11,7 +11,7 @@ namespace mtd::keeper {
 inline constexpr std::size_t kMaxPassed = 253;  // SCM_MAX_FD
 
 struct Request {
-  alignas(8) char bytes[sizeof(Notify) + 8] = {};
+  alignas(8) char bytes[2 * sizeof(Notify)] = {};  // with room for what a newer role sends
   std::size_t size = 0;
   int fds[kMaxPassed] = {};
   std::uint32_t fd_count = 0;

@@ -16,6 +16,17 @@ namespace {
 
 constexpr std::uint32_t kDeathsAMinute = 60;  // restarted at once up to here
 
+// Taken once, so that a replaced file is started by an upgrade only. But where the one that runs
+// crashes over and over, what an operator has put at its place since can only be better.
+void choose_role_program(Keeper& keeper) {
+  Settings& settings = keeper.settings;
+  if (settings.role_program >= 0 && keeper.role.backoff_ns == 0) return;
+  int fresh = open_role_program(settings);
+  if (fresh < 0) return;
+  close_fd(settings.role_program);
+  settings.role_program = fresh;
+}
+
 void forget_process(Keeper& keeper) {
   Role& role = keeper.role;
   drop_session(keeper);
@@ -46,12 +57,12 @@ void plan_restart(Keeper& keeper) {
 bool ends_daemon(const Keeper& keeper, int status, int& code) {
   if (keeper.role.epoch != 1 || keeper.announced_ready || !WIFEXITED(status)) return false;
   if (keeper.table.role_note->failed) {
-    complain("mtd: cannot start mtd-supervisor", keeper.table.role_note->error);
+    complain("cannot start mtd-supervisor", keeper.table.role_note->error);
     code = 1;
     return true;
   }
   code = WEXITSTATUS(status);
-  return code == 2 || code == 8 || code == 9;
+  return code == 2 || code == 8 || code == 9 || code == kMismatchExit;
 }
 
 void suspect_hang(Keeper& keeper) {
@@ -103,8 +114,19 @@ void ask_for_pong(Keeper& keeper) {
   ++keeper.role.ping_serial;
 }
 
+int open_role_program(const Settings& settings) {
+  for (const auto& path : settings.role_paths) {
+    const int program = open(path, O_PATH | O_CLOEXEC);
+    if (program >= 0 || errno != ENOENT) return program;
+  }
+  return -1;
+}
+
 void start_role(Keeper& keeper) {
   Role& role = keeper.role;
+  choose_role_program(keeper);
+  upgrade_role_starts(keeper);
+  drop_answer(role);
   role.start_at_ns = kNever;
   int ends[2] = {-1, -1};
   *keeper.table.role_note = ChildNote();
@@ -114,7 +136,9 @@ void start_role(Keeper& keeper) {
     child.error = errno;
   } else {
     child = clone_child(keeper.kernel, -1);
-    if (child.pid == 0) run_role_child(keeper.settings, *keeper.table.role_note, ends[1]);
+    if (child.pid == 0) {
+      run_role_child(keeper.settings, *keeper.table.role_note, ends[1], role_program(keeper));
+    }
   }
   close_fd(ends[1]);
   role.spare = fcntl(keeper.settings.null_fd, F_DUPFD_CLOEXEC, 0);
@@ -128,11 +152,13 @@ void start_role(Keeper& keeper) {
   role.socket = ends[0];
   role.started_ns = keeper.now_ns;
   role.reading = true;
-  role.ready = role.listed = role.list_wanted = role.ping_wanted = role.answer_waiting = false;
+  role.ready = role.listed = role.list_wanted = role.ping_wanted = role.knows_upgrade = false;
   role.hung = false;
   role.hello_wanted = true;
   role.deaths_wanted = keeper.deaths.total > 0;
-  role.answer_fd = -1;
+  role.programs_wanted = true;
+  role.upgrade_wanted = keeper.upgrade.state.number > 0;
+  role.watched = EPOLLIN;
   if (!watch(keeper, role.socket, Watched::role_socket, 0, EPOLLIN))
     role.kill_at_ns = keeper.now_ns;
   if (!keeper.stop_asked) return;
@@ -148,7 +174,8 @@ void drop_session(Keeper& keeper) {
   if (role.socket < 0) return;
   close_fd(role.socket);
   role.unread_check_ns = kNever;
-  role.answer_waiting = role.list_wanted = false;
+  drop_answer(role);
+  role.list_wanted = false;
   for (std::uint32_t i = 0; i < keeper.table.high_water; ++i) {
     keeper.table.processes[i].message.header.serial = 0;
   }
@@ -167,6 +194,10 @@ void on_role_exit(Keeper& keeper) {
   forget_process(keeper);
   if (keeper.ending != Ending::no) return;
   if (last) return begin_ending(keeper, Ending::killing, code);
+  if (upgrade_role_exit(keeper, status)) {
+    role.start_at_ns = keeper.now_ns;
+    return;
+  }
   record_death(keeper, pid, status, false);
   plan_restart(keeper);
 }

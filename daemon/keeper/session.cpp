@@ -128,6 +128,8 @@ void serve(Keeper& keeper, Request& request) {
     case Type::ready:
       role.ready = true;
       keeper.deaths.untold = 0;
+      if (role.knows_upgrade) keeper.upgrade.state.fresh = 0;
+      upgrade_role_ready(keeper);
       return announce_ready(keeper);
     case Type::notify: {
       char text[kNotifyTextBytes];
@@ -142,6 +144,10 @@ void serve(Keeper& keeper, Request& request) {
       role.pong_by_ns = kNever;
       if (request.header().serial == role.ping_serial) keeper.stop_ack_by_ns = kNever;
       return;
+    case Type::snapshot:
+      return snapshot(keeper, request);
+    case Type::upgrade:
+      return answer(keeper, request, begin_upgrade(keeper, request));
     case Type::hello:
     case Type::ack:
     case Type::entry:
@@ -151,6 +157,8 @@ void serve(Keeper& keeper, Request& request) {
     case Type::daemon_signal:
     case Type::ping:
     case Type::deaths:
+    case Type::programs:
+    case Type::upgrade_state:
       return;  // refused above
   }
 }

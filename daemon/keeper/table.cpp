@@ -42,10 +42,11 @@ bool Table::map(std::uint32_t wanted) {
   while (buckets < capacity * 2)
     buckets *= 2;
   hash_mask = buckets - 1;
-  const std::uint64_t bytes =
-      std::uint64_t{capacity} * sizeof(Process) +
-      std::uint64_t{buckets} * 2 * sizeof(std::uint32_t) + kMaxRevisions * sizeof(RevisionRecord) +
-      kMaxHeld * sizeof(HeldRecord) + std::uint64_t{kMaxRevisions} * kMaxSpecBytes + 8 * 4096;
+  const std::uint64_t bytes = std::uint64_t{capacity} * sizeof(Process) +
+                              std::uint64_t{buckets} * 2 * sizeof(std::uint32_t) +
+                              kMaxRevisions * sizeof(RevisionRecord) +
+                              kMaxHeld * sizeof(HeldRecord) +
+                              std::uint64_t{kMaxRevisions} * kMaxSpecBytes + kTextBytes + 8 * 4096;
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                       MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   void* own = mmap(nullptr, kScratchBytes, PROT_READ | PROT_WRITE,
@@ -58,6 +59,7 @@ bool Table::map(std::uint32_t wanted) {
   revisions = carve<RevisionRecord>(at, kMaxRevisions);
   held = carve<HeldRecord>(at, kMaxHeld);
   role_note = new (carve<ChildNote>(at, 1)) ChildNote();
+  texts = carve<char>(at, kTextBytes);
   specs = at;
   scratch = static_cast<char*>(own);
   std::memset(by_key, 0xff, buckets * sizeof(std::uint32_t));

@@ -26,6 +26,10 @@ struct Timing {
   std::int64_t kill_again = 100 * kMillisecond;
   // From a SIGCHLD to the look for others that it stood for: longer than a crash to its restart.
   std::int64_t scan = 3 * kMillisecond;
+  // An upgrade: the old supervisor leaves, the new one is ready, all set-ups under way are over.
+  std::int64_t leave = 5 * kSecond;
+  std::int64_t prove = 10 * kSecond;
+  std::int64_t drain = 10 * kSecond;
   std::int64_t ready_retry = 100 * kMillisecond;
 };
 

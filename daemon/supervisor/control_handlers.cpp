@@ -36,6 +36,7 @@ const HandlerSet::Row* HandlerSet::find(std::string_view method) {
       Row{"Thaw", &HandlerSet::thaw, true},
       Row{"Tree", &HandlerSet::tree, true},
       Row{"Limits", &HandlerSet::limits, true},
+      Row{"Upgrade", &HandlerSet::upgrade, false},
       Row{"Shutdown", &HandlerSet::shutdown, true},
   };
   static_assert(kRows.size() == control::kMethods.size(), "every method has a handler");

@@ -59,6 +59,10 @@ void Supervisor::handle(const keeper::DaemonSignal& signal) {
     case SIGUSR1:
       spdlog::info("SIGUSR1 {}: logs go to stderr, nothing to reopen", sender(signal));
       return;
+    case SIGUSR2:
+      spdlog::info("SIGUSR2 {}: upgrading", sender(signal));
+      begin_upgrade([](const Result<keeper::UpgradeState>&) {});
+      return;
     case SIGTTIN:
       change_only_pool(+1);
       return;

@@ -46,6 +46,7 @@ class HandlerSet final : public Dispatcher {
   void reset_failed(const CallRef& call);
   void freeze(const CallRef& call);
   void thaw(const CallRef& call);
+  void upgrade(const CallRef& call);
   void shutdown(const CallRef& call);
 
   // The selected pools, or the call has been answered with NoSuchPool or NoSuchWorker.

@@ -2,6 +2,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <limits>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "daemon/supervisor/handler_set.h"
 #include "daemon/supervisor/model/vocabulary.h"
 #include "daemon/supervisor/supervisor.h"
+#include "daemon/supervisor/upgrade_text.h"
 #include "daemon/sys/clock.h"
 
 namespace mtd::supervisor {
@@ -275,6 +277,38 @@ void HandlerSet::wait(const CallRef& call) {
     goals.push_back(make_goal(kind, target, *supervisor_.find(target.pool)));
   }
   answer_when(call, std::move(goals), json::object());
+}
+
+void HandlerSet::upgrade(const CallRef& call) {
+  const auto& parameters = call->parameters();
+  if (!parameters.contains("follow")) {
+    supervisor_.begin_upgrade([call](const Result<keeper::UpgradeState>& begun) {
+      if (begun) {
+        call->reply(upgrade_json(*begun));
+      } else {
+        call->error(begun.error().errno_value == EBUSY ? "Conflict" : "Failed",
+                    {{"message", begun.error().message}});
+      }
+    });
+    return;
+  }
+  const auto number = parameters.at("follow").get<std::int64_t>();
+  supervisor_.waits().add(call, [this, call, number] {
+    const auto& state = supervisor_.upgrade_state();
+    if (number != state.number) {
+      call->error("Failed", {{"message", "the last upgrade of this daemon is number " +
+                                             std::to_string(state.number) + ", not " +
+                                             std::to_string(number)}});
+      return true;
+    }
+    if (state.step == keeper::UpgradeStep::failed) {
+      call->error("Failed", {{"message", fault_text(state)}});
+      return true;
+    }
+    if (state.step != keeper::UpgradeStep::done) return false;
+    call->reply(upgrade_json(state));
+    return true;
+  });
 }
 
 void HandlerSet::shutdown(const CallRef& call) {

@@ -1,14 +1,18 @@
 // mtd-supervisor: started by the keeper (mtd) with the keeper's own command line and its socket as
 // descriptor 3. Without that socket it only checks the configuration or tells its version.
 #include <cstdio>
+#include <cstdlib>
+#include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "common/escape.h"
 #include "common/exit_codes.h"
 #include "daemon/supervisor/loader.h"
 #include "daemon/supervisor/log.h"
 #include "daemon/supervisor/options.h"
+#include "daemon/supervisor/self_test.h"
 #include "daemon/supervisor/supervisor.h"
 #include "daemon/sys/role_socket.h"
 
@@ -34,6 +38,7 @@ int main(int argc, char** argv) {
   auto parsed = parse_options(argc, argv);
   if (const auto* exit = std::get_if<ExitNow>(&parsed)) return exit->code;
   auto& options = std::get<Options>(parsed);
+  if (options.self_test) return self_test();
   if (options.check) return check(options);
 
   auto socket = mtd::sys::take_role_socket();
@@ -47,6 +52,11 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "mtd-supervisor: %s\n", loop.error().message.c_str());
     return mtd::code(mtd::DaemonExit::failed);
   }
-  Supervisor supervisor(std::move(options), std::move(*loop), std::move(*socket));
-  return supervisor.run();
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  Supervisor supervisor(std::move(options), std::move(arguments), std::move(*loop),
+                        std::move(*socket));
+  const int code = supervisor.run();
+  // What it holds is its successor's now: nothing is to be taken back or answered.
+  if (supervisor.leaving()) std::_Exit(code);
+  return code;
 }

@@ -28,6 +28,8 @@ std::variant<Options, ExitNow> parse_options(int argc, const char* const* argv) 
       ->type_name("LEVEL")
       ->check(CLI::IsMember(std::vector<std::string>(kLogLevels.begin(), kLogLevels.end())));
   app.add_flag("--check", options.check, "Check the configuration and exit: 0 valid, 8 not");
+  app.add_flag("--self-test", options.self_test,
+               "Check that this program can take over from another release, and exit");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -15,6 +15,7 @@ struct Options {
   std::optional<int> ready_fd;  // the keeper's business; accepted here
   std::string log_level;        // empty: what the configuration says
   bool check = false;
+  bool self_test = false;
 };
 
 struct ExitNow {

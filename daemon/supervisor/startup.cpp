@@ -134,6 +134,7 @@ void Supervisor::serve(LoadAnswer answer) {
   spdlog::info("mtd {} {}: {} pools, {} workers wanted, keeper pid {}, control socket {}",
                MTD_VERSION, hello_.epoch == 1 ? "started" : "goes on", pools_.size(),
                wanted_processes(), hello_.keeper_pid, escape_for_terminal(control_path_));
+  announce_upgrade();
   for (const auto& signal : std::exchange(early_signals_, {}))
     handle(signal);
 }

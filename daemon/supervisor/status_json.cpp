@@ -13,6 +13,7 @@
 #include "daemon/supervisor/pool_runner.h"
 #include "daemon/supervisor/stage_names.h"
 #include "daemon/supervisor/supervisor.h"
+#include "daemon/supervisor/upgrade_text.h"
 #include "daemon/supervisor/worker_text.h"
 #include "daemon/sys/clock.h"
 #include "daemon/sys/proc.h"
@@ -189,6 +190,7 @@ json daemon_json(const Supervisor& supervisor, const Moment& moment) {
                        " notifications came from no worker, the last from pid " +
                        std::to_string(lost.last_pid) + " of uid " + std::to_string(lost.last_uid));
   }
+  const std::string keeper_version = keeper::text_of(supervisor.programs().version);
   return {{"version", MTD_VERSION},
           {"pid", hello.keeper_pid},
           {"supervisor_pid", sys::own_pid()},
@@ -201,6 +203,9 @@ json daemon_json(const Supervisor& supervisor, const Moment& moment) {
           {"workers_want", want},
           {"stray", supervisor.strays()},
           {"stale_facts", stale},
+          {"keeper_version",
+           keeper_version.empty() || keeper_version == MTD_VERSION ? json() : json(keeper_version)},
+          {"upgrade", upgrade_json(supervisor.upgrade_state())},
           {"warnings", warnings}};
 }
 

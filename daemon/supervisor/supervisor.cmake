@@ -25,6 +25,7 @@ add_library(mtd_supervisor_core STATIC
   revision.cpp
   run_time_changes.cpp
   selection.cpp
+  self_test.cpp
   socket_manifest.cpp
   sockets.cpp
   stage_names.cpp
@@ -35,6 +36,8 @@ add_library(mtd_supervisor_core STATIC
   status_json.cpp
   supervisor.cpp
   tree_scanner.cpp
+  upgrade_text.cpp
+  upgrading.cpp
   watching.cpp
   why_lines.cpp
   worker_text.cpp

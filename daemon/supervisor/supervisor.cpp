@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "common/exit_codes.h"
 #include "daemon/supervisor/control_handlers.h"
 #include "daemon/sys/clock.h"
 #include "daemon/sys/proc.h"
@@ -18,8 +19,10 @@ constexpr Duration kKeeperEnd = Duration::seconds(2);
 
 }  // namespace
 
-Supervisor::Supervisor(Options options, sys::EventLoop loop, UniqueFd role_socket)
+Supervisor::Supervisor(Options options, std::vector<std::string> arguments, sys::EventLoop loop,
+                       UniqueFd role_socket)
     : options_(std::move(options)),
+      arguments_(std::move(arguments)),
       loop_(std::move(loop)),
       keeper_(std::move(role_socket)),
       reactor_(loop_),
@@ -82,6 +85,12 @@ void Supervisor::on_keeper(std::uint32_t) {
 // Only its death ends the workers. If the conversation alone is broken, a successor goes on with
 // it.
 void Supervisor::keeper_gone(const Error& why) {
+  if (!greeted_ && why.errno_value == EPROTO) {
+    spdlog::error("{}", why.message);
+    finished_ = true;
+    loop_.stop(code(DaemonExit::mismatch));
+    return;
+  }
   const bool closed = why.errno_value == ECONNRESET || why.errno_value == EPIPE;
   if (sys::is_orphaned(hello_.keeper_pid, closed ? kKeeperEnd : Duration())) {
     spdlog::error("the keeper is gone ({}): ending all workers", why.message);
@@ -114,6 +123,10 @@ void Supervisor::handle(const keeper::Hello& hello) {
 }
 
 void Supervisor::handle(const keeper::Ack& ack) {
+  if (upgrading_ && ack.header.serial == upgrading_->offer_serial && ack.error != 0) {
+    refuse_upgrade(Error::from_errno("the keeper does not begin the upgrade", ack.error));
+    return;
+  }
   const auto spawn = spawns_.find(ack.header.serial);
   if (spawn == spawns_.end()) return;
   const keeper::Key key = spawn->second;
@@ -144,6 +157,10 @@ void Supervisor::handle(const keeper::ListEnd&) {
 }
 
 void Supervisor::handle(sys::HeldDescriptor& held) {
+  if (upgrading_ && held.message.header.serial == upgrading_->table_serial) {
+    check_programs(held);
+    return;
+  }
   const auto fetch = fetches_.find(held.message.header.serial);
   if (fetch == fetches_.end()) return;
   if (held.message.error == 0) held_[fetch->second] = std::move(held.fd);

@@ -39,6 +39,7 @@
 #include "daemon/sys/event_loop.h"
 #include "daemon/sys/helper_process.h"
 #include "daemon/sys/keeper_link.h"
+#include "daemon/sys/program_check.h"
 #include "daemon/sys/runtime_dir.h"
 
 namespace mtd::supervisor {
@@ -48,13 +49,19 @@ struct ReloadOutcome {
   config::Plan plan;
 };
 using ReloadDone = std::function<void(const ReloadOutcome&)>;
+// The upgrade has begun, or why not; errno EBUSY: something else is under way.
+using UpgradeBegun = std::function<void(const Result<keeper::UpgradeState>&)>;
 
 class Supervisor final : public Publisher {
  public:
-  Supervisor(Options options, sys::EventLoop loop, UniqueFd role_socket);
+  // `arguments`: the command line that `options` were made of.
+  Supervisor(Options options, std::vector<std::string> arguments, sys::EventLoop loop,
+             UniqueFd role_socket);
   ~Supervisor() override;
   // Until the keeper is told to end, or is gone. The exit code of this process.
   [[nodiscard]] int run();
+  // Another one takes its place in an upgrade.
+  [[nodiscard]] bool leaving() const { return leaving_; }
 
   // ---- what the control handlers and status need ----
   using Pools = std::map<std::string, std::unique_ptr<PoolRunner>, std::less<>>;
@@ -67,6 +74,8 @@ class Supervisor final : public Publisher {
   // The files, when last looked at, said what is in force.
   [[nodiscard]] bool config_in_sync() const { return !files_differ_; }
   [[nodiscard]] const keeper::Hello& hello() const { return hello_; }
+  [[nodiscard]] const keeper::Programs& programs() const { return programs_; }
+  [[nodiscard]] const keeper::UpgradeState& upgrade_state() const { return upgrade_; }
   [[nodiscard]] const std::optional<sys::CgroupTree>& cgroups() const { return cgroups_; }
   [[nodiscard]] const std::string& no_cgroups_reason() const { return no_cgroups_reason_; }
   // What was lost of an earlier supervisor's state; empty: nothing.
@@ -90,6 +99,7 @@ class Supervisor final : public Publisher {
   // `pool` empty: all of the files. A reload under way is followed by another one.
   void reload(const std::string& pool, ReloadDone done);
   void begin_stop(bool now);
+  void begin_upgrade(UpgradeBegun begun);
 
   // ---- Publisher ----
   void publish(const PoolRunner& pool, const model::PublishAction& action) override;
@@ -114,6 +124,8 @@ class Supervisor final : public Publisher {
   void handle(const keeper::DaemonSignal& signal);
   void handle(const keeper::Ping& ping);
   void handle(const keeper::Deaths& deaths);
+  void handle(const keeper::Programs& programs);
+  void handle(const keeper::UpgradeState& state);
   void after_turn();
   void settle();
   void arm_pools();
@@ -183,6 +195,14 @@ class Supervisor final : public Publisher {
   void apply_daemon_settings();
   [[nodiscard]] std::string check_capacity(const config::Configuration& wanted) const;
 
+  // upgrading.cpp
+  void check_programs(sys::HeldDescriptor& table);
+  void offer_programs(Result<sys::CheckedPrograms> checked);
+  void refuse_upgrade(const Error& why);
+  void leave_for_upgrade();
+  void announce_upgrade();
+  void publish_upgrade(const char* event, const std::string& detail);
+
   // ending.cpp
   void check_stopped();
   void finish(int code);
@@ -193,6 +213,7 @@ class Supervisor final : public Publisher {
   void reload_by_signal();
 
   Options options_;
+  std::vector<std::string> arguments_;
   sys::EventLoop loop_;
   sys::KeeperLink keeper_;
   sys::EventLoop::Watch keeper_watch_;
@@ -270,6 +291,16 @@ class Supervisor final : public Publisher {
   std::string reload_pool_;
   std::vector<ReloadDone> reload_done_, reload_next_;
   std::string reload_next_pool_;
+
+  struct Upgrading {  // until the keeper has taken over
+    UpgradeBegun begun;
+    std::uint64_t table_serial = 0, offer_serial = 0;
+    sys::ProgramCheck check;
+  };
+  std::optional<Upgrading> upgrading_;
+  keeper::Programs programs_{};
+  keeper::UpgradeState upgrade_{};
+  bool leaving_ = false;
 
   bool stopping_ = false, stopping_now_ = false, finished_ = false, told_to_stop_ = false;
   int exit_code_ = 0;  // of this process

@@ -34,22 +34,39 @@ std::vector<UniqueFd> take_descriptors(msghdr& message) {
   return fds;
 }
 
+// Of another version as much as both know.
+template <class T>
+Result<void> read_message(const char* bytes, std::size_t size, T& message) {
+  keeper::Header header;
+  std::memcpy(&header, bytes, sizeof header);
+  if (header.version == keeper::kProtocolVersion && size != sizeof(T)) {
+    return Error{"the keeper sent a message of a wrong size", EPROTO};
+  }
+  std::memcpy(static_cast<void*>(&message), bytes, std::min(size, sizeof(T)));
+  return {};
+}
+
 template <class T>
 Result<std::optional<KeeperMessage>> as(const char* bytes, std::size_t size) {
-  if (size != sizeof(T)) return Error{"the keeper sent a message of a wrong size", EPROTO};
   T message;
-  std::memcpy(static_cast<void*>(&message), bytes, sizeof message);
+  if (const auto wrong = read_message(bytes, size, message); !wrong) return wrong.error();
   return std::optional<KeeperMessage>(KeeperMessage(message));
 }
 
-Result<std::optional<KeeperMessage>> decode(const char* bytes, std::size_t size,
-                                            std::vector<UniqueFd> fds) {
+}  // namespace
+
+Result<std::optional<KeeperMessage>> decode_keeper_message(const char* bytes, std::size_t size,
+                                                           std::vector<UniqueFd> fds) {
   keeper::Header header;
   if (size < sizeof header) return Error{"the keeper sent a message without a header", EPROTO};
   std::memcpy(&header, bytes, sizeof header);
-  if (header.version != keeper::kProtocolVersion || header.size != size) {
-    return Error{"the keeper speaks another protocol version", EPROTO};
+  if (!keeper::speaks(header.version)) {
+    return Error{"the keeper (mtd) speaks protocol " + std::to_string(header.version) +
+                     ", this mtd-supervisor protocol " + std::to_string(keeper::kProtocolVersion) +
+                     ": they are of different releases; install both of one release",
+                 EPROTO};
   }
+  if (header.size != size) return Error{"the keeper sent a message of a wrong size", EPROTO};
   switch (header.type) {
     case keeper::Type::hello:
       return as<keeper::Hello>(bytes, size);
@@ -67,10 +84,13 @@ Result<std::optional<KeeperMessage>> decode(const char* bytes, std::size_t size,
       return as<keeper::Ping>(bytes, size);
     case keeper::Type::deaths:
       return as<keeper::Deaths>(bytes, size);
+    case keeper::Type::programs:
+      return as<keeper::Programs>(bytes, size);
+    case keeper::Type::upgrade_state:
+      return as<keeper::UpgradeState>(bytes, size);
     case keeper::Type::held: {
-      if (size != sizeof(keeper::Held)) return Error{"a held message of a wrong size", EPROTO};
       HeldDescriptor held;
-      std::memcpy(static_cast<void*>(&held.message), bytes, size);
+      if (const auto wrong = read_message(bytes, size, held.message); !wrong) return wrong.error();
       if (!fds.empty()) held.fd = std::move(fds.front());
       if (held.message.error == 0 && !held.fd) held.message.error = EMFILE;  // lost on the way
       return std::optional<KeeperMessage>(KeeperMessage(std::move(held)));
@@ -88,10 +108,15 @@ Result<std::optional<KeeperMessage>> decode(const char* bytes, std::size_t size,
     case keeper::Type::notify:
     case keeper::Type::finish:
     case keeper::Type::pong:
+    case keeper::Type::snapshot:
+    case keeper::Type::upgrade:
       break;
   }
+  if (header.version > keeper::kProtocolVersion) return std::optional<KeeperMessage>();
   return Error{"the keeper sent a message of an unknown type", EPROTO};
 }
+
+namespace {
 
 Error overflow() {
   return Error{"the keeper has not read its messages for too long", ECONNRESET};
@@ -150,7 +175,8 @@ Result<void> KeeperLink::flush() {
 
 Result<std::optional<KeeperMessage>> KeeperLink::receive() {
   if (overflown_) return overflow();
-  alignas(keeper::Entry) std::array<char, sizeof(keeper::Entry) + 256> bytes{};
+  // With room for what a newer keeper's messages have grown by.
+  alignas(keeper::Entry) std::array<char, 4096> bytes{};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxControlFds * sizeof(int))> control{};
   iovec part{bytes.data(), bytes.size()};
   msghdr message{};
@@ -171,7 +197,8 @@ Result<std::optional<KeeperMessage>> KeeperLink::receive() {
   if ((message.msg_flags & MSG_TRUNC) != 0)
     return Error{"the keeper sent too long a message", EPROTO};
   if ((message.msg_flags & MSG_CTRUNC) != 0) fds.clear();  // never a part of what was sent
-  auto decoded = decode(bytes.data(), static_cast<std::size_t>(size), std::move(fds));
+  auto decoded =
+      decode_keeper_message(bytes.data(), static_cast<std::size_t>(size), std::move(fds));
   if (decoded && decoded->has_value()) {
     if (const auto* ping = std::get_if<keeper::Ping>(&**decoded))
       ping_serial_ = ping->header.serial;
@@ -306,6 +333,17 @@ void KeeperLink::finish(int code) {
 void KeeperLink::pong() {
   keeper::Pong message;
   post(&message, sizeof message, keeper::Type::pong, ping_serial_, {});
+}
+
+std::uint64_t KeeperLink::snapshot() {
+  keeper::Snapshot message;
+  return post(&message, sizeof message, keeper::Type::snapshot, {});
+}
+
+std::uint64_t KeeperLink::upgrade(std::string_view version, int keeper_fd, int supervisor_fd) {
+  keeper::Upgrade message;
+  copy_text(message.version, version, keeper::kVersionBytes - 1);
+  return post(&message, sizeof message, keeper::Type::upgrade, {keeper_fd, supervisor_fd});
 }
 
 }  // namespace mtd::sys

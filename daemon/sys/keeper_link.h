@@ -16,6 +16,17 @@
 #include "common/unique_fd.h"
 #include "daemon/sys/keeper_protocol.h"
 
+namespace mtd::keeper {
+
+// A text of a message: up to its NUL, or all of it.
+template <std::size_t N>
+[[nodiscard]] std::string text_of(const char (&text)[N]) {
+  const std::string_view all(text, N);
+  return std::string(all.substr(0, all.find('\0')));
+}
+
+}  // namespace mtd::keeper
+
 namespace mtd::sys {
 
 // In the outbox: every process of a full table, spawned and signalled at once, with room to spare.
@@ -28,7 +39,14 @@ struct HeldDescriptor {
 
 using KeeperMessage =
     std::variant<keeper::Hello, keeper::Ack, keeper::Entry, keeper::ListEnd, HeldDescriptor,
-                 keeper::Orphans, keeper::DaemonSignal, keeper::Ping, keeper::Deaths>;
+                 keeper::Orphans, keeper::DaemonSignal, keeper::Ping, keeper::Deaths,
+                 keeper::Programs, keeper::UpgradeState>;
+
+// One message as it came; nothing: one of a newer keeper that means nothing here. An Error with
+// EPROTO: a keeper of another protocol, or nonsense.
+[[nodiscard]] Result<std::optional<KeeperMessage>> decode_keeper_message(const char* bytes,
+                                                                         std::size_t size,
+                                                                         std::vector<UniqueFd> fds);
 
 class KeeperLink {
  public:
@@ -61,6 +79,8 @@ class KeeperLink {
   void notify(std::string_view text);  // e.g. "STATUS=…"; cut at kNotifyTextBytes
   void finish(int code);
   void pong();  // to the last ping that was received
+  std::uint64_t snapshot();
+  std::uint64_t upgrade(std::string_view version, int keeper_fd, int supervisor_fd);
 
  private:
   struct Outgoing {

@@ -6,6 +6,13 @@
 // holds everything that happened. A request carries a serial number; the answer repeats it.
 //
 // Everything here is plain data without pointers: it is read by a program without a heap.
+//
+// Versions. Keeper and role may be one protocol version apart, which they are for a moment in an
+// upgrade. The header never changes. A message of the other version is read as far as both know
+// it: it may have grown at its end, and what an older one lacks has its default. A request of a
+// type that the keeper does not know is answered by an ack with ENOSYS; an unknown message of a
+// newer keeper is skipped. Beyond one version the keeper answers EPROTO to every request, and a
+// role that reads such a hello ends with kMismatchExit, which ends a daemon that is just starting.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +20,13 @@
 
 namespace mtd::keeper {
 
-inline constexpr std::uint16_t kProtocolVersion = 1;
-inline constexpr int kRoleSocketFd = 3;  // where a role finds its end
+// 2: snapshot, upgrade, programs, upgrade_state.
+inline constexpr std::uint16_t kProtocolVersion = 2;
+[[nodiscard]] constexpr bool speaks(std::uint16_t version) {
+  return version != 0 && version + 1 >= kProtocolVersion && version <= kProtocolVersion + 1;
+}
+inline constexpr int kMismatchExit = 11;  // of a role that does not speak the keeper's protocol
+inline constexpr int kRoleSocketFd = 3;   // where a role finds its end
 inline constexpr std::uint32_t kMaxSpecBytes = 128 * 1024;
 inline constexpr std::uint32_t kMaxDescriptors = 64;  // per revision, stdio included
 inline constexpr std::uint32_t kLabelBytes = 128;
@@ -28,6 +40,8 @@ inline constexpr std::uint32_t kNotifyTextBytes = 1024;
 inline constexpr std::uint32_t kMaxDeaths = 8;  // of the role, that are remembered
 // When memory runs out the kernel shall take the workers first, and mtd last.
 inline constexpr std::int32_t kOwnOomScore = -900, kRoleOomScore = -800;
+inline constexpr std::uint32_t kVersionBytes = 32;
+inline constexpr std::uint32_t kPathBytes = 512;
 
 // Chosen by the supervisor; a key names one process for ever and is never used for a second one.
 struct Key {
@@ -101,6 +115,8 @@ enum class Type : std::uint16_t {
   notify,    // text for the service manager; no answer
   finish,    // the role wants the daemon to end with this code; it exits after sending it
   pong,
+  snapshot,  // a copy of the table, as an upgrade hands it over; answered by held
+  upgrade,   // + new keeper, + new supervisor; ack, then upgrade_state; the role leaves after it
   // keeper → role
   hello = 64,  // first message of an epoch
   ack,
@@ -111,6 +127,8 @@ enum class Type : std::uint16_t {
   daemon_signal,  // a signal sent to mtd
   ping,           // answer with pong, which repeats its serial
   deaths,         // how earlier lives of this role ended; after hello, if there were any
+  programs,       // what the keeper is and where it was started from; follows hello
+  upgrade_state,  // of the last upgrade: when it changes, and after hello if there was one
 };
 
 struct Header {
@@ -281,6 +299,41 @@ struct Deaths {
   std::uint32_t kept = 0;    // of `last`, the newest first
   std::uint32_t untold = 0;  // the newest ones, of which no life that came to `ready` has heard
   Death last[kMaxDeaths];
+};
+
+struct Snapshot {
+  Header header;
+};
+struct Upgrade {
+  Header header;
+  char version[kVersionBytes] = {};  // of the new programs
+};
+struct Programs {
+  Header header;
+  char version[kVersionBytes] = {};  // of the keeper
+  char path[kPathBytes] = {};        // empty: not known, no upgrade is possible
+};
+
+enum class UpgradeStep : std::uint16_t { none, supervisor, keeper, done, failed };
+enum class UpgradeFault : std::uint16_t {
+  none,
+  supervisor_died,       // before it was ready; error: its wait status
+  supervisor_not_ready,  // in time
+  spawn_hangs,           // a process that is being set up does not get on; error: its pid
+  no_image,              // the table could not be written; error: errno
+  not_executed,          // the kernel refused the new keeper; error: errno
+  table_refused,         // the new keeper executed the old one back
+  stopping,              // mtd was asked to stop meanwhile
+};
+struct UpgradeState {
+  Header header;
+  std::uint32_t number = 0;  // counts the upgrades of this daemon; 0: none yet
+  UpgradeStep step{};
+  UpgradeFault fault{};
+  std::int32_t error = 0;
+  std::uint32_t fresh = 0;  // 1: no ready role has been told of this end yet
+  char from[kVersionBytes] = {};
+  char to[kVersionBytes] = {};
 };
 
 static_assert(std::is_trivially_copyable_v<Entry> && sizeof(Entry) <= 512);

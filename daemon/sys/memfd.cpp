@@ -68,4 +68,9 @@ UniqueFd duplicate(int fd) {
   return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
 }
 
+UniqueFd duplicate_sealed(int fd) {
+  const int seals = ::fcntl(fd, F_GET_SEALS);
+  return seals >= 0 && (seals & F_SEAL_WRITE) != 0 ? duplicate(fd) : UniqueFd();
+}
+
 }  // namespace mtd::sys

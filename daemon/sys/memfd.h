@@ -19,5 +19,6 @@ namespace mtd::sys {
 [[nodiscard]] Result<std::string> read_at(int fd, std::uint64_t offset, std::size_t size);
 [[nodiscard]] std::uint64_t size_of(int fd);
 [[nodiscard]] UniqueFd duplicate(int fd);
+[[nodiscard]] UniqueFd duplicate_sealed(int fd);  // empty if it is no sealed memory file
 
 }  // namespace mtd::sys

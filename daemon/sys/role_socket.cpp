@@ -1,6 +1,7 @@
 #include "daemon/sys/role_socket.h"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -40,6 +41,8 @@ Result<UniqueFd> take_role_socket() {
     return Error::from_errno("prepare the keeper's socket", errno);
   }
   ignore_strange_signals();
+  // Executed by a descriptor, of which some kernels make the name.
+  ::prctl(PR_SET_NAME, "mtd-supervisor");
   return UniqueFd(fd);
 }
 

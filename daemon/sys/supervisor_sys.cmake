@@ -16,9 +16,11 @@ add_library(mtd_sys STATIC
   notify_socket.cpp
   proc.cpp
   proc_scan.cpp
+  program_check.cpp
   resource_names.cpp
   role_socket.cpp
   runtime_dir.cpp
+  self_test_run.cpp
   socket_owner.cpp
   seccomp_filter.cpp
 )

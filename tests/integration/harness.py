@@ -371,11 +371,12 @@ class Mtd:
     user      run as this uid          prefix    words before mtd's own (strace, unshare, prlimit)
     env       added to its environment  daemon    daemon keys of the file
     inside    False where the daemon's pids are not ours (a PID namespace) or it has a parent of its own
+    programs  directory of mtd and mtd-supervisor, if not MTD_BIN
     exit_code what it ends with when asked to stop; None: do not check
     """
 
     def __init__(self, pools=None, *, user=None, prefix=(), env=None, daemon=None, args=(), exit_code=0,
-                 inside=True, checks_descriptors=True, config_text=None, popen=None, ends_with="TERM"):
+                 inside=True, checks_descriptors=True, config_text=None, popen=None, ends_with="TERM", programs=None):
         self.directory = tempfile.mkdtemp(prefix="mtd-t-")
         os.chmod(self.directory, 0o755)
         self.user = user if user is not None and os.geteuid() == 0 else None
@@ -389,6 +390,7 @@ class Mtd:
         self.checks_descriptors = checks_descriptors
         self.reports = Reports(os.path.join(self.directory, "report"))
         self.pools, self.daemon = dict(pools or {}), dict(daemon or {})
+        self.bin = programs or BIN  # directory of mtd and mtd-supervisor
         self.process, self.events, self.own_cgroup, self.configurations = None, None, None, 0
         self.strangers_before = set(descendants())
         if self.user is not None:
@@ -416,7 +418,7 @@ class Mtd:
 
     def argv(self, *more):
         own = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"] if self.user is not None else []
-        return [*own, *self.prefix, os.path.join(BIN, "mtd"), "--config", self.config, "--runtime-dir", self.runtime,
+        return [*own, *self.prefix, os.path.join(self.bin, "mtd"), "--config", self.config, "--runtime-dir", self.runtime,
                 "--state-dir", self.state, *self.args, *more]
 
     def launch(self):
@@ -509,7 +511,7 @@ class Mtd:
         """The keeper's pid as we see it, whatever it was started through."""
         if self.inside:
             return getattr(self, "keeper", None) or self.process.pid
-        program = os.path.realpath(os.path.join(BIN, "mtd"))
+        program = os.path.realpath(os.path.join(self.bin, "mtd"))
         for pid in [self.process.pid, *descendants(self.process.pid)]:
             with contextlib.suppress(OSError):
                 if os.path.realpath(f"/proc/{pid}/exe") == program:

@@ -168,6 +168,9 @@ void KeeperRun::accept_role() {
   if (!first || !std::holds_alternative<keeper::Hello>(*first))
     throw std::runtime_error("no hello");
   hello_ = std::get<keeper::Hello>(*first);
+  auto second = next();
+  if (!second || !std::holds_alternative<keeper::Programs>(*second))
+    throw std::runtime_error("hello is not followed by what the keeper is");
 }
 
 void KeeperRun::end_role(int code) {

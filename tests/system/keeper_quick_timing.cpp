@@ -15,6 +15,9 @@ constexpr Timing quick() {
   timing.stop_ack = 1500 * kMillisecond;
   timing.ask = 500 * kMillisecond;
   timing.kill = 500 * kMillisecond;
+  timing.leave = 500 * kMillisecond;
+  timing.prove = 1500 * kMillisecond;
+  timing.drain = 1500 * kMillisecond;
   return timing;
 }
 
