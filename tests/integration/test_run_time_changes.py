@@ -98,7 +98,7 @@ def test_the_file_is_synced_before_it_is_renamed_and_the_directory_after(strace)
             lambda call: call.startswith("write") and "run-time.json.new" in call,
             lambda call: call.startswith("fsync") and "run-time.json.new" in call,
             lambda call: call.startswith("rename"),
-            lambda call: call.startswith("fsync") and f"<{mtd.state}>)" in call)]
+            lambda call: call.startswith("fsync") and f"<{mtd.state}>" in call)]
         assert order == sorted(order), names
         mtd.prefix, mtd.inside = [], True
         mtd.start()
