@@ -279,8 +279,9 @@ void run_role_child(const Settings& settings, ChildNote& note, int socket, int p
   }
   unblock_signals();
   note.stage = Stage::limits;
-  const rlimit64 original{settings.original_nofile_soft, settings.nofile};
-  syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &original, nullptr);
+  // The role passes on what the keeper holds: its limit is the keeper's; workers get the original.
+  const rlimit64 own{settings.nofile, settings.nofile};
+  syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &own, nullptr);
   umask(022);
   note.stage = Stage::oom_score;
   const std::int32_t before = settings.original_oom_score_adj;

@@ -14,6 +14,7 @@ std::optional<keeper::Key> Notifications::attribute(int pid) const {
   if (pid <= 0) return std::nullopt;
   if (auto key = hooks_.main_process(pid)) return key;
   if (auto key = hooks_.by_cgroup(pid)) return key;
+  if (hooks_.has_cgroups()) return std::nullopt;
   std::optional<int> ancestor = hooks_.parent(pid);
   for (int i = 0; i < kMaxAncestors && ancestor && *ancestor > 1; ++i) {
     if (auto key = hooks_.main_process(*ancestor)) return key;

@@ -31,6 +31,8 @@ class Notifications {
     std::function<std::optional<keeper::Key>(int pid)> main_process;
     std::function<std::optional<keeper::Key>(int pid)> by_cgroup;
     std::function<std::optional<int>(int pid)> parent;
+    // True: whoever is in no worker's cgroup is nobody's, and its ancestors need not be looked at.
+    std::function<bool()> has_cgroups = [] { return false; };
     // False: this worker is not known to run yet.
     std::function<bool(const keeper::Key&)> is_started;
     std::function<bool()> spawns_under_way;

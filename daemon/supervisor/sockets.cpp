@@ -58,6 +58,8 @@ std::pair<std::string, std::optional<std::uint32_t>> split(const std::string& ke
   return {key.substr(0, hash), slot};
 }
 
+constexpr std::size_t kOwnersFound = 3;  // the search for each may take 50 ms
+
 bool of_manager(const config::ListenSpec& spec) {
   return spec.kind == config::ListenKind::systemd;
 }
@@ -104,12 +106,15 @@ std::string Sockets::overlap_hint(const config::ListenSpec& spec, int error) con
   return {};
 }
 
-Result<void> Sockets::open_one(const std::string& key, const config::ListenSpec& spec) {
+Result<void> Sockets::open_one(const std::string& key, const config::ListenSpec& spec,
+                               bool find_owner) {
   if (open_.size() >= kMaxSockets) {
     return Error{"more than " + std::to_string(kMaxSockets) + " sockets of all pools together",
                  EMFILE};
   }
-  auto opened = sys::open_listener(address_of(spec));
+  auto address = address_of(spec);
+  address.find_owner = find_owner;
+  auto opened = sys::open_listener(address);
   if (!opened) {
     const int error = opened.error().errno_value;
     return Error{escape_for_terminal(config::listen_address(spec)) + ": " + opened.error().message +
@@ -134,7 +139,7 @@ std::vector<std::string> Sockets::open(const config::Configuration& wanted) {
         continue;
       }
       if (open_.count(key) != 0) continue;
-      const auto done = open_one(key, spec);
+      const auto done = open_one(key, spec, errors.size() < kOwnersFound);
       if (done) {
         fresh_.insert(key);
       } else {

@@ -83,7 +83,8 @@ class Sockets {
     std::string held;  // name at the keeper
     bool is_held = false;
   };
-  [[nodiscard]] Result<void> open_one(const std::string& key, const config::ListenSpec& spec);
+  [[nodiscard]] Result<void> open_one(const std::string& key, const config::ListenSpec& spec,
+                                      bool find_owner = true);
   [[nodiscard]] std::string overlap_hint(const config::ListenSpec& spec, int error) const;
   void close(const std::string& key);
   void hold_new();

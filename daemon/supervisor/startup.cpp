@@ -50,8 +50,12 @@ void Supervisor::fail_start(int code, const std::vector<std::string>& errors) {
     spdlog::error("{}", escape_for_terminal(error));
   finished_ = true;
   // The keeper knows the codes of a first life that mean the end; a second try would not help here
-  // either.
-  if (hello_.epoch > 1 || code == mtd::code(DaemonExit::failed)) keeper_.finish(code);
+  // either. But what a running daemon met now may pass, and its workers run on meanwhile: the
+  // keeper starts another supervisor, for ever.
+  const bool goes_on = hello_.epoch > 1 && served_before_;
+  const bool is_known =
+      code == mtd::code(DaemonExit::another_owner) || code == mtd::code(DaemonExit::configuration);
+  if (!goes_on && (hello_.epoch > 1 || !is_known)) keeper_.finish(code);
   (void)keeper_.flush().has_value();
   loop_.stop(code);
 }
@@ -63,6 +67,7 @@ void Supervisor::fail_bind(const Error& error) {
 }
 
 void Supervisor::begin() {
+  served_before_ = served_before_ || held_.count("config") != 0;
   if (!take_runtime_dir()) return;
   choose_state_dir();
   config_path_ = options_.config.empty() ? config::default_path() : options_.config;
@@ -181,6 +186,7 @@ bool Supervisor::open_sockets() {
   };
   hooks.by_cgroup = [this](int pid) { return key_by_cgroup(pid); };
   hooks.parent = [](int pid) { return sys::parent_of(pid); };
+  hooks.has_cgroups = [this] { return cgroups_.has_value(); };
   hooks.is_started = [this](const keeper::Key& key) { return is_started(key); };
   hooks.spawns_under_way = [this] { return !spawns_.empty(); };
   hooks.deliver = [this](const keeper::Key& key, const sys::Notification& notification) {

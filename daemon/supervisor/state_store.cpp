@@ -8,6 +8,8 @@
 namespace mtd::supervisor {
 namespace {
 
+constexpr int kWriteTries = 3;
+
 std::uint64_t offset_of(std::uint32_t index, int copy) {
   return kStateHeaderBytes + std::uint64_t{index} * kRecordBytes +
          static_cast<std::uint64_t>(copy) * kRecordCopyBytes;
@@ -198,10 +200,13 @@ void StateStore::write(Place& place, const StateRecord& record) {
   }
   dirty_ = true;
   const RecordCopy bytes = encode_record(record, transaction_);
-  // Out of memory only: the older copy stays the truth.
-  const auto written =
-      sys::write_at(file_.get(), offset_of(place.index, place.copy), {bytes.data(), bytes.size()});
-  if (!written) complete_ = false;
+  // Out of memory only, which may have passed at the next try; else the older copy stays the truth.
+  for (int i = 0; i < kWriteTries; ++i) {
+    if (sys::write_at(file_.get(), offset_of(place.index, place.copy),
+                      {bytes.data(), bytes.size()}))
+      return;
+  }
+  complete_ = false;
 }
 
 void StateStore::write(const Key& key, const StateRecord& record) {

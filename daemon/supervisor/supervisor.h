@@ -224,6 +224,7 @@ class Supervisor final : public Publisher {
   // before READY
   keeper::Hello hello_{};
   bool greeted_ = false, listed_ = false, serving_ = false, loading_ = false;
+  bool served_before_ = false;  // a former life had a configuration in force
   std::unordered_map<std::uint64_t, std::string> fetches_;  // by serial
   std::map<std::string, UniqueFd> held_;
   SocketManifest left_sockets_;  // by an earlier life

@@ -76,7 +76,7 @@ Result<ListenSocket> open_inet(const ListenAddress& wanted, int family) {
   int error = ::bind(fd, &address.any, size) == 0 ? 0 : errno;
   if (error == 0 && tcp && ::listen(fd, wanted.backlog) != 0) error = errno;
   if (error == EADDRINUSE) {
-    const std::string owner = owner_of_port(tcp, wanted.port);
+    const std::string owner = wanted.find_owner ? owner_of_port(tcp, wanted.port) : "";
     return Error{refused("bind", error).message + (owner.empty() ? "" : "; " + owner), error};
   }
   if (error != 0) return Error{refused("bind", error).message + hint(error, wanted.port), error};
@@ -107,7 +107,7 @@ Result<void> make_room(const ListenAddress& wanted, const SocketAddress& address
   if (!probe) return refused("socket", errno);
   const int error = ::connect(probe.get(), &address.any, sizeof address.path) == 0 ? 0 : errno;
   if (error != ECONNREFUSED) {  // somebody listens, or another kind of socket is there
-    const std::string owner = owner_of_path(wanted.address);
+    const std::string owner = wanted.find_owner ? owner_of_path(wanted.address) : "";
     return Error{refused("bind", EADDRINUSE).message + (owner.empty() ? "" : "; " + owner),
                  EADDRINUSE};
   }

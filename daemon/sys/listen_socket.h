@@ -24,6 +24,7 @@ struct ListenAddress {
   bool reuse_port = false;
   std::uint32_t mode = 0660;
   std::optional<std::uint32_t> uid, gid;
+  bool find_owner = true;  // of an address in use; it reads all of /proc
 };
 
 // Which file the socket of a path is; both 0: none.
