@@ -74,19 +74,37 @@ std::size_t display_width(std::string_view text) {
   return width;
 }
 
-std::string cut_to_width(std::string_view text, std::size_t width) {
+std::string cut_to_width(std::string_view text, std::size_t width, std::string_view mark) {
   if (display_width(text) <= width) return std::string(text);
-  if (width == 0) return {};
+  if (display_width(mark) > width) return std::string(mark.substr(0, width));
   std::string result;
   std::size_t used = 0;
   while (!text.empty()) {
     const Character character = next_character(text);
-    if (used + character.columns > width - 1) break;
+    if (used + character.columns > width - display_width(mark)) break;
     used += character.columns;
     result += text.substr(0, character.bytes);
     text.remove_prefix(character.bytes);
   }
-  return result + "…";
+  return result + std::string(mark);
+}
+
+std::string wrap_to_width(std::string_view text, std::size_t indent, std::size_t width) {
+  const std::string blanks(indent, ' ');
+  if (width == 0) return blanks + std::string(text) + "\n";
+  std::string result;
+  std::string line;
+  while (!text.empty()) {
+    const std::size_t blank = text.find(' ');
+    const std::string_view word = text.substr(0, blank);
+    text.remove_prefix(blank == std::string_view::npos ? text.size() : blank + 1);
+    if (!line.empty() && indent + display_width(line) + 1 + display_width(word) > width) {
+      result += blanks + line + "\n";
+      line.clear();
+    }
+    line += (line.empty() ? "" : " ") + std::string(word);
+  }
+  return line.empty() ? result : result + blanks + line + "\n";
 }
 
 std::string pad(std::string_view text, std::size_t width, Align align) {

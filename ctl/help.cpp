@@ -13,28 +13,11 @@ namespace {
 
 constexpr std::size_t kLineWidth = 79;
 
-// Words of `text` in lines of kLineWidth columns; a line begins with `indent` blanks.
-std::string wrapped(std::string_view text, std::size_t indent) {
-  std::string result;
-  std::string line;
-  while (!text.empty()) {
-    const std::size_t blank = text.find(' ');
-    const std::string_view word = text.substr(0, blank);
-    text.remove_prefix(blank == std::string_view::npos ? text.size() : blank + 1);
-    if (!line.empty() && indent + display_width(line) + 1 + display_width(word) > kLineWidth) {
-      result += std::string(indent, ' ') + line + "\n";
-      line.clear();
-    }
-    line += (line.empty() ? "" : " ") + std::string(word);
-  }
-  return line.empty() ? result : result + std::string(indent, ' ') + line + "\n";
-}
-
 std::string paragraphs(std::string_view text) {
   std::string result;
   while (!text.empty()) {
     const std::size_t end = text.find("\n\n");
-    result += "\n" + wrapped(text.substr(0, end), 0);
+    result += "\n" + wrap_to_width(text.substr(0, end), 0, kLineWidth);
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 2);
   }
   return result;
@@ -56,7 +39,7 @@ std::string option_lines(const std::vector<OptionRow>& rows) {
     width = std::max(width, left_of(row).size());
   std::string result;
   for (const OptionRow& row : rows) {
-    const std::string doc = wrapped(row.doc, width + 4);
+    const std::string doc = wrap_to_width(row.doc, width + 4, kLineWidth);
     result += "  " + pad(left_of(row), width, Align::left) + doc.substr(width + 2);
   }
   return result;

@@ -89,7 +89,8 @@ std::string render_tree(const std::string& worker, const std::vector<TreeLine>& 
     const std::string mark = line.stray ? "stray  " : "";
     const std::size_t used = head.size() + mark.size();
     std::string text = line.text;
-    if (screen.width != 0) text = cut_to_width(text, screen.width > used ? screen.width - used : 1);
+    if (screen.width != 0)
+      text = cut_to_width(text, screen.width > used ? screen.width - used : 1, screen.ellipsis());
     result += head + screen.paint(mark, Colour::yellow) + text + "\n";
   }
   return result;

@@ -62,7 +62,8 @@ class ProgressLine {
       line += "  " + safe_text(pool, "name") + " " + safe_text(pool, "state") + " " +
               number_phrase(integer(pool, "ready")) + "/" + number_phrase(integer(pool, "want"));
     }
-    context_.err.write("\r\033[K" + cut_to_width(line, context_.error_screen.width - 1));
+    context_.err.write("\r\033[K" + cut_to_width(line, context_.error_screen.width - 1,
+                                                 context_.error_screen.ellipsis()));
     shown_ = true;
   }
 

@@ -52,7 +52,8 @@ Colour colour_of_event(const Json& event) {
 
 std::string render_event(const Json& event, const Screen& screen) {
   if (text(event, "event") == "lagged") {
-    return screen.paint("… " + counted(integer(event, "missed").value_or(0), "event") +
+    return screen.paint(std::string(screen.ellipsis()) + " " +
+                            counted(integer(event, "missed").value_or(0), "event") +
                             " missed: too many at once for this reader",
                         Colour::red) +
            "\n";

@@ -36,8 +36,8 @@ std::string head(const Json& daemon, const Screen& screen) {
   const std::string left = screen.paint(name, Colour::bold) + rest;
   if (used + 2 + right.size() > line) {
     if (screen.width == 0) return left + "  " + right + "\n";
-    return screen.paint(cut_to_width(name + rest, screen.width), Colour::bold) + "\n" + right +
-           "\n";
+    return screen.paint(cut_to_width(name + rest, screen.width, screen.ellipsis()), Colour::bold) +
+           "\n" + right + "\n";
   }
   return left + pad(right, line - used, Align::right) + "\n";
 }
@@ -128,7 +128,8 @@ std::string attention(const Json& pools, const Screen& screen) {
   const std::string hint = "(mtctl why " + names.front() + ")";
   const std::size_t gap = std::max<std::size_t>(2, 40 - std::min<std::size_t>(40, line.size()));
   if (screen.width != 0 && line.size() + gap + hint.size() > screen.width) {
-    line = cut_to_width(line, screen.width) + "\n" + cut_to_width(hint, screen.width);
+    line = cut_to_width(line, screen.width, screen.ellipsis()) + "\n" +
+           cut_to_width(hint, screen.width, screen.ellipsis());
     return screen.paint(line, Colour::yellow) + "\n";
   }
   return screen.paint(line, Colour::yellow) + std::string(gap, ' ') + hint + "\n";

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/escape.h"
+#include "ctl/display_width.h"
 #include "ctl/json_access.h"
 #include "ctl/phrases.h"
 #include "ctl/table.h"
@@ -55,7 +56,7 @@ std::string render_why(const Json& reply, bool wide, const Screen& screen) {
               number_phrase(integer(pool, "ready")) + "/" + number_phrase(integer(pool, "want")) +
               " ready\n";
     for (const std::string& line : strings(pool, "lines")) {
-      result += "  " + escape_for_terminal(line) + "\n";
+      result += wrap_to_width(escape_for_terminal(line), 2, screen.width);
     }
     if (!wide) continue;
     const Table exits = exits_of(pool);

@@ -45,6 +45,19 @@ bool no_color_wanted() {
   return no_color != nullptr && *no_color != '\0';
 }
 
+// The encoding of the locale, as its name says: the first that is set decides (locale(7)).
+bool locale_is_utf8() {
+  for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+    const char* value = std::getenv(name);
+    if (value == nullptr || *value == '\0') continue;
+    std::string lower;
+    for (const char c : std::string_view(value))
+      lower += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    return lower.find("utf-8") != std::string::npos || lower.find("utf8") != std::string::npos;
+  }
+  return false;
+}
+
 bool is_dumb() {
   const char* term = std::getenv("TERM");
   return term == nullptr || *term == '\0' || std::string_view(term) == "dumb";
@@ -62,6 +75,7 @@ Screen detect_screen(int fd, bool no_color) {
   screen.terminal = ::isatty(fd) == 1;
   if (!screen.terminal) return screen;
   screen.width = terminal_width(fd);
+  screen.utf8 = locale_is_utf8();
   screen.cursor = !is_dumb();
   screen.colour = screen.cursor && !no_color && !no_color_wanted();
   return screen;

@@ -14,7 +14,10 @@ struct Screen {
   bool cursor = false;  // a terminal on which the cursor can be moved
   bool colour = false;
   std::size_t width = 0;  // columns; 0: no limit, the output is piped
+  bool utf8 = true;       // false: a terminal of a locale with another encoding
 
+  // What stands for text that was left out.
+  [[nodiscard]] std::string_view ellipsis() const { return utf8 ? "…" : "..."; }
   [[nodiscard]] std::string paint(std::string_view text, Colour colour) const;
 };
 

@@ -59,7 +59,7 @@ std::string Table::render_line(const std::vector<Cell>& cells,
     std::string text = cells[i].text;
     if (screen.width != 0 && (columns_[i].flexible || last)) {
       width = screen.width > used + gap ? std::min(width, screen.width - used - gap) : 0;
-      text = cut_to_width(text, width);
+      text = cut_to_width(text, width, screen.ellipsis());
     }
     const std::size_t blanks = width - std::min(width, display_width(text));
     const bool right = columns_[i].align == Align::right;

@@ -209,6 +209,11 @@ TEST_CASE("width of text counts columns, not bytes") {
   CHECK(cut_to_width("日本語", 5) == "日本…");
   CHECK(cut_to_width("日本語", 4) == "日…");
   CHECK(cut_to_width("abc", 3) == "abc");
+  CHECK(cut_to_width("abcdef", 5, "...") == "ab...");
+  CHECK(cut_to_width("abcdef", 2, "...") == "..");
+  CHECK(wrap_to_width("one two three", 2, 9) == "  one two\n  three\n");
+  CHECK(wrap_to_width("one much-too-long b", 2, 9) == "  one\n  much-too-long\n  b\n");
+  CHECK(wrap_to_width("one two three", 2, 0) == "  one two three\n");
   CHECK(cut_to_width("abc", 0).empty());
   CHECK(pad("é", 3, Align::right) == "  é");
 }
