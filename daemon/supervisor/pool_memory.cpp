@@ -156,6 +156,7 @@ bool PoolRunner::is_closed(const model::WorkerKey& key) const {
 }
 
 void PoolRunner::adopt(const keeper::Entry& entry) {
+  adopting_ = true;
   const model::WorkerKey key{entry.key.slot, entry.key.incarnation};
   const bool ended =
       entry.state == keeper::EntryState::failed || entry.state == keeper::EntryState::exited;

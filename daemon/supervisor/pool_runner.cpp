@@ -166,8 +166,19 @@ void PoolRunner::apply(const model::Event& event) {
 }
 
 void PoolRunner::queue(model::Event event) {
+  // The model takes the first other event as the sign that all processes have been adopted.
+  if (adopting_ && !std::holds_alternative<model::Adopted>(event)) {
+    after_adoption_.push_back(std::move(event));
+    return;
+  }
   pending_.push_back(std::move(event));
   if (!applying_) drain();
+}
+
+void PoolRunner::end_adoption() {
+  adopting_ = false;
+  for (auto& event : std::exchange(after_adoption_, {}))
+    queue(std::move(event));
 }
 
 // A step becomes true as a whole, events included, before any of it is done: whoever takes over

@@ -76,6 +76,8 @@ class PoolRunner {
 
   // After a restart of the supervisor, before anything else: a process the keeper has.
   void adopt(const keeper::Entry& entry);
+  // After the last adopt(): what followed from adopting is told to the model now.
+  void end_adoption();
   void forget_vanished();
   // Into a state that is new.
   void save_everything();
@@ -194,6 +196,8 @@ class PoolRunner {
   };
   std::map<model::WorkerKey, Lingering> lingering_;
   std::deque<model::Event> pending_;
+  bool adopting_ = false;  // from the first adopt() to end_adoption()
+  std::deque<model::Event> after_adoption_;
   // In this order, once the loop has nothing more urgent: tidying up.
   std::deque<std::function<void()>> later_;
   bool will_follow_up_ = false;

@@ -300,6 +300,8 @@ void Supervisor::adopt_entries() {
     if (strange.count(pool->name()) != 0) leave_no_stranger(entry, pool->name());
     pool->adopt(entry);
   }
+  for (const auto& [name, pool] : pools_)
+    pool->end_adoption();
   auto entries = std::exchange(early_entries_, {});
   for (const auto& [key, entry] : entries)
     handle(entry);
