@@ -105,7 +105,7 @@ def test_strangers_of_a_container_exec_are_reaped(unshare, actor):
 
 def test_signals_from_inside_that_would_end_it(unshare, actor):
     """The kernel lets nobody inside kill process 1."""
-    script = "for s in KILL STOP SEGV ABRT PIPE USR2 ALRM; do kill -$$s 1; done; exec sleep infinity"
+    script = "for s in KILL STOP SEGV ABRT PIPE USR1 ALRM; do kill -$$s 1; done; exec sleep infinity"
     with Mtd({"evil": pool(["/bin/sh", "-c", script])}, prefix=FIRST, inside=False) as mtd:
         mtd.until(lambda: any("sleep" in open(f"/proc/{p}/comm").read() for p in descendants(mtd.process.pid) if is_alive(p)))
         before, old = mtd.pids("evil"), mtd.supervisor()
