@@ -295,7 +295,7 @@ class Supervisor final : public Publisher {
 
   struct Upgrading {  // until the keeper has taken over
     UpgradeBegun begun;
-    std::uint64_t table_serial = 0, offer_serial = 0;
+    std::uint64_t table_serial, offer_serial;
     sys::ProgramCheck check;
   };
   std::optional<Upgrading> upgrading_;

@@ -36,8 +36,7 @@ void Supervisor::begin_upgrade(UpgradeBegun begun) {
     begun(error);
     return;
   }
-  upgrading_.emplace();
-  upgrading_->begun = std::move(begun);
+  upgrading_ = Upgrading{std::move(begun), 0, 0, {}};
   upgrading_->table_serial = keeper_.snapshot();
 }
 

@@ -55,7 +55,9 @@ TEST_CASE("addresses have one text form, which is read back as the same") {
       {"unix:/run/x.sock", "unix:/run/x.sock"},
       {"unix:/run/x.sock?mode=600&user=www&group=7", "unix:/run/x.sock?mode=0600&user=33&group=7"},
       {"systemd:web?name=http", "systemd:web?name=http"}};
-  for (const auto& [written, expected] : samples) {
+  for (const auto& sample : samples) {
+    const char* const written = sample.first;
+    const char* const expected = sample.second;
     CAPTURE(written);
     CHECK(text_of(written) == expected);
     const auto again = parse_listen(expected, {});
