@@ -9,6 +9,8 @@ MAY_INCLUDE = {
     "config": ("common",),
     "daemon/sys": ("common",),
     "daemon/keeper": ("daemon/sys",),
+    "daemon/broker/model": ("common",),
+    "daemon/broker/store": ("common", "daemon/sys", "daemon/broker/model"),
     "daemon/supervisor/model": ("common", "config"),
     "daemon/supervisor": ("common", "config", "daemon/sys", "daemon/supervisor/model"),
     "ctl": ("common", "config"),
@@ -95,7 +97,7 @@ IMPURE = re.compile(r"#\s*include\s*[<\"](spdlog|fmt|nlohmann|systemd|unistd\.h|
 
 
 def check_model_is_pure(path, text):
-    if not path.startswith("daemon/supervisor/model/"):
+    if not path.startswith(("daemon/supervisor/model/", "daemon/broker/model/")):
         return []
     return [f"{number}: the model includes {line.split('include')[1].strip()}"
             for number, line in lines(text) if IMPURE.search(line)]
@@ -106,7 +108,8 @@ LOGGING = re.compile(r"\bspdlog::")
 
 
 def check_logging(path, text):
-    if not path.startswith(("common/", "config/", "daemon/sys/", "daemon/keeper/", "daemon/supervisor/model/")):
+    if not path.startswith(("common/", "config/", "daemon/sys/", "daemon/keeper/", "daemon/supervisor/model/", "daemon/broker/model/",
+                            "daemon/broker/store/")):
         return []
     return [f"{number}: logs, which only a shell may do"
             for number, line in lines(text) if LOGGING.search(COMMENT.sub("", line))]
@@ -121,6 +124,9 @@ RULES = [
         ("daemon/sys/a.h", '#include "config/pool_spec.h"\n', True),
         ("daemon/keeper/a.cpp", '#include "daemon/supervisor/shell.h"\n', True),
         ("daemon/keeper/a.cpp", '#include "common/result.h"\n', True),
+        ("daemon/broker/model/a.h", '#include "daemon/supervisor/model/pool.h"\n', True),
+        ("daemon/broker/store/a.h", '#include "config/plan.h"\n', True),
+        ("daemon/broker/store/a.h", '#include "daemon/broker/model/values.h"\n', False),
         ("daemon/supervisor/a.cpp", '#include "daemon/keeper/table.h"\n', True),
         ("ctl/a.cpp", '#include "daemon/sys/clock.h"\n', True),
         ("ctl/a.cpp", '#include "elsewhere/x.h"\n', True),
@@ -142,6 +148,7 @@ RULES = [
     Rule("pure model", check_model_is_pure, (
         ("daemon/supervisor/model/a.h", "#include <spdlog/spdlog.h>\n", True),
         ("daemon/supervisor/model/a.h", "#include <sys/types.h>\n", True),
+        ("daemon/broker/model/a.h", "#include <random>\n", True),
         ("daemon/supervisor/model/a.h", "#include <vector>\n", False),
         ("daemon/supervisor/shell.cpp", "#include <spdlog/spdlog.h>\n", False),
     )),

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "daemon/supervisor/model/entropy.h"
+#include "common/entropy.h"
 #include "daemon/supervisor/model/state.h"
 #include "tests/explore/restart.h"
 #include "tests/explore/world.h"

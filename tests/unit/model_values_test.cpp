@@ -8,9 +8,9 @@
 #include <set>
 #include <string>
 
+#include "common/deadlines.h"
 #include "daemon/supervisor/model/backoff.h"
 #include "daemon/supervisor/model/breaker.h"
-#include "daemon/supervisor/model/deadlines.h"
 #include "daemon/supervisor/model/exits.h"
 #include "daemon/supervisor/model/vocabulary.h"
 #include "daemon/sys/keeper_protocol.h"

@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
+#include "common/entropy.h"
 #include "config/pool_spec.h"
-#include "daemon/supervisor/model/entropy.h"
 
 namespace mtd::model {
 

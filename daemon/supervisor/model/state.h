@@ -7,8 +7,8 @@
 #include <set>
 #include <vector>
 
+#include "common/deadlines.h"
 #include "daemon/supervisor/model/breaker.h"
-#include "daemon/supervisor/model/deadlines.h"
 #include "daemon/supervisor/model/slot.h"
 
 namespace mtd::model {

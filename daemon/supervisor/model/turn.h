@@ -7,7 +7,7 @@
 // breaker_apply.cpp.
 #pragma once
 
-#include "daemon/supervisor/model/entropy.h"
+#include "common/entropy.h"
 #include "daemon/supervisor/model/exits.h"
 #include "daemon/supervisor/model/state.h"
 

@@ -8,7 +8,7 @@
 
 #include "common/time.h"
 
-namespace mtd::model {
+namespace mtd {
 
 class DeadlineIndex {
  public:
@@ -38,4 +38,4 @@ class DeadlineIndex {
   std::vector<std::uint32_t> positions_;  // by slot
 };
 
-}  // namespace mtd::model
+}  // namespace mtd

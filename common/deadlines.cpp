@@ -1,6 +1,6 @@
-#include "daemon/supervisor/model/deadlines.h"
+#include "common/deadlines.h"
 
-namespace mtd::model {
+namespace mtd {
 
 void DeadlineIndex::set(std::uint32_t slot, Instant deadline) {
   if (slot >= positions_.size()) {
@@ -72,4 +72,4 @@ void DeadlineIndex::sink(std::size_t position) {
   place(position, entry);
 }
 
-}  // namespace mtd::model
+}  // namespace mtd

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace mtd::model {
+namespace mtd {
 
 class Entropy {
  public:
@@ -24,4 +24,4 @@ class Entropy {
   std::uint64_t state_;
 };
 
-}  // namespace mtd::model
+}  // namespace mtd

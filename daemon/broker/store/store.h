@@ -1,0 +1,107 @@
+// TaskStore: where tasks are kept. One interface, one conformance suite, several stores. A store is
+// synchronous and belongs to one thread; StoreThread (store_thread.h) runs it beside an event loop.
+//
+// Guarantees of commit(): the operations of a batch apply in their order, each whole or not at all;
+// a status of `committed` is true after kill -9, and after a loss of power as well where the batch
+// has an operation with Durability::fsync that is not a claim, promotion or requeue. `full`:
+// nothing of that operation was changed; operations that end tasks go on as long as possible when
+// puts and claims are refused already. `failed`: the store is broken for the rest of this process's
+// life and never says otherwise again; what the batch has changed is unknown.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/result.h"
+#include "daemon/broker/model/queue.h"
+#include "daemon/broker/model/store_ops.h"
+
+namespace mtd::task {
+
+// All that is kept of a task.
+struct TaskRow {
+  std::string pool;
+  TaskFacts facts;
+  std::string uid, name;
+  Reason reason = Reason::none;  // of its end, or of its last attempt
+  Death death;
+  WallTime finished;  // final ones
+};
+
+// ---- Questions ----------------------------------------------------------------------------------
+// Empty members do not restrict.
+struct TaskFilter {
+  std::string pool, group;
+  std::vector<TaskState> states;
+  TaskId after;                // ids larger than this, ascending
+  std::uint32_t limit = 1000;  // at most 10 000 are given
+};
+struct FindTask {  // by id or uid
+  TaskId id;
+  std::string uid;
+  bool with_body = false, with_answer = false, with_history = false;
+};
+struct ListTasks {
+  TaskFilter filter;
+  bool with_answer = false;
+};
+struct CountTasks {
+  std::string pool, group;  // empty: of all
+};
+// Removes final tasks that the filter lets through, `limit` of them; others stay, whatever it says.
+struct RemoveTasks {
+  TaskFilter filter;
+};
+struct DescribeStore {};
+using StoreQuestion = std::variant<FindTask, ListTasks, CountTasks, RemoveTasks, DescribeStore>;
+
+struct FoundTask {
+  TaskRow row;
+  BodyRef body;                        // if asked for
+  AnswerRef answer;                    // if asked for and there is one
+  std::vector<AttemptRecord> history;  // if asked for: oldest first, at most kHistoryDepth
+};
+struct TaskCounts {
+  std::uint64_t by_state[7] = {};  // indexed by TaskState
+};
+enum class StoreHealth : std::uint8_t { good, full, failed };
+struct StoreDescription {
+  StoreHealth health = StoreHealth::good;
+  std::string path;         // empty: in memory
+  std::uint64_t bytes = 0;  // in use
+  std::string message;      // what is wrong; empty: nothing
+};
+struct StoreReply {
+  std::vector<FoundTask> tasks;  // FindTask: none or one
+  TaskCounts counts;
+  std::uint64_t removed = 0;
+  StoreDescription description;
+  std::string error;  // the question could not be answered; empty: it was
+};
+
+// Attempts of a task that are remembered besides the one that ended it.
+inline constexpr std::uint32_t kHistoryDepth = 10;
+
+struct StoreContents {
+  TaskId last_id;  // no task had a larger one, not even one that has been removed
+  std::map<std::string, Recovered> pools;
+};
+
+class TaskStore {
+ public:
+  virtual ~TaskStore() = default;
+
+  // Everything that is not final, once after opening.
+  [[nodiscard]] virtual Result<StoreContents> load() = 0;
+  // In the order of the batch, one completion for each operation.
+  [[nodiscard]] virtual std::vector<StoreDone> commit(std::vector<StoreOp> batch) = 0;
+  // Sees everything that was committed before.
+  [[nodiscard]] virtual StoreReply answer(const StoreQuestion& question) = 0;
+  [[nodiscard]] virtual StoreHealth health() const = 0;
+};
+
+}  // namespace mtd::task
