@@ -120,9 +120,13 @@ int main(int argc, char** argv, char** environment) {
     for (;;)
       pause();
   }
-  if (std::strcmp(what, "eat") == 0) {  // megabytes
-    for (int i = 0; i < number; ++i)
-      std::memset(std::malloc(1 << 20), 1, 1 << 20);
+  if (std::strcmp(what, "eat") == 0) {  // megabytes, whatever the compiler thinks of unread memory
+    constexpr std::size_t kPage = 4096, kMegabyte = 1 << 20;
+    for (int i = 0; i < number; ++i) {
+      auto* const volatile memory = static_cast<volatile char*>(std::malloc(kMegabyte));
+      for (std::size_t at = 0; memory != nullptr && at < kMegabyte; at += kPage)
+        memory[at] = 1;
+    }
     return 104;
   }
   if (std::strcmp(what, "say") == 0 && argc > 3) {
