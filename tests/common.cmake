@@ -6,6 +6,7 @@ add_executable(common_test
   unit/common_names.cpp
   unit/common_signals.cpp
   unit/common_size.cpp
+  unit/common_task_frames.cpp
   unit/common_time.cpp
   unit/common_timestamp.cpp
 )
