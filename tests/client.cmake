@@ -1,0 +1,8 @@
+# What clients link and import, against a stand-in for mtd.
+find_package(Python3 COMPONENTS Interpreter REQUIRED)
+add_test(NAME client_python COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/unit/client_python.py)
+add_test(NAME client_cpython_pool
+         COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/support/cpython_pool_tests.py)
+set_tests_properties(client_cpython_pool PROPERTIES SKIP_RETURN_CODE 77
+                     ENVIRONMENT "MTD_PROGRAM=${CMAKE_CURRENT_SOURCE_DIR}/support/fake_mtd.py")
+set_tests_properties(client_python client_cpython_pool PROPERTIES TIMEOUT 600)

@@ -1,0 +1,330 @@
+#!/usr/bin/python3
+"""The Python package against a stand-in for mtd: frames, worker, client, Pool."""
+import concurrent.futures
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "support"))
+from private_mtd import FAKE, PYTHON, Daemon  # noqa: E402
+
+os.environ["MTD_PROGRAM"] = FAKE
+sys.path.insert(0, PYTHON)
+import mtd  # noqa: E402
+from mtd.frames import MAX_FRAME, Reader, encode  # noqa: E402
+
+WORKER = os.path.join(HERE, "..", "support", "workers", "task_worker.py")
+LIMIT = 60
+
+
+def pool(threads=1, workers=2, **tasks):
+    return {"command": [sys.executable, WORKER, str(threads)], "workers": workers, "env": {"PYTHONPATH": PYTHON},
+            "tasks": {"mode": "task", **tasks}}
+
+
+class Frames(unittest.TestCase):
+    def test_arrive_whole_however_they_are_cut(self):
+        bodies = [None, b"", b"a\nb\0", bytes(MAX_FRAME * 3)]
+        data = b"".join(encode({"t": "done", "id": number, "attempt": 1}, body) for number, body in enumerate(bodies))
+        for size in (1, 7, 60000, len(data)):
+            reader, found = Reader(), []
+            for at in range(0, len(data), size):
+                found += reader.feed(data[at:at + size])
+            self.assertEqual([body for _, body in found], bodies)
+            self.assertEqual([message["id"] for message, _ in found], [0, 1, 2, 3])
+
+    def test_that_make_no_sense_are_refused(self):
+        for data in (b"x\n", b"[]\n", b'{"body":-1}\n', b'{"body":"x"}\n', b"x" * (MAX_FRAME + 1),
+                     b'{"t":"part","id":1}\n', b'{"t":"task","id":1,"attempt":1,"parts":2}\n'):
+            with self.assertRaises(mtd.ProtocolError, msg=data[:40]):
+                Reader().feed(data)
+        with self.assertRaises(mtd.ProtocolError):
+            encode({"args": ["x" * MAX_FRAME]})
+
+
+class WorkerSide(unittest.TestCase):
+    """mtd's side of the stream is played by the test."""
+
+    def setUp(self):
+        ours, theirs = socket.socketpair()
+        environment = {**os.environ, "PYTHONPATH": PYTHON, "MTD_TASK_FD": str(theirs.fileno())}
+        self.process = subprocess.Popen([sys.executable, WORKER], pass_fds=[theirs.fileno()], env=environment)
+        theirs.close()
+        ours.settimeout(LIMIT)
+        self.stream, self.reader, self.waiting = ours, Reader(), []
+        self.addCleanup(self.end)
+
+    def end(self):
+        self.stream.close()
+        self.process.wait(LIMIT)
+
+    def send(self, text):
+        self.stream.sendall(text.encode() + b"\n")
+
+    def receive(self):
+        while not self.waiting:
+            data = self.stream.recv(1 << 16)
+            self.assertTrue(data, "the worker has gone")
+            self.waiting += self.reader.feed(data)
+        return self.waiting.pop(0)[0]
+
+    def test_answers_each_task_once(self):
+        self.assertEqual(self.receive()["t"], "ready")
+        self.send('{"t":"task","id":7,"attempt":1,"name":"add","args":[1,2],"new":{"member":1}}')
+        self.assertEqual(self.receive(), {"t": "done", "id": 7, "attempt": 1, "result": 3})
+        self.send('{"t":"task","id":7,"attempt":1,"name":"add","args":[1,2],"again":true}')
+        self.send('{"t":"unknown"}')
+        self.send('{"t":"ping"}')
+        self.assertEqual(self.receive(), {"t": "beat"})
+        self.send('{"t":"task","id":8,"attempt":3,"name":"nothing","args":[]}')
+        failure = self.receive()
+        self.assertEqual((failure["t"], failure["id"], failure["retry"]), ("fail", 8, False))
+        self.assertIn("add, die", failure["error"]["message"])
+
+    def test_ends_after_drain_with_its_task_answered(self):
+        self.receive()
+        self.send('{"t":"task","id":1,"attempt":1,"name":"add","args":[1,2]}\n{"t":"drain"}')
+        self.assertEqual(self.receive()["result"], 3)
+        self.assertEqual(self.process.wait(LIMIT), 0)
+
+    def test_ends_when_mtd_has_gone(self):
+        self.receive()
+        self.stream.shutdown(socket.SHUT_RDWR)
+        self.assertEqual(self.process.wait(LIMIT), 0)
+
+    def test_started_by_hand_it_says_what_it_is(self):
+        done = subprocess.run([sys.executable, WORKER], env={"PYTHONPATH": PYTHON}, capture_output=True, text=True,
+                              check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("MTD_TASK_FD is not set", done.stderr)
+
+
+class ClientSide(unittest.TestCase):
+    def start(self, **pools):
+        daemon = Daemon(pools)
+        self.addCleanup(daemon.close)
+        client = mtd.Client(daemon.runtime)
+        self.addCleanup(client.close)
+        return daemon, client
+
+    def test_results_failures_and_deaths(self):
+        _, client = self.start(p=pool(retry_delay="5ms"))
+        self.assertEqual(client.submit("p", 1, 2, name="add").result(LIMIT), 3)
+        large = os.urandom(300000)
+        self.assertEqual(client.submit("p", name="reverse", body=large).result(LIMIT), large[::-1])
+        with self.assertRaises(mtd.TaskFailed) as caught:
+            client.submit("p", "no", False, name="fail").result(LIMIT)
+        self.assertEqual((caught.exception.type, caught.exception.message, caught.exception.attempts), ("Wanted", "no", 1))
+        with self.assertRaises(mtd.WorkerLost) as caught:
+            client.submit("p", "kill", name="die").result(LIMIT)
+        self.assertEqual((caught.exception.attempts, caught.exception.details["signal"]), (3, 9))
+        with self.assertRaises(mtd.WorkerLost) as caught:
+            client.submit("p", "exit", name="die").result(LIMIT)
+        self.assertIn("exited with 7", str(caught.exception))
+        for name in ("unprintable", "large"):
+            with self.assertRaisesRegex(mtd.TaskFailed, "cannot be sent"):
+                client.submit("p", name=name).result(LIMIT)
+
+    def test_a_task_that_fails_is_tried_again(self):
+        _, client = self.start(p=pool(retry_delay="5ms"))
+        with tempfile.NamedTemporaryFile() as file:
+            self.assertEqual(client.submit("p", file.name, name="third_time").result(LIMIT), 3)
+
+    def test_refusals(self):
+        _, client = self.start(p=pool(workers=1, max_queue=1))
+        with self.assertRaises(mtd.Refused) as caught:
+            client.submit("nothing", name="add").result(LIMIT)
+        self.assertEqual(caught.exception.code, "NoSuchPool")
+        with tempfile.TemporaryDirectory() as directory:
+            told = threading.Event()
+            holds = client.submit("p", os.path.join(directory, "x"), name="hold", progress=lambda *facts: told.set())
+            self.assertTrue(told.wait(LIMIT))
+            client.submit("p", 1, 2, name="add")  # the one that may wait
+            with self.assertRaises(mtd.QueueFull):
+                client.submit("p", 1, 2, name="add").result(LIMIT)
+            with self.assertRaises(mtd.QueueFull):
+                client.submit("p", 1, 1, name="add", block=0.05).result(LIMIT)
+            blocked = client.submit("p", 5, 6, name="add", block=LIMIT)
+            holds.cancel()
+            self.assertEqual(blocked.result(LIMIT), 11)
+        with self.assertRaises(mtd.ProtocolError):
+            client.submit("p", "x" * 70000, name="add")
+        with self.assertRaises((TypeError, ValueError)):
+            client.submit("p", float("nan"), name="add")
+
+    def test_cancel_of_a_running_and_of_a_waiting_task(self):
+        _, client = self.start(p=pool(workers=1))
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "holds")
+            told = threading.Event()
+            running = client.submit("p", path, name="hold", progress=lambda *facts: told.set())
+            self.assertTrue(told.wait(LIMIT))
+            waiting = client.submit("p", 1, 2, name="add")
+            self.assertTrue(waiting.cancel())
+            self.assertTrue(running.cancel())
+            for future in (running, waiting):
+                with self.assertRaises(concurrent.futures.CancelledError):
+                    future.result(LIMIT)
+            self.assertEqual(client.submit("p", 1, 2, name="add").result(LIMIT), 3)
+
+    def test_the_broker_dies_and_nothing_is_lost(self):
+        for forget in (False, True):
+            with self.subTest(forget=forget):
+                daemon, client = self.start(p=pool())
+                futures = [client.submit("p", number, number, name="add") for number in range(500)]
+                futures[0].result(LIMIT)
+                daemon.fail(forget)
+                self.assertEqual([future.result(LIMIT) for future in futures], [2 * number for number in range(500)])
+
+    def test_the_same_name_is_the_same_task(self):
+        daemon, client = self.start(p=pool())
+        other = mtd.Client(daemon.runtime, keep=True)
+        self.addCleanup(other.close)
+        first = other.submit("p", name="pid", uid="only-once")
+        again = other.submit("p", name="pid", uid="only-once")
+        self.assertEqual(first.result(LIMIT), again.result(LIMIT))
+        self.assertEqual(first.id, again.id)
+
+    def test_map_ordered_and_not(self):
+        _, client = self.start(p=pool())
+        pairs = [(number, 1) for number in range(200)]
+        self.assertEqual(list(client.map("p", pairs, name="add", window=8)), [number + 1 for number in range(200)])
+        self.assertEqual(sorted(client.map("p", pairs, name="add", window=8, ordered=False)),
+                         [number + 1 for number in range(200)])
+
+    def test_several_tasks_at_once_in_one_worker(self):
+        _, client = self.start(p=pool(threads=4, workers=1))
+        with tempfile.TemporaryDirectory() as directory:
+            held = [client.submit("p", os.path.join(directory, str(number)), name="hold") for number in range(3)]
+            self.assertEqual(client.submit("p", 1, 2, name="add").result(LIMIT), 3)
+            for future in held:
+                future.cancel()
+                with self.assertRaises(concurrent.futures.CancelledError):
+                    future.result(LIMIT)
+
+    def test_no_mtd_is_told_at_once(self):
+        with tempfile.TemporaryDirectory() as directory:
+            with self.assertRaisesRegex(mtd.ConnectionLost, "io.mtd.Tasks: No such file"):
+                mtd.Client(directory)
+
+    def test_mtd_goes_away_for_good(self):
+        daemon = Daemon({"p": pool()})
+        client = mtd.Client(daemon.runtime, patience=0.2)
+        with tempfile.TemporaryDirectory() as directory:
+            future = client.submit("p", os.path.join(directory, "x"), name="hold")
+            daemon.close()
+            with self.assertRaises(mtd.ConnectionLost):
+                future.result(LIMIT)
+        with self.assertRaises(mtd.ConnectionLost):
+            client.submit("p", 1, 2, name="add")
+        client.close()
+
+
+def square(number):
+    return number * number
+
+
+class Pools(unittest.TestCase):
+    def script(self, text, *arguments, **options):
+        """Runs `text` as a main module."""
+        with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
+            file.write("import os, signal, sys, threading, time\n"
+                       f"sys.path.insert(0, {PYTHON!r})\nimport mtd\n" + text)
+            file.flush()
+            return subprocess.run([sys.executable, file.name, *arguments], capture_output=True, text=True,
+                                  timeout=LIMIT, check=False, **options)
+
+    def expect(self, text, output):
+        done = self.script(text)
+        self.assertEqual((done.returncode, done.stdout), (0, output), done.stderr)
+
+    def test_functions_of_the_main_module(self):
+        self.expect("def f(x): return x + 1\n"
+                    "if __name__ == '__main__':\n"
+                    "    with mtd.Pool(2) as pool: print(pool.map(f, range(5)))\n", "[1, 2, 3, 4, 5]\n")
+
+    def test_without_main_guard_it_is_told_and_ends(self):
+        done = self.script("def f(x): return x\npool = mtd.Pool(1)\nprint(pool.apply(f, (1,)))\n")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("if __name__ == '__main__'", done.stderr)
+
+    def test_what_workers_print_is_seen(self):
+        self.expect("def f(x): print('from the worker', flush=True)\n"
+                    "if __name__ == '__main__':\n"
+                    "    with mtd.Pool(1) as pool: pool.map(f, [1])\n", "from the worker\n")
+
+    def test_large_arguments_and_results(self):
+        with mtd.Pool(1) as some:
+            data = os.urandom(5 << 20)
+            self.assertEqual(some.apply(bytes.upper, (data,)), data.upper())
+            self.assertEqual(os.listdir(some._spool), [])
+
+    def test_keep_going(self):
+        with mtd.Pool(2) as some:
+            results = some.map(int, ["1", "x", "3"], keep_going=True)
+            self.assertEqual((results[0], results[2]), (1, 3))
+            self.assertIsInstance(results[1], ValueError)
+
+    def test_bounded_imap(self):
+        taken = []
+
+        def numbers():
+            for number in range(100):
+                taken.append(number)
+                yield number
+
+        with mtd.Pool(2) as some:
+            results = some.imap(square, numbers(), buffersize=5)
+            self.assertEqual(next(results), 0)
+            self.assertLessEqual(len(taken), 7)
+            self.assertEqual(list(results), [number * number for number in range(1, 100)])
+            some.imap(square, numbers(), buffersize=5)  # nobody reads it: terminate() must not wait for that
+
+    def test_cancel(self):
+        with mtd.Pool(1) as some:
+            result = some.apply_async(signal.pause)
+            result.cancel()
+            with self.assertRaises(mtd.TaskCancelled):
+                result.get(LIMIT)
+            self.assertEqual(some.apply(square, (3,)), 9)
+
+    def test_a_timeout_for_each_task(self):
+        with mtd.Pool(1, timeout=0.05) as some:
+            with self.assertRaises(mtd.TaskTimeout):
+                some.apply(signal.pause)
+            self.assertEqual(some.apply(square, (3,)), 9)
+
+    def test_its_directory_is_gone_afterwards(self):
+        with mtd.Pool(1) as some:
+            directory = some._private.directory
+            self.assertEqual(some.apply(square, (3,)), 9)
+        self.assertFalse(os.path.exists(directory))
+
+    def test_no_program_is_told(self):
+        done = self.script("mtd.Pool(1)\n", env={"PATH": "/nowhere"})
+        self.assertIn("the program mtd is not in PATH", done.stderr)
+        done = self.script("mtd.Pool(1)\n", env={"MTD_PROGRAM": "/nowhere/mtd"})
+        self.assertIn("cannot start /nowhere/mtd: it cannot be executed", done.stderr)
+
+    def test_wrong_arguments(self):
+        for arguments, kind in (({"processes": 0}, ValueError), ({"maxtasksperchild": 0.5}, ValueError),
+                                ({"initializer": 3}, TypeError), ({"socket": "/x"}, ValueError)):
+            with self.assertRaises(kind, msg=arguments):
+                mtd.Pool(**arguments)
+        with mtd.Pool(1) as some:
+            with self.assertRaises(ValueError):
+                some.map(square, [1], chunksize=0)
+            with self.assertRaises(ValueError):
+                some.imap(square, [1], buffersize=0)
+            with self.assertRaises(ValueError):
+                some.join()
+
+
+if __name__ == "__main__":
+    unittest.main()
