@@ -4,28 +4,26 @@ Waiting is by events, pidfds and reports of workers; nothing sleeps and hopes. `
 manager: at its end it stops the daemon and asserts that nothing is left: no process, zombie, socket
 or cgroup directory, no descriptor more than at the start, no sanitizer or "alert" line in the log.
 """
-import collections
 import contextlib
-import ctypes
 import json
 import os
 import re
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-import threading
 import time
+
+from clients import Events, Reports, ServiceManager, Varlink, VarlinkError  # noqa: F401  for tests, too
+from processes import (PATIENCE, Stopwatch, become_subreaper, cgroup2_mount, children_map, command_of, # noqa: F401
+                       cpu_seconds, descendants, descriptor_count, descriptors, eventually, is_alive, rss_kib, stat_of, wait_gone)
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 WORKERS = os.path.join(ROOT, "tests", "support", "workers")
-PATIENCE = float(os.environ.get("MTD_TEST_PATIENCE", "20"))  # seconds for one thing to happen
 NOBODY = 65534
 BAD_LINES = re.compile(r"AddressSanitizer|LeakSanitizer|UndefinedBehavior|runtime error:|\balert\b|"
                        r"terminate called|Assertion|stack smashing")
-PR_SET_CHILD_SUBREAPER = 36
 
 
 def find_bin():
@@ -39,314 +37,12 @@ def find_bin():
 BIN = find_bin()
 
 
-def become_subreaper():
-    """What a daemon loses becomes our child, and is found."""
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
 def compile_worker(name, directory, *flags):
     out = os.path.join(directory, name.replace(".cpp", ".so" if "-shared" in flags else ""))
     subprocess.run(["g++", "-std=c++20", "-O1", *(flags or ["-static"]), os.path.join(WORKERS, name), "-o", out], check=True)
     os.chmod(out, 0o755)
     return out
 
-
-# ---- processes -----------------------------------------------------------------------------------
-
-def stat_of(pid):
-    """(state, ppid) or None."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            fields = file.read().rpartition(") ")[2].split()
-        return fields[0], int(fields[1])
-    except (OSError, IndexError):
-        return None
-
-
-def is_alive(pid):
-    found = stat_of(pid)
-    return found is not None and found[0] not in "ZX"
-
-
-def children_map():
-    tree = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            found = stat_of(name)
-            if found:
-                tree.setdefault(found[1], []).append(int(name))
-    return tree
-
-
-def descendants(root=None):
-    tree, found, todo = children_map(), [], [root or os.getpid()]
-    while todo:
-        for child in tree.get(todo.pop(), ()):
-            found.append(child)
-            todo.append(child)
-    return found
-
-
-def wait_gone(pid, seconds=None):
-    """True when the process has ended (reaped or not) within the time."""
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        poller = select.poll()
-        poller.register(fd, select.POLLIN)
-        return bool(poller.poll((PATIENCE if seconds is None else seconds) * 1000))
-    finally:
-        os.close(fd)
-
-
-def command_of(pid):
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read().replace(b"\0", b" ").decode(errors="replace").strip()
-    except OSError:
-        return "?"
-
-
-def descriptor_count(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def descriptors(pid):
-    """What a process has open, as a Counter of names. A pool's directory, kept from its first start on, is left out."""
-    found = collections.Counter()
-    for number in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            name = os.readlink(f"/proc/{pid}/fd/{number}")
-            if not re.search(r"/pools/[^/]+$", name):
-                found[re.sub(r":\[\d+\]$", "", name)] += 1
-    return found
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def rss_kib(pid):
-    with open(f"/proc/{pid}/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
-
-
-def cgroup2_mount():
-    with open("/proc/self/mounts") as mounts:
-        for line in mounts:
-            fields = line.split()
-            if fields[2] == "cgroup2":
-                return fields[1]
-    return None
-
-
-def eventually(condition, seconds=None, what=""):
-    """For what the kernel tells nobody: asks again until it is so. Returns the first true value."""
-    end = time.monotonic() + (PATIENCE if seconds is None else seconds)
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < end, f"not within the time: {what or condition}"
-        time.sleep(0.01)
-
-
-# ---- the control socket --------------------------------------------------------------------------
-
-class VarlinkError(Exception):
-    def __init__(self, error, parameters):
-        super().__init__(f"{error} {json.dumps(parameters)}")
-        self.error, self.parameters = error, parameters
-
-
-class Varlink:
-    """A plain client of the control socket: JSON objects that end with a NUL."""
-
-    def __init__(self, path, seconds=None):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.settimeout(PATIENCE if seconds is None else seconds)
-        self.socket.connect(path)
-        self._buffer = b""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self):
-        self.socket.close()
-
-    def send_raw(self, data):
-        self.socket.sendall(data)
-
-    def send(self, method, parameters=None, **flags):
-        if "." not in method:
-            method = "io.mtd.Manager." + method
-        self.send_raw(json.dumps({"method": method, "parameters": parameters or {}, **flags}).encode() + b"\0")
-
-    def receive(self):
-        """The next reply, whole; None at the end of the stream."""
-        while b"\0" not in self._buffer:
-            block = self.socket.recv(262144)
-            if not block:
-                return None
-            self._buffer += block
-        frame, _, self._buffer = self._buffer.partition(b"\0")
-        return json.loads(frame)
-
-    def call(self, method, **parameters):
-        self.send(method, parameters)
-        reply = self.receive()
-        if reply is None:
-            raise ConnectionError("closed instead of an answer")
-        if "error" in reply:
-            raise VarlinkError(reply["error"], reply.get("parameters", {}))
-        return reply.get("parameters", {})
-
-
-class Events:
-    """All events since the daemon's start, in order; `expect` finds one, waiting for it if need be."""
-
-    def __init__(self, path, since="0"):
-        self.seen = []
-        self._path, self._since = path, since
-        self._connect(since)
-
-    def _connect(self, since):
-        self._client = Varlink(self._path)
-        self._client.send("Events", {"since": since, "follow": True}, more=True)
-
-    def close(self):
-        self._client.close()
-
-    def read(self, seconds):
-        """Takes in what has come; waits up to `seconds` for something new. True if something came."""
-        self._client.socket.settimeout(max(0.001, seconds))
-        try:
-            reply = self._client.receive()
-        except (TimeoutError, socket.timeout):
-            return False
-        except OSError:
-            reply = None
-        if reply is None:
-            raise EOFError("the event stream ended")
-        if "error" in reply:
-            raise VarlinkError(reply["error"], reply.get("parameters", {}))
-        self.seen += reply["parameters"].get("events", [])
-        return True
-
-    def drain(self):
-        while self.read(0.05):
-            pass
-        return self.seen
-
-    def find(self, test, start=0, **members):
-        for event in self.seen[start:]:
-            if all(event.get(k) == v for k, v in members.items()) and (test is None or test(event)):
-                return event
-        return None
-
-    def expect(self, test=None, seconds=None, start=0, **members):
-        end = time.monotonic() + (PATIENCE if seconds is None else seconds)
-        while True:
-            found = self.find(test, start, **members)
-            if found is not None:
-                return found
-            left = end - time.monotonic()
-            assert left > 0, f"no event {members}; the last ones: {self.seen[-12:]}"
-            self.read(left)
-
-
-class Reports:
-    """What workers tell the test itself: datagrams to the socket named by REPORT.
-
-    A thread takes them in: the kernel queues only a few, and a worker whose report finds no room waits.
-    """
-
-    def __init__(self, path):
-        self.path, self.seen = path, []
-        self._news = threading.Condition()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        self._socket.bind(path)
-        os.chmod(path, 0o666)
-        self._reader = threading.Thread(target=self._take_in, daemon=True)
-        self._reader.start()
-
-    def _take_in(self):
-        while True:
-            data = self._socket.recv(262144)
-            if not data:
-                return
-            with self._news:
-                self.seen.append(json.loads(data))
-                self._news.notify_all()
-
-    def close(self):
-        with contextlib.suppress(OSError):
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
-                own.sendto(b"", self.path)
-            self._reader.join(5)
-        self._socket.close()
-
-    def forget(self):
-        with self._news:
-            self.seen.clear()
-
-    def expect(self, what, seconds=None, count=1, **members):
-        """The next report(s) of this kind that no earlier expect has returned."""
-        end, found = time.monotonic() + (PATIENCE if seconds is None else seconds), []
-        with self._news:
-            while True:
-                for report in list(self.seen):
-                    if len(found) < count and report["what"] == what and all(report.get(k) == v for k, v in members.items()):
-                        self.seen.remove(report)
-                        found.append(report)
-                if len(found) == count:
-                    return found[0] if count == 1 else found
-                left = end - time.monotonic()
-                assert left > 0, f"no report {what} {members} (have {len(found)} of {count}; others: {self.seen[-5:]})"
-                self._news.wait(left)
-
-
-class ServiceManager:
-    """Stands in for systemd: a NOTIFY_SOCKET and what was sent to it, with the sender's pid."""
-
-    def __init__(self, path):
-        self.path, self.messages = path, []
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._socket.bind(path)
-        os.chmod(path, 0o666)
-
-    def close(self):
-        self._socket.close()
-
-    def expect(self, test, seconds=None):
-        """The first message not yet returned in which a NAME=VALUE line passes `test`."""
-        end = time.monotonic() + (PATIENCE if seconds is None else seconds)
-        while True:
-            left = end - time.monotonic()
-            assert left > 0, f"the service manager was not told; got {self.messages}"
-            self._socket.settimeout(left)
-            try:
-                data, ancillary, _, _ = self._socket.recvmsg(65536, 256)
-            except (TimeoutError, socket.timeout):
-                continue
-            pid = next((int.from_bytes(d[:4], "little") for lv, ty, d in ancillary
-                        if lv == socket.SOL_SOCKET and ty == socket.SCM_CREDENTIALS), 0)
-            lines = data.decode().split("\n")
-            self.messages.append((pid, lines))
-            if any(test(line) for line in lines):
-                return pid, lines
-
-
-# ---- the daemon ----------------------------------------------------------------------------------
 
 class StartFailed(Exception):
     def __init__(self, code, log):
@@ -683,6 +379,9 @@ class Mtd:
     def wait_pool(self, name, seconds=None, **members):
         return self.until(lambda: (lambda p: p if all(p[k] == v for k, v in members.items()) else None)(self.pool(name)),
                           seconds, f"{name} {members}")
+
+    def stopwatch(self):
+        return Stopwatch(self.keeper, self.supervisor())
 
     def kill(self, pid, number=signal.SIGKILL):
         os.kill(pid, number)

@@ -1,4 +1,5 @@
 """Stop means: nothing of it is left. With cgroups, without, and without root."""
+import contextlib
 import os
 import re
 import signal
@@ -7,7 +8,7 @@ import threading
 import time
 
 import pytest
-from harness import NOBODY, SLEEPER, Mtd, Varlink, eventually, is_alive, pool, stat_of
+from harness import NOBODY, PATIENCE, SLEEPER, Mtd, Varlink, eventually, is_alive, pool, stat_of
 
 HIDE_CGROUPS = ["unshare", "-m", "sh", "-c", 'for m in $(awk \'$3 == "cgroup2" {print $2}\' /proc/self/mounts); do umount -l "$m" || exit 9; done; exec "$@"', "sh"]
 
@@ -63,11 +64,11 @@ def test_left_over_of_a_crashed_worker_is_ended(where, actor):
 def test_fault_31_ignored_term_is_killed_at_the_deadline(actor):
     with Mtd({"web": pool([actor, "ignore=15", "wait"], stop={"timeout": "1s"})}) as mtd:
         mtd.reports.expect("waiting")
-        begin = time.monotonic()
-        mtd.ctl("stop", "web")
-        took = time.monotonic() - begin
-        assert 0.95 <= took <= 1.5, took
-        assert mtd.workers("web")[0]["last_exit"]["cause"] == "stop_timeout"
+        begin, watch = time.monotonic(), mtd.stopwatch()
+        mtd.ctl("--no-wait", "stop", "web")
+        ended = mtd.events.expect(event="exited", pool="web")
+        assert time.monotonic() - begin >= 1.0 and watch.seconds() <= 1.5
+        assert ended["last_exit"]["cause"] == "stop_timeout"
 
 
 def test_stop_signal_and_scope_are_as_configured(actor):
@@ -78,14 +79,12 @@ def test_stop_signal_and_scope_are_as_configured(actor):
 
 
 def test_fault_32_stopped_worker_gets_cont(actor):
-    with Mtd({"web": pool([actor, "wait"], stop={"timeout": "10s"})}) as mtd:
+    with Mtd({"web": pool([actor, "wait"], stop={"timeout": "1h"})}) as mtd:
         mtd.reports.expect("waiting")
         pid = mtd.pids("web")[0]
         os.kill(pid, signal.SIGSTOP)
         eventually(lambda: stat_of(pid)[0] == "T")
-        begin = time.monotonic()
         mtd.ctl("stop", "web")
-        assert time.monotonic() - begin < 2
         mtd.reports.expect("term")
 
 
@@ -177,14 +176,12 @@ def test_fault_37_stop_during_a_stop_and_a_reload(actor):
 def test_fault_38_stop_is_idempotent_and_hup_does_not_cancel_it(actor):
     with Mtd({"web": pool([actor, "ignore=15", "wait"], stop={"timeout": "1s"})}, checks_descriptors=False) as mtd:
         mtd.reports.expect("waiting")
-        begin = time.monotonic()
         os.kill(mtd.keeper, signal.SIGTERM)
         mtd.events.expect(event="stopping", pool="web")
         os.kill(mtd.keeper, signal.SIGHUP)
         os.kill(mtd.keeper, signal.SIGUSR1)
         os.kill(mtd.keeper, signal.SIGHUP)
-        assert mtd.process.wait(10) == 0
-        assert time.monotonic() - begin < 4
+        assert mtd.process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("first,second", [("INT", "INT"), ("TERM", "QUIT")])
@@ -193,10 +190,8 @@ def test_fault_38_a_second_interrupt_is_now(actor, first, second):
         mtd.reports.expect("waiting")
         os.kill(mtd.keeper, getattr(signal, "SIG" + first))
         mtd.events.expect(event="stopping", pool="web")
-        begin = time.monotonic()
         os.kill(mtd.keeper, getattr(signal, "SIG" + second))
-        mtd.process.wait(20)
-        assert time.monotonic() - begin < 5
+        mtd.process.wait(PATIENCE)
 
 
 def test_fault_39_hung_clients_do_not_hold_a_stop(actor):
@@ -207,9 +202,10 @@ def test_fault_39_hung_clients_do_not_hold_a_stop(actor):
             client.send("Events", {"since": "0", "follow": True}, more=True)
         for client in clients[10:]:
             client.send_raw(b'{"method":"io.mtd.Man')
-        begin = time.monotonic()
-        mtd.stop(15)
-        assert time.monotonic() - begin < 5
+        mtd.stop(PATIENCE)
+        for client in clients[10:]:
+            with contextlib.suppress(ConnectionResetError):
+                assert client.receive() is None, "nobody waited for the end of its request"
         for client in clients:
             client.close()
 

@@ -1,10 +1,9 @@
 """Whatever ends the supervisor: workers run on, and its end is told once, in words."""
 import os
-import resource
 import signal
 
 import pytest
-from harness import NOBODY, SLEEPER, Mtd, eventually, pool, wait_gone
+from harness import NOBODY, Mtd, pool
 
 
 def deaths(mtd):

@@ -14,7 +14,7 @@ import tempfile
 import threading
 
 import pytest
-from harness import (BIN, NOBODY, SLEEPER, Events, Mtd, ServiceManager, Varlink, VarlinkError, compile_worker, descendants,
+from harness import (BIN, NOBODY, Events, Mtd, ServiceManager, Varlink, VarlinkError, compile_worker, descendants,
                      descriptor_count, eventually, is_alive, pool, wait_gone)
 
 VERSION = subprocess.run([os.path.join(BIN, "mtd"), "--version"], capture_output=True, text=True, check=True).stdout.split()[-1] if BIN else ""

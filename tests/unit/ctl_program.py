@@ -348,6 +348,75 @@ class Completion(Case):
         self.assertEqual(self.complete("mtctl", "config", "d"), ["diff"])
         self.assertIn("--now", self.complete("mtctl", "stop", "--n"))
 
+    def test_fish_completes(self):
+        if shutil.which("fish") is None:
+            self.skipTest("fish is not installed")
+        self.fake(Status=[(status(),)])
+        code = f'function mtctl; {MTCTL} $argv; end; mtctl completion fish | source; complete -C "$argv"'
+
+        def complete(line):
+            done = subprocess.run(["fish", "--no-config", "-c", code, line], text=True, capture_output=True, timeout=LIMIT,
+                                  env={**self.environment, "HOME": self.directory}, cwd=self.directory, check=False)
+            self.assertEqual(done.stderr, "")
+            return [found.split("\t")[0] for found in done.stdout.splitlines()]
+        self.assertEqual(sorted(complete("mtctl sta")), ["start", "status"])
+        self.assertEqual(complete("mtctl stop w"), ["web"])
+        self.assertEqual(sorted(complete("mtctl -o js")), ["json", "jsonl"])
+        self.assertEqual(complete("mtctl signal HU"), ["HUP"])
+        self.assertEqual(complete("mtctl config d"), ["diff"])
+        self.assertIn("--now", complete("mtctl stop --n"))
+
+    def test_zsh_completes(self):
+        """On a terminal, with the key Tab: zsh completes nowhere else."""
+        if shutil.which("zsh") is None:
+            self.skipTest("zsh is not installed")
+        self.fake(Status=[(status(),)])
+        with open(os.path.join(self.directory, "_mtctl"), "w", encoding="utf-8") as file:
+            file.write(self.script("zsh"))
+        os.mkfifo(os.path.join(self.directory, "line"))
+        line = os.open(os.path.join(self.directory, "line"), os.O_RDWR)
+        self.addCleanup(os.close, line)
+        os.symlink(os.path.abspath(MTCTL), os.path.join(self.directory, "mtctl"))
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.chdir(self.directory)
+            os.execvpe("zsh", ["zsh", "-f", "-i"], {**self.environment, "HOME": self.directory, "TERM": "dumb",
+                                                    "PATH": f"{self.directory}:{os.environ['PATH']}"})
+        # What zsh shows is read away; what stands in its line comes through the pipe, when Ctrl-G asks.
+        reader = threading.Thread(target=self.read_away, args=(fd,))
+        reader.start()
+        os.write(fd, b"fpath=($PWD $fpath); autoload -Uz compinit; compinit -u -D; tell() { print -r -- $BUFFER >line; }\n"
+                     b"zle -N tell; zle -N zle-line-init tell; bindkey -e; bindkey '^G' tell\n")
+
+        def told(what):
+            self.assertTrue(select.select([line], [], [], LIMIT)[0], what)
+            return os.read(line, 4096).decode().rstrip("\n")
+
+        def complete(words):
+            os.write(fd, words.encode() + b"\t\x07\x15")
+            return told(words)
+        try:
+            self.assertEqual(told("its first line of its own"), "")
+            self.assertEqual(complete("mtctl statu"), "mtctl status ")
+            self.assertEqual(complete("mtctl stop w"), "mtctl stop web ")
+            self.assertEqual(complete("mtctl -o ta"), "mtctl -o table ")
+            self.assertEqual(complete("mtctl signal HU"), "mtctl signal HUP ")
+            self.assertEqual(complete("mtctl config d"), "mtctl config diff ")
+            self.assertEqual(complete("mtctl status --wat"), "mtctl status --watch ")
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            reader.join()
+            os.close(fd)
+
+    @staticmethod
+    def read_away(fd):
+        try:
+            while os.read(fd, 65536):
+                pass
+        except OSError:
+            pass  # the other side is gone
+
 
 if __name__ == "__main__":
     unittest.main()
