@@ -87,6 +87,7 @@ struct TaskFailed {
   bool retry = true;
   std::optional<Duration> delay;  // the worker knows better than the back-off
   bool crash = false;             // the adapter's program died: counts as a crash
+  Death death;                    // … and how
 };
 struct TaskExtended {
   WorkerKey worker;

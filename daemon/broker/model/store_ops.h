@@ -28,7 +28,7 @@ struct PutOp {
   std::string pool;
   std::vector<NewTask> tasks;
 };
-// WAITING → RUNNING. attempt: the new number, one more than before.
+// SCHEDULED or WAITING → RUNNING. attempt: the new number, one more than before.
 struct ClaimOp {
   TaskId id;
   std::uint32_t attempt = 0;

@@ -102,6 +102,8 @@ class TaskStore {
   // Sees everything that was committed before.
   [[nodiscard]] virtual StoreReply answer(const StoreQuestion& question) = 0;
   [[nodiscard]] virtual StoreHealth health() const = 0;
+  // Work that nobody waits for, after the completions of a commit have been told.
+  virtual void tidy() {}
 };
 
 }  // namespace mtd::task

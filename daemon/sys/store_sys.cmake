@@ -1,0 +1,8 @@
+# mtd_store_sys: what the broker's store needs of the kernel.
+find_package(Threads REQUIRED)
+add_library(mtd_store_sys STATIC
+  ballast.cpp
+  thread.cpp
+  wake_fd.cpp
+)
+target_link_libraries(mtd_store_sys PUBLIC mtd_common Threads::Threads)

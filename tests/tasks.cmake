@@ -1,0 +1,43 @@
+# The task plane's model: explorer and the proof that it finds faults.
+get_filename_component(MTD_TASK_MODEL_DIR ${CMAKE_CURRENT_LIST_DIR}/../daemon/broker/model ABSOLUTE)
+set(MTD_TASK_TESTS ${CMAKE_CURRENT_LIST_DIR})
+
+add_library(mtd_task_explorer OBJECT
+  ${MTD_TASK_TESTS}/explore/task_explorer.cpp
+  ${MTD_TASK_TESTS}/explore/task_rig.cpp)
+target_link_libraries(mtd_task_explorer PRIVATE mtd_options)
+target_compile_options(mtd_task_explorer PRIVATE -O1)
+
+add_executable(explore_tasks)
+target_link_libraries(explore_tasks PRIVATE mtd_task_explorer mtd_task_model)
+# Under the sanitizers a step takes some twenty times as long: the walks are cut short.
+if(MTD_SANITIZE)
+  add_test(NAME explore_tasks COMMAND explore_tasks --most 2000)
+else()
+  add_test(NAME explore_tasks COMMAND explore_tasks)
+endif()
+set_tests_properties(explore_tasks PROPERTIES TIMEOUT 600)
+
+# Each deliberate fault of seeded_fault.h, in a model built for it, has to be found.
+set(MTD_SEEDED_TASK_FAULTS
+  late_answer_accepted sent_before_commit accepted_before_commit crashes_not_counted
+  stop_counts_as_crash credit_ignored limit_ignored drain_gives_more lost_claim_forgotten
+  cancel_of_claim_lost timeout_without_kill stalled_answer_dropped give_back_to_the_end
+  expired_while_running retry_before_commit orphan_kept)
+set(MTD_SEEDED_TASK_SOURCES)
+get_target_property(MTD_TASK_MODEL_FILES mtd_task_model SOURCES)
+foreach(file ${MTD_TASK_MODEL_FILES})
+  list(APPEND MTD_SEEDED_TASK_SOURCES ${MTD_TASK_MODEL_DIR}/${file})
+endforeach()
+set(number 0)
+foreach(fault ${MTD_SEEDED_TASK_FAULTS})
+  math(EXPR number "${number} + 1")
+  add_library(mtd_task_model_${fault} STATIC ${MTD_SEEDED_TASK_SOURCES})
+  set_target_properties(mtd_task_model_${fault} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
+  target_compile_definitions(mtd_task_model_${fault} PRIVATE MTD_SEEDED_TASK_FAULT=${number})
+  target_compile_options(mtd_task_model_${fault} PRIVATE -O1)
+  target_link_libraries(mtd_task_model_${fault} PUBLIC mtd_common)
+  add_executable(explore_tasks_seeded_${fault})
+  target_link_libraries(explore_tasks_seeded_${fault} PRIVATE mtd_task_explorer mtd_task_model_${fault})
+  add_test(NAME explore_tasks_seeded_${fault} COMMAND explore_tasks_seeded_${fault} --expect-finding)
+endforeach()
