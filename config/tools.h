@@ -26,6 +26,10 @@ enum class Form { text, json };
 // All keys with a fixed default as a configuration would give them; a pool "NAME" without command.
 [[nodiscard]] std::string defaults();
 
+// A small configuration with comments, to begin with: one pool that runs, and beside it the keys
+// that most people need. Free of errors.
+[[nodiscard]] std::string starter();
+
 // "web: rolling: command, workers"; one line each, "nothing changes" when it is so.
 [[nodiscard]] std::string describe_plan(const Plan& plan);
 [[nodiscard]] std::string_view apply_name(Apply apply);

@@ -1,4 +1,4 @@
-// config check, show, schema, diff: files on this side, the daemon only for diff.
+// config check, show, schema, diff, new, migrate: files on this side, the daemon only for diff.
 #include <algorithm>
 
 #include <nlohmann/json.hpp>
@@ -7,6 +7,7 @@
 #include "config/loader.h"
 #include "config/plan.h"
 #include "config/tools.h"
+#include "ctl/command_migrate.h"
 #include "ctl/commands.h"
 #include "ctl/json_access.h"
 #include "ctl/phrases.h"
@@ -166,7 +167,11 @@ Outcome<CtlExit> run_config(Context& context) {
     return check(context, source);
   }
   if (what == "show") return show(context, source, word);
-  if (!word.empty() && (what == "diff" || what == "schema")) {
+  if (what == "migrate") {
+    return word.empty() ? usage("'config migrate' needs the path of a supervisord.conf")
+                        : migrate_config(context, word);
+  }
+  if (!word.empty() && (what == "diff" || what == "schema" || what == "new")) {
     return usage("'config " + what + "' takes no '" + escape_for_terminal(word) + "'");
   }
   if (what == "diff") return diff(context, source);
@@ -175,8 +180,12 @@ Outcome<CtlExit> run_config(Context& context) {
     context.out.write(schema + (schema.empty() || schema.back() != '\n' ? "\n" : ""));
     return CtlExit::ok;
   }
+  if (what == "new") {
+    context.out.write(config::starter());
+    return CtlExit::ok;
+  }
   return usage("'config " + escape_for_terminal(what) +
-               "' is not one of: check, show, diff, schema");
+               "' is not one of: check, show, diff, schema, new, migrate");
 }
 
 }  // namespace mtd::ctl

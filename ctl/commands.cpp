@@ -13,14 +13,14 @@ struct Row {
 };
 
 constexpr Row kCommands[] = {
-    {"status", run_status},     {"start", run_start},     {"stop", run_stop},
-    {"restart", run_restart},   {"scale", run_scale},     {"reload", run_reload},
-    {"signal", run_signal},     {"events", run_events},   {"wait", run_wait},
-    {"is-ready", run_is_ready}, {"why", run_why},         {"reset-failed", run_reset_failed},
-    {"freeze", run_freeze},     {"thaw", run_thaw},       {"tree", run_tree},
-    {"limits", run_limits},     {"upgrade", run_upgrade}, {"shutdown", run_shutdown},
-    {"config", run_config},     {"version", run_version}, {"completion", run_completion},
-    {"help", run_help},
+    {"status", run_status},         {"start", run_start},     {"stop", run_stop},
+    {"restart", run_restart},       {"scale", run_scale},     {"reload", run_reload},
+    {"signal", run_signal},         {"events", run_events},   {"wait", run_wait},
+    {"is-ready", run_is_ready},     {"why", run_why},         {"reset-failed", run_reset_failed},
+    {"freeze", run_freeze},         {"thaw", run_thaw},       {"tree", run_tree},
+    {"limits", run_limits},         {"upgrade", run_upgrade}, {"shutdown", run_shutdown},
+    {"metrics", run_metrics},       {"config", run_config},   {"version", run_version},
+    {"completion", run_completion}, {"help", run_help},
 };
 
 }  // namespace

@@ -51,6 +51,7 @@ using Command = Outcome<CtlExit> (*)(Context&);
 [[nodiscard]] Outcome<CtlExit> run_upgrade(Context& context);
 [[nodiscard]] Outcome<CtlExit> run_shutdown(Context& context);
 [[nodiscard]] Outcome<CtlExit> run_config(Context& context);
+[[nodiscard]] Outcome<CtlExit> run_metrics(Context& context);
 [[nodiscard]] Outcome<CtlExit> run_version(Context& context);
 [[nodiscard]] Outcome<CtlExit> run_completion(Context& context);
 [[nodiscard]] Outcome<CtlExit> run_help(Context& context);

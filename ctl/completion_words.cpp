@@ -38,7 +38,7 @@ std::string option_words(const Verb& verb) {
 std::string fixed_words(const Verb& verb, const std::vector<Verb>& verbs) {
   switch (verb.detail.words) {
     case WordKind::file_or_keyword:
-      return "check show diff schema";
+      return "check show diff schema new migrate";
     case WordKind::shell:
       return "bash zsh fish";
     case WordKind::verb:

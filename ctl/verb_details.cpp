@@ -174,12 +174,27 @@ const std::vector<VerbDetail>& verb_details() {
        WordKind::none,
        {{"--now", "", "Kill the workers at once instead of asking first", ""}},
        {{"mtctl shutdown", ""}}},
+      {"metrics",
+       "Without a selector: mtd and its pools. With selectors: their workers, too. For the "
+       "text-file "
+       "collector of node_exporter, write it to a file beside and rename that.",
+       0,
+       kAnyNumber,
+       true,
+       WordKind::selector,
+       {},
+       {{"mtctl metrics", ""}, {"mtctl metrics --all", "with every worker"}}},
       {"config",
        "check reads the files as the daemon would and prints every problem with file, line and "
        "column. show prints the merged result and where each value comes from. diff says how the "
        "files differ from what the daemon runs and how each pool would change: hot (in place), "
        "rolling, restart, add, remove; it exits 0 whether they differ or not. schema prints a JSON "
-       "Schema for editors.",
+       "Schema for editors.\n\n"
+       "new prints a small configuration with comments to begin with. migrate reads a "
+       "supervisord.conf with the files it includes, prints the configuration of mtd that does the "
+       "same, and says on standard error, with file and line, what it could not carry over. A "
+       "program becomes a pool, GROUP.PROGRAM where it is in a group, so that 'GROUP.*' selects "
+       "the group; several pools where its command holds %(process_num)02d and the like.",
        1,
        2,
        false,
@@ -189,7 +204,9 @@ const std::vector<VerbDetail>& verb_details() {
         {"mtctl config check ./mtd.json", ""},
         {"mtctl config show web", "one pool, with defaults"},
         {"mtctl config diff", "what would 'mtctl reload' do?"},
-        {"mtctl config schema > mtd.schema.json", ""}}},
+        {"mtctl config schema > mtd.schema.json", ""},
+        {"mtctl config new > mtd.json", ""},
+        {"mtctl config migrate /etc/supervisor/supervisord.conf > mtd.json", ""}}},
       {"version", "", 0, 0, false, WordKind::none, {}, {{"mtctl version -o json", ""}}},
       {"completion",
        "Load it in your shell's start-up file.",

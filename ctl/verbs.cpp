@@ -14,8 +14,9 @@ struct LocalVerb {
 
 // Verbs without a control method of their own.
 constexpr LocalVerb kLocalVerbs[] = {
-    {"config", "check [PATH] | show [POOL] | diff | schema",
-     "Check, show and compare configuration files"},
+    {"metrics", "[SEL…]", "Print the status in OpenMetrics, as Prometheus reads it"},
+    {"config", "check [PATH] | show [POOL] | diff | schema | new | migrate FILE",
+     "Check, show, compare and begin configuration files"},
     {"version", "", "Show the versions of mtctl and of the daemon"},
     {"completion", "bash|zsh|fish", "Print a completion script for a shell"},
     {"help", "[VERB]", "Explain mtctl or one of its verbs"},

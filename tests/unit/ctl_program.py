@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -416,6 +417,149 @@ class Completion(Case):
                 pass
         except OSError:
             pass  # the other side is gone
+
+
+class ConfigurationFiles(Case):
+    def write(self, name, text):
+        path = os.path.join(self.directory, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(path, 0o644)
+        return path
+
+    def loads(self, text):
+        return self.expect(0, "config", "check", self.write("loads.json", text))
+
+    def test_migrated_files_load(self):
+        self.write("conf.d/web.conf", "[program:web]\ncommand=/bin/cat %(here)s\n[program:x]\ncommand=sh -c 'echo $HOME'\n")
+        main = self.write("supervisord.conf", """
+[supervisord]
+nodaemon=true
+minfds=2048
+environment=ZONE="UTC"
+[include]
+files = conf.d/*.conf nothing/*.conf
+[group:jobs]
+programs=mail,thumbs
+[program:mail]
+command=/bin/sh -c "exec sleep %(ENV_SECONDS)s" %(process_num)02d
+process_name=%(program_name)s_%(process_num)02d
+numprocs=12
+autorestart=unexpected
+exitcodes=0,2
+startsecs=0
+startretries=5
+stopsignal=QUIT
+stopwaitsecs=30
+stopasgroup=true
+killasgroup=true
+environment=LEVEL="debug,all",TEMPLATE='100%% $x'
+[fcgi-program:thumbs]
+command=/bin/cat
+socket=unix://%(here)s/thumbs.sock
+socket_mode=0660
+redirect_stderr=true
+stdout_logfile=/dev/stdout
+stdout_logfile_maxbytes=0
+[eventlistener:memmon]
+command=memmon
+""")
+        self.environment["SECONDS"] = "60"
+        done = self.expect(0, "config", "migrate", main)
+        pools = json.loads(done.stdout)["pools"]
+        self.assertEqual(sorted(pools), ["jobs.mail-0", "jobs.mail-10", "jobs.thumbs", "web", "x"])
+        self.assertEqual(pools["web"]["command"], ["/bin/cat", self.directory + "/conf.d"])
+        self.assertIn("nothing/*.conf", done.stderr)
+        self.assertIn(f"{main}:30: [eventlistener:memmon]", done.stderr)
+        self.assertIn("must have SECONDS", done.stderr)
+        self.assertIn("5 pools, 15 workers", self.loads(done.stdout).stdout)
+        self.assertEqual(self.expect(0, "-q", "config", "migrate", main).stderr, "")
+        self.assertEqual(len(self.expect(0, "-o", "jsonl", "config", "migrate", main).stdout.splitlines()), 1)
+
+    def test_what_cannot_be_migrated(self):
+        self.assertIn("needs the path of a supervisord.conf", self.expect(2, "config", "migrate").stderr)
+        for text, message in [("x=1\n", ":1: stands before the first [section]"), ("[program:p]\n", ":1: [program:p] has no command"),
+                              ("[include]\n", ":1: [include] has no files"), ("\0", "control character")]:
+            path = self.write("bad.conf", text)
+            done = self.expect(8, "config", "migrate", path)
+            self.assertIn(path + message if message[0] == ":" else message, done.stderr)
+            self.assertEqual(done.stdout, "")
+        self.assertIn("No such file or directory", self.expect(8, "config", "migrate", "/nonexistent/x").stderr)
+        self.assertIn("no regular file", self.expect(8, "config", "migrate", self.directory).stderr)
+
+    def test_the_starter_loads_with_and_without_its_comments(self):
+        starter = self.expect(0, "config", "new").stdout
+        self.assertIn("1 pool, 2 workers", self.loads(starter).stdout)
+        uncommented = re.sub(r'^( +)// (?="[a-z_]+": )', r"\1", starter, flags=re.M)
+        self.assertGreater(len(uncommented.splitlines()), 30)
+        self.assertNotEqual(uncommented, starter)
+        self.assertIn("1 pool, 2 workers", self.loads(uncommented).stdout)
+        self.assertLess(max(map(len, starter.splitlines())), 101)
+
+
+class Metrics(Case):
+    SAMPLE = re.compile(r'([a-z_]+)((?:\{(?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)+\})?) ([-+0-9.e]+)')
+
+    def metrics(self, *words):
+        """As a strict reader of OpenMetrics: {sample with labels: value}."""
+        text = self.expect(0, "metrics", *words).stdout
+        self.assertTrue(text.endswith("# EOF\n"))
+        families, samples, family = {}, {}, None
+        for line in text.splitlines()[:-1]:
+            if line.startswith("# "):
+                kind, name, value = line[2:].split(" ", 2)
+                if name != family:
+                    self.assertEqual(kind, "TYPE")
+                    self.assertNotIn(name, families)
+                    family = name
+                    families[name] = {}
+                self.assertNotIn(kind, families[name])
+                families[name][kind] = value
+                continue
+            match = self.SAMPLE.fullmatch(line)
+            self.assertIsNotNone(match, line)
+            suffix = {"counter": "_total", "gauge": ""}[families[family]["TYPE"]]
+            self.assertEqual(match[1], family + suffix)
+            self.assertNotIn(match[1] + match[2], samples)
+            samples[match[1] + match[2]] = float(match[3])
+        for name, family in families.items():
+            self.assertTrue(family["HELP"].endswith("."), name)
+            self.assertTrue(name.endswith("_" + family["UNIT"]) if "UNIT" in family else True, name)
+        return samples
+
+    def test_pools(self):
+        self.fake(Status=[(status(),)])
+        samples = self.metrics()
+        self.assertEqual(samples['mtd_info{version="1.0.0"}'], 1)
+        self.assertEqual(samples["mtd_uptime_seconds"], 273600)
+        self.assertEqual(samples["mtd_config_in_sync"], 1)
+        self.assertEqual(samples['mtd_pool_workers_ready{pool="thumbs"}'], 6)
+        self.assertEqual(samples['mtd_pool_tasks_waiting{pool="thumbs"}'], 118)
+        self.assertNotIn('mtd_pool_tasks_waiting{pool="legacy"}', samples)
+        self.assertEqual(samples['mtd_pool_recycled_total{pool="web"}'], 212)
+        self.assertEqual(samples['mtd_pool_state{pool="mailer",state="rolling"}'], 1)
+        self.assertEqual(samples['mtd_pool_breaker_open{pool="web"}'], 0)
+        self.assertFalse([name for name in samples if name.startswith("mtd_worker_")])
+
+    def test_workers_and_hostile_names(self):
+        hostile = 'a"b\\c\nd'
+        busy = worker("web/0", "busy", os.getpid(), tasks=7)
+        self.fake(Status=[(status([pool("web", "running", 1, 1, workers=[busy]), pool(hostile, "failed", 0, 1)]),)])
+        samples = self.metrics("--all")
+        self.assertEqual(samples['mtd_worker_tasks{pool="web",worker="web/0"}'], 7)
+        self.assertEqual(samples['mtd_pool_workers_wanted{pool="a\\"b\\\\c\\nd"}'], 1)
+
+    def test_promtool(self):
+        if not shutil.which("promtool"):
+            self.skipTest("promtool is not installed")
+        self.fake(Status=[(status(),)])
+        text = self.expect(0, "metrics").stdout
+        done = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True, check=False)
+        # It reads the format before OpenMetrics, in which a counter's family has _total, too; all else must please it.
+        complaints = [line for line in done.stderr.splitlines() if not line.endswith("_total no help text")]
+        self.assertEqual((complaints, done.stdout), ([], ""))
+        self.assertIn(done.returncode, (0, 3))
 
 
 if __name__ == "__main__":
