@@ -10,7 +10,8 @@ EXAMPLE_PACKAGES=(redis-server)
 # To run the whole test suite. Without one of these the tests that need it are skipped.
 TEST_PACKAGES=(python3-pytest clang-14 libclang-rt-14-dev clang-tidy-14 clang-format-14 shellcheck mandoc
   nginx-light strace procps golang-go golang-github-varlink-go-dev ccache git binutils fish zsh
-  libpython3.11-testsuite nodejs)
+  libpython3.11-testsuite nodejs
+  systemd dbus libpam-systemd dpkg-dev debhelper lintian gunicorn prometheus)
 
 # Prints those of its arguments that are not installed.
 missing_packages() {
@@ -53,7 +54,7 @@ install_packages() {
   [ "$guarded" = no ] || as_root rm -f "$policy"
   for package in "${missing[@]}"; do
     case $package in
-      redis-server | nginx-light)
+      redis-server | nginx-light | prometheus)
         if command -v systemctl >/dev/null && [ -d /run/systemd/system ]; then
           as_root systemctl -q disable "${package%-light}.service" || true
         fi ;;

@@ -1,5 +1,6 @@
 // mtd-man-control: prints the part of mtd-control(7) that lists methods, objects and errors, in
-// mdoc(7), from the tables that the server itself uses.
+// mdoc(7), from the tables that the server itself uses. With the argument "interface": the
+// description of the interface in Varlink's own language.
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -92,7 +93,11 @@ void print_error(std::string_view interface, const ErrorType& error) {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == "interface") {
+    print(interface_description());
+    return 0;
+  }
   print(".Sh METHODS\nOf the interface\n.Sy " + std::string(kInterface) + ":\n");
   print(".Bl -tag -width Ds\n");
   for (const Method& method : kMethods)

@@ -1,0 +1,217 @@
+"""mtd as a service of a real systemd: what the unit file promises."""
+import json
+import os
+import re
+import subprocess
+
+import pytest
+import systemd_machine
+from harness import BIN, ROOT, eventually
+
+SHIPPED, HARDENED = 6.7, 2.6  # the most that `systemd-analyze security` may say
+CONFIG = "/etc/mtd/mtd.json"
+# Says who it is; ends what it started only when it is killed.
+POOLS = {"web": {"command": ["/bin/sh", "-c", "echo \"hello from $$MTD_WORKER\"; exec sleep infinity"], "workers": 2}}
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """What `cmake --install` makes, for the place where packages go."""
+    directory = tmp_path_factory.mktemp("install")
+    done = subprocess.run(["cmake", "--install", os.path.dirname(BIN), "--prefix", "/usr"], text=True, capture_output=True,
+                          env={**os.environ, "DESTDIR": str(directory)}, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return str(directory)
+
+
+@pytest.fixture(scope="module")
+def booted(tree):
+    reason = systemd_machine.missing()
+    if reason:
+        pytest.skip("no systemd can be booted: " + reason)
+    with systemd_machine.Machine({tree: "/mnt/tree"}) as machine:
+        machine.sh("cp -a /mnt/tree/usr/. /usr/ && systemctl daemon-reload")
+        yield machine
+
+
+@pytest.fixture
+def machine(booted):
+    """With a configuration, without drop-ins, and nothing running."""
+    booted.write(CONFIG, json.dumps({"pools": POOLS}))
+    yield booted
+    booted.sh("systemctl stop mtd.service web.socket 2>/dev/null; systemctl reset-failed; "
+              "rm -rf /etc/systemd/system/mtd.service.d /etc/systemd/system/web.socket; systemctl daemon-reload")
+
+
+def drop_in(machine, name, text):
+    machine.write(f"/etc/systemd/system/mtd.service.d/{name}.conf", text)
+    machine.sh("systemctl daemon-reload")
+
+
+def workers(machine, selector="web"):
+    """pid of each worker by name."""
+    status = json.loads(machine.sh(f"mtctl status {selector} -o json"))
+    return {worker["name"]: worker["pid"] for pool in status["pools"] for worker in pool["workers"]}
+
+
+def main_pid(machine):
+    return int(machine.show("mtd.service", "MainPID"))
+
+
+def wait_restarted(machine):
+    eventually(lambda: machine.show("mtd.service", "NRestarts") == "1" and machine.show("mtd.service", "ActiveState") == "active")
+    machine.sh("mtctl wait web --timeout 30s")
+
+
+def test_the_unit_is_sound_and_no_more_exposed_than_it_says(machine):
+    for scope, unit in (("", "/usr/lib/systemd/system/mtd.service"), ("--user", "/usr/lib/systemd/user/mtd.service")):
+        done = machine.run(f"XDG_RUNTIME_DIR=/tmp systemd-analyze verify {scope} --man=no {unit}")
+        assert (done.returncode, done.stdout + done.stderr) == (0, ""), unit
+
+    def exposure():
+        text = machine.sh("systemd-analyze security --offline=no --no-pager mtd.service")
+        return float(re.search(r"Overall exposure level for mtd.service: ([\d.]+)", text)[1])
+    assert exposure() <= SHIPPED
+    with open(os.path.join(ROOT, "packaging/hardened.conf")) as file:
+        drop_in(machine, "hardened", file.read())
+    assert exposure() <= HARDENED
+
+
+def test_start_is_over_when_the_pools_run(machine):
+    machine.sh("systemctl start mtd")
+    assert machine.show("mtd.service", "ActiveState") == "active"
+    machine.sh("mtctl is-ready -q")
+    eventually(lambda: "2" in machine.show("mtd.service", "StatusText"))
+    assert machine.sh(f"cat /proc/{main_pid(machine)}/comm").strip() == "mtd"
+    processes = set(machine.sh("cat /sys/fs/cgroup$(systemctl show -P ControlGroup mtd.service)/pools/web/*/cgroup.procs").split())
+    assert set(map(str, workers(machine).values())) <= processes
+
+
+def test_a_bad_configuration_is_no_start(machine):
+    machine.write(CONFIG, '{"pools": {"web": {"comand": "x"}}}')
+    assert machine.run("systemctl start mtd").returncode != 0
+    assert machine.show("mtd.service", "ActiveState") == "failed"
+    assert machine.show("mtd.service", "NRestarts") == "0", "starting again would not help"
+    assert f'{CONFIG}:1:20: pools.web: unknown key "comand", did you mean "command"?' in machine.journal("-u mtd")
+
+
+def test_reload_fails_with_a_bad_configuration_and_the_old_one_runs_on(machine):
+    machine.sh("systemctl start mtd")
+    before = workers(machine)
+    machine.write(CONFIG, "{")
+    assert machine.run("systemctl reload mtd").returncode != 0
+    assert machine.show("mtd.service", "ActiveState") == "active"
+    assert workers(machine) == before
+    assert f"{CONFIG}:1:" in machine.journal("-u mtd")
+    pools = json.loads(json.dumps(POOLS))
+    pools["web"]["workers"] = 3
+    machine.write(CONFIG, json.dumps({"pools": pools}))
+    machine.sh("systemctl reload mtd && mtctl wait web --timeout 30s")
+    assert len(workers(machine)) == 3
+    assert machine.show("mtd.service", "ActiveState") == "active"
+
+
+def test_stop_leaves_nothing(machine):
+    pools = {"web": {"command": ["/bin/sh", "-c", "trap '' TERM; setsid sleep 4711 & while :; do sleep 4711; done"],
+                     "stop": {"timeout": "200ms"}}}
+    machine.write(CONFIG, json.dumps({"pools": pools}))
+    machine.sh("systemctl start mtd && systemctl stop mtd")
+    assert machine.show("mtd.service", "ActiveState") == "inactive"
+    assert machine.show("mtd.service", "Result") == "success"
+    assert machine.run("pgrep -x sleep").stdout == ""
+    assert machine.run("ls /run/mtd /sys/fs/cgroup/system.slice/mtd.service 2>/dev/null").stdout == ""
+
+
+def test_restart_replaces_everything_once(machine):
+    machine.sh("systemctl start mtd")
+    before = workers(machine)
+    machine.sh("systemctl restart mtd && mtctl wait web")
+    after = workers(machine)
+    assert not set(before.values()) & set(after.values())
+    assert len(machine.sh("pgrep -x sleep").split()) == 2
+
+
+def test_a_killed_supervisor_is_no_matter_of_systemds(machine):
+    machine.sh("systemctl start mtd")
+    before, keeper = workers(machine), main_pid(machine)
+    machine.sh("kill -9 $(pgrep -x mtd-supervisor) && mtctl wait web")
+    assert (workers(machine), main_pid(machine)) == (before, keeper)
+    assert machine.show("mtd.service", "NRestarts") == "0"
+
+
+def test_a_killed_keeper_is_started_again_without_a_double(machine):
+    machine.sh("systemctl start mtd")
+    keeper = main_pid(machine)
+    machine.sh(f"kill -9 {keeper}")
+    wait_restarted(machine)
+    assert main_pid(machine) != keeper
+    assert len(machine.sh("pgrep -x sleep").split()) == 2
+    assert machine.sh("pgrep -x mtd-supervisor").count("\n") == 1
+
+
+def test_a_keeper_that_hangs_is_ended_by_the_watchdog(machine):
+    drop_in(machine, "watchdog", "[Service]\nWatchdogSec=1s\nTimeoutAbortSec=1s\n")
+    machine.sh("systemctl start mtd")
+    keeper = main_pid(machine)
+    machine.sh(f"kill -STOP {keeper}")
+    wait_restarted(machine)
+    assert main_pid(machine) != keeper
+    assert "watchdog" in machine.journal("_PID=1 -u mtd").lower()
+    assert len(machine.sh("pgrep -x sleep").split()) == 2
+
+
+def test_the_journal_has_each_workers_output_under_its_pool(machine):
+    machine.sh("systemctl start mtd")
+    eventually(lambda: "hello from web/1" in machine.journal("-t web"))
+    entry = json.loads(machine.sh("journalctl -t web --no-pager -o json -n 1 -g 'hello from web/1'"))
+    assert entry["_SYSTEMD_UNIT"] == "mtd.service"
+    assert entry["SYSLOG_IDENTIFIER"] == "web"
+    own = [json.loads(line) for line in machine.sh("journalctl -u mtd -t mtd-supervisor -t mtd --no-pager -o json").splitlines()]
+    assert own and all(entry["_SYSTEMD_UNIT"] == "mtd.service" for entry in own)
+
+
+def test_a_socket_of_systemds_starts_mtd_and_is_its_pools(machine, http):
+    machine.sh("mkdir -p /opt/test")
+    with open(http, "rb") as file:
+        binary = file.read()
+    with open(f"/proc/{machine.leader}/root/opt/test/http", "wb") as file:
+        file.write(binary)
+    machine.sh("chmod 755 /opt/test/http")
+    machine.write(CONFIG, json.dumps({"pools": {"web": {"command": ["/opt/test/http"], "listen": "systemd:web"}}}))
+    machine.write("/etc/systemd/system/web.socket", "[Socket]\nListenStream=127.0.0.1:8080\nFileDescriptorName=web\nService=mtd.service\n")
+    machine.sh("systemctl daemon-reload && systemctl start web.socket")
+    assert machine.show("mtd.service", "ActiveState") == "inactive"
+    request = "exec 3<>/dev/tcp/127.0.0.1/8080; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; head -n 1 <&3"
+    assert "200" in machine.sh(f"bash -c \"{request}\"")
+    assert machine.show("mtd.service", "ActiveState") == "active"
+
+
+def test_the_hardened_unit_runs_workers_of_other_users(machine):
+    with open(os.path.join(ROOT, "packaging/hardened.conf")) as file:
+        drop_in(machine, "hardened", file.read())
+    pools = {"web": {**POOLS["web"], "user": "nobody", "cwd": "/tmp"}}
+    machine.write(CONFIG, json.dumps({"pools": pools}))
+    machine.sh("systemctl start mtd")
+    pid = workers(machine)["web/0"]
+    status = dict(line.split(":\t", 1) for line in machine.sh(f"cat /proc/{pid}/status").splitlines() if ":\t" in line)
+    assert status["Uid"].split()[0] == "65534"
+    assert status["CapEff"] == "0" * 16
+    assert status["NoNewPrivs"] == "1"
+    assert machine.sh(f"cat /proc/{pid}/cgroup").strip().endswith("/mtd.service/pools/web/0.1")
+    machine.sh("systemctl stop mtd")
+    assert machine.run("pgrep -x sleep").stdout == ""
+
+
+def test_a_user_has_a_service_of_their_own(machine):
+    if not os.access("/lib/x86_64-linux-gnu/security/pam_systemd.so", os.F_OK):
+        pytest.skip("needs libpam-systemd")
+    machine.sh("id tester >/dev/null 2>&1 || useradd -m tester; loginctl enable-linger tester")
+    eventually(lambda: machine.run("test -S /run/user/$(id -u tester)/systemd/private").returncode == 0)
+    machine.write("/home/tester/.config/mtd/mtd.json", json.dumps({"pools": POOLS}))
+    machine.sh("chown -R tester: /home/tester/.config")
+    user = "setpriv --reuid=tester --regid=tester --init-groups env HOME=/home/tester XDG_RUNTIME_DIR=/run/user/$(id -u tester) "
+    machine.sh(user + "systemctl --user daemon-reload && " + user + "systemctl --user start mtd")
+    assert "2/2" in machine.sh(user + "mtctl status")
+    machine.sh(user + "systemctl --user stop mtd")
+    machine.sh("loginctl disable-linger tester")
+    assert machine.run("pgrep -u tester -x sleep").stdout == ""
