@@ -1,0 +1,132 @@
+"""The Debian package in a real systemd: installed, upgraded, removed, purged, installed again."""
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+import systemd_machine
+from harness import BIN, ROOT
+
+POOLS = {"pools": {"web": {"command": ["/bin/sleep", "infinity"], "workers": 3}}}
+
+
+def missing_tool():
+    return next((name for name in ("dpkg-buildpackage", "dh", "dpkg-deb") if not shutil.which(name)), None)
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """The package of this build, and the same with a later version."""
+    if missing_tool():
+        pytest.skip(f"needs {missing_tool()}")
+    directory = tmp_path_factory.mktemp("packages")
+    done = subprocess.run([os.path.join(ROOT, "packaging/build-deb.sh"), "--build", os.path.dirname(BIN), str(directory)],
+                          text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not re.search(r"^[EW]: ", done.stdout + done.stderr, re.M), done.stdout + done.stderr
+    first = done.stdout.splitlines()[-1]
+    opened = directory / "opened"
+    subprocess.run(["dpkg-deb", "-R", first, str(opened)], check=True)
+    control = opened / "DEBIAN/control"
+    version = re.search(r"^Version: (.*)$", control.read_text(), re.M)[1]
+    control.write_text(control.read_text().replace(f"Version: {version}", f"Version: {version}+1"))
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", str(opened), str(directory / "next.deb")], check=True,
+                   stdout=subprocess.DEVNULL)
+    shutil.rmtree(opened)
+    os.rename(first, directory / "mtd.deb")
+    return directory
+
+
+@pytest.fixture
+def machine(packages):
+    reason = systemd_machine.missing()
+    if reason:
+        pytest.skip("no systemd can be booted: " + reason)
+    with systemd_machine.Machine({str(packages): "/mnt/packages"}) as machine:
+        yield machine
+
+
+def workers(machine):
+    status = json.loads(machine.sh("mtctl status web -o json"))
+    return {worker["name"]: worker["pid"] for worker in status["pools"][0]["workers"]}
+
+
+def test_what_the_package_says_of_itself(packages):
+    listing = subprocess.run(["dpkg-deb", "-c", str(packages / "mtd.deb")], text=True, capture_output=True, check=True).stdout
+    for path in ("/etc/mtd/mtd.json", "/etc/mtd/pools.d/", "/lib/systemd/system/mtd.service", "/usr/lib/systemd/user/mtd.service",
+                 "/usr/lib/sysusers.d/mtd.conf", "/usr/lib/tmpfiles.d/mtd.conf", "/usr/share/varlink/io.mtd.Manager.varlink",
+                 "/usr/share/mtd/mtd.schema.json", "/usr/share/man/man5/mtd.json.5.gz", "/usr/share/man/man7/mtd-control.7.gz",
+                 "/usr/share/bash-completion/completions/mtctl", "/usr/share/doc/mtd/examples/systemd/hardened.conf"):
+        assert f" .{path}\n" in listing, path
+    assert not re.search(r"^\S+ (?!root/root)", listing, re.M), "every file is root's"
+    document = json.loads(next(packages.glob("*.spdx.json")).read_text())
+    related = {relation["relatedSpdxElement"]: relation["relationshipType"] for relation in document["relationships"]}
+    assert related["SPDXRef-libsystemd0"] == "DEPENDS_ON"
+    assert related["SPDXRef-nlohmann-json3-dev"] == "STATIC_LINK"
+
+
+def test_install_upgrade_remove_purge_install(machine):
+    machine.sh("dpkg -i /mnt/packages/mtd.deb")
+    assert machine.show("mtd.service", "ActiveState") == "active"
+    assert machine.show("mtd.service", "UnitFileState") == "enabled"
+    machine.sh("mtctl is-ready -q && mtctl config check && getent group mtd")
+    machine.sh("varlinkctl --version >/dev/null 2>&1 || true; man -w mtctl >/dev/null 2>&1 || test -e /usr/share/man/man1/mtctl.1.gz")
+
+    # An upgrade touches no worker, and keeps what the administrator wrote.
+    machine.write("/etc/mtd/pools.d/web.json", json.dumps(POOLS))
+    machine.sh("echo '// mine' >>/etc/mtd/mtd.json; systemctl reload mtd && mtctl wait web && mtctl scale web +1")
+    before, keeper = workers(machine), machine.show("mtd.service", "MainPID")
+    assert len(before) == 4
+    machine.sh("dpkg -i --force-confold /mnt/packages/next.deb")
+    assert (workers(machine), machine.show("mtd.service", "MainPID")) == (before, keeper)
+    upgrade = json.loads(machine.sh("mtctl status -o json"))["daemon"]["upgrade"]
+    assert (upgrade["number"], upgrade["state"]) == (1, "done")
+    assert machine.sh(f"readlink /proc/{keeper}/exe").strip() == "/usr/bin/mtd"
+    assert "// mine" in machine.sh("cat /etc/mtd/mtd.json")
+
+    # Removed, nothing runs, and what was set by hand is remembered.
+    machine.sh("dpkg -r mtd")
+    assert machine.run("pgrep -x 'mtd|mtd-supervisor|sleep'").stdout == ""
+    assert machine.run("ls /usr/bin/mtd /lib/systemd/system/mtd.service /run/mtd 2>/dev/null").stdout == ""
+    machine.sh("dpkg -i /mnt/packages/next.deb && mtctl wait web")
+    assert len(workers(machine)) == 4
+
+    # Purged, only the administrator's own file is left.
+    machine.sh("dpkg -P mtd")
+    assert machine.run("pgrep -x 'mtd|mtd-supervisor|sleep'").stdout == ""
+    left = machine.run("find /etc/mtd /var/lib/mtd /var/log/mtd /etc/systemd/system/*/mtd.service 2>/dev/null").stdout.split()
+    assert left == ["/etc/mtd", "/etc/mtd/pools.d", "/etc/mtd/pools.d/web.json"]
+    machine.sh("dpkg -i /mnt/packages/mtd.deb && mtctl wait web")
+    assert len(workers(machine)) == 3
+
+
+def test_an_upgrade_that_cannot_be_leaves_the_old_version_running(machine):
+    machine.sh("dpkg -i /mnt/packages/mtd.deb")
+    machine.write("/etc/mtd/pools.d/web.json", json.dumps(POOLS))
+    machine.sh("mtctl reload && mtctl wait web")
+    before = workers(machine)
+    # A package whose supervisor is no program of this machine.
+    machine.sh("cd /tmp && dpkg-deb -R /mnt/packages/next.deb broken && echo text >broken/usr/libexec/mtd/mtd-supervisor && "
+               "dpkg-deb -b broken broken.deb >/dev/null")
+    done = machine.run("dpkg -i /tmp/broken.deb")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the old version runs on" in done.stderr
+    assert workers(machine) == before
+
+
+@pytest.mark.slow
+def test_two_builds_in_two_places_are_the_same_package(tmp_path):
+    if missing_tool():
+        pytest.skip(f"needs {missing_tool()}")
+    made = []
+    for name in ("one", "another"):
+        place = tmp_path / name
+        place.mkdir()
+        done = subprocess.run([os.path.join(ROOT, "packaging/build-deb.sh"), str(place / "out")], text=True, capture_output=True,
+                              env={**os.environ, "TMPDIR": str(place)}, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        with open(done.stdout.splitlines()[-1], "rb") as file:
+            made.append(file.read())
+    assert made[0] == made[1]
