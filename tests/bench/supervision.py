@@ -445,6 +445,10 @@ def main():
     if unknown:
         parser.error(f"unknown peer {unknown[0]}; there are {', '.join(peer_module.PEERS)}")
 
+    for helper in ("bench-bare", "bench-worker"):
+        if not os.access(os.path.join(options.helpers, helper), os.X_OK):
+            parser.error(f"no {helper} in {options.helpers}: build the targets bench-bare and bench-worker, or name their"
+                         " folder with --helpers")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     measure.become_subreaper()

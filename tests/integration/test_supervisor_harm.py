@@ -1,9 +1,12 @@
 """Whatever ends the supervisor: workers run on, and its end is told once, in words."""
+import contextlib
+import json
 import os
+import resource
 import signal
 
 import pytest
-from harness import NOBODY, Mtd, pool
+from harness import NOBODY, Mtd, Varlink, eventually, pool, rss_kib
 
 
 def deaths(mtd):
@@ -61,3 +64,36 @@ def test_fault_84_where_it_may_not_protect_itself_it_says_so(root, actor):
             pytest.skip("this kernel lets anybody lower oom_score_adj")
         assert [c for c in mtd.ctl_json("limits")["host"]["cannot"] if "oom_score_adj" in c]
         assert [w for w in mtd.status()["daemon"]["warnings"] if "oom_score_adj" in w]
+
+
+@pytest.mark.parametrize("room", [0, 64, 1024, 4096])
+def test_fault_85_a_supervisor_that_gets_no_more_memory(actor, room):
+    """What is asked of it is refused, or it ends and its successor goes on. Nobody else notices."""
+    with Mtd({"web": pool([actor, "wait"], workers=3)}, checks_descriptors=False) as mtd:
+        mtd.foreseen = ("terminate called after throwing an instance of 'std::bad_alloc'",)
+        mtd.reports.expect("waiting", count=3)
+        before, first = mtd.pids("web"), mtd.supervisor()
+        resource.prlimit(first, resource.RLIMIT_AS, ((rss_kib(first, "VmSize") + room) * 1024, resource.RLIM_INFINITY))
+        large = json.dumps({"method": "io.mtd.Manager.Status", "parameters": {"select": ["x" * 40_000] * 20}}).encode() + b"\0"
+        clients = []
+        for _ in range(20):
+            with contextlib.suppress(OSError):
+                clients.append(Varlink(mtd.socket))
+                clients[-1].send_raw(large)
+        for client in clients:
+            with contextlib.suppress(OSError):
+                reply = client.receive()
+                assert reply is None or "error" in reply
+            client.close()
+
+        def answers():
+            with contextlib.suppress(OSError, EOFError):
+                return mtd.status()["daemon"]["supervisor_pid"]
+        now = eventually(answers, what="a supervisor answers")
+        assert mtd.pids("web") == before and mtd.pool("web")["restarts"] == 0
+        if now != first:
+            mtd.reconnect(first)
+            assert mtd.events.expect(event="supervisor_died")["pid"] == first
+        os.kill(before[0], signal.SIGKILL)
+        mtd.until(lambda: mtd.pool("web")["restarts"] == 1 and mtd.pool("web")["ready"] == 3)
+        assert mtd.pids("web")[1:] == before[1:]

@@ -111,9 +111,18 @@ class ExitCodes(Case):
         self.expect(6, "wait", "web", "--timeout", "100ms")
 
     def test_daemon_goes_away(self):
-        self.fake(Start=[CLOSE], Shutdown=[CLOSE])
+        def gone(_):
+            os.unlink(self.socket)
+            return [CLOSE]
+        self.fake(Start=gone)
         self.expect(5, "start", "web")
+        self.fake(Shutdown=gone)
         self.expect(0, "shutdown")
+
+    def test_a_supervisor_that_dies_again_and_again(self):
+        manager = self.fake(Start=[CLOSE])
+        self.expect(5, "start", "web", "--timeout", "500ms")
+        self.assertGreater(len(manager.calls), 1)
 
     def test_nonsense_from_the_daemon(self):
         self.fake(Limits=[b"this is no JSON\0"])
