@@ -79,10 +79,17 @@ void on_process_exit(Keeper& keeper, std::uint32_t index) {
   Entry& entry = record.message;
   if (!record.used || entry.state == EntryState::exited || entry.state == EntryState::failed)
     return;
+  // It may have executed and ended before either was seen. Execution is what made SIGCHLD its exit
+  // signal; without __WALL no other child is looked at.
+  const bool has_executed = entry.executed != 0 || ended_child(P_PID, entry.pid, 0) == entry.pid;
   rusage usage{};
   const int got = wait_now(entry.pid, entry.wait_status, &usage);
   if (got == 0) return;
   if (got == entry.pid) {
+    if (has_executed && entry.executed == 0) {
+      entry.executed = 1;
+      entry.executed_ns = keeper.now_ns;
+    }
     classify(record, entry);
   } else {  // someone traced it away: that it is gone is all that is known
     entry.outcome = Outcome::unknown;

@@ -2,29 +2,52 @@
 
 #include <systemd/sd-event.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <deque>
 #include <map>
 #include <utility>
+#include <vector>
 
 namespace mtd::sys {
+namespace {
+
+// What the kernel refuses for want of memory or descriptors is made later, as soon as it lets it:
+// tried again after each turn, and at least so often, while something is missing.
+constexpr Duration kRetryPause = Duration::milliseconds(100);
+
+bool is_shortage(int error) {
+  return error == -ENOMEM || error == -ENOSPC || error == -EMFILE || error == -ENFILE;
+}
+
+}  // namespace
 
 // What one registration runs. Shared by its handle and, while it runs, by the dispatcher, so that a
 // handler may destroy its own handle.
 struct EventLoop::Callback : std::enable_shared_from_this<EventLoop::Callback> {
   IoHandler io;
   Handler plain;
-  sd_event_source* source = nullptr;
+  int fd = -1;  // of a watch; a timer has none
+  std::uint32_t events = 0;
+  Priority priority = Priority::normal;
   Instant deadline = Instant::never();
+  State* loop = nullptr;              // null: its handle is gone
+  sd_event_source* source = nullptr;  // null: the kernel has refused it so far
 
-  Callback() = default;
+  Callback(State& state, Priority urgency) : priority(urgency), loop(&state) {}
   Callback(const Callback&) = delete;
   Callback& operator=(const Callback&) = delete;
   ~Callback() { detach(); }
 
   void detach() {
+    loop = nullptr;
+    drop_source();
+  }
+  void drop_source() {
     if (source != nullptr) sd_event_source_disable_unref(std::exchange(source, nullptr));
   }
+  // Makes the registration what the members say; a negative errno: it could not.
+  int apply();
 
   static int on_io(sd_event_source*, int, std::uint32_t events, void* self) {
     const auto held = static_cast<Callback*>(self)->shared_from_this();
@@ -54,6 +77,7 @@ struct EventLoop::State {
     }
   };
   sd_event* event = nullptr;
+  std::vector<std::weak_ptr<Callback>> refused;  // for want of something; tried again
   std::map<Priority, Queue> posted;
   Handler after;
   bool stopped = false;
@@ -67,7 +91,45 @@ struct EventLoop::State {
       sd_event_source_disable_unref(entry.second.source);
     sd_event_unref(event);
   }
+
+  // Applies it, now or as soon as the kernel lets it; a negative errno: never.
+  int settle(const std::shared_ptr<Callback>& callback) {
+    const int error = callback->apply();
+    if (error >= 0 || !is_shortage(error)) return error;
+    refused.push_back(callback);
+    return 0;
+  }
+  void try_again() {
+    for (const auto& one : std::exchange(refused, {})) {
+      const auto callback = one.lock();
+      if (callback && callback->loop != nullptr) settle(callback);
+    }
+  }
 };
+
+int EventLoop::Callback::apply() {
+  int error = 0;
+  if (source == nullptr) {
+    error = fd >= 0 ? sd_event_add_io(loop->event, &source, fd, events, on_io, this)
+                    // The default accuracy is 250 ms.
+                    : sd_event_add_time(loop->event, &source, CLOCK_MONOTONIC, UINT64_MAX, 1,
+                                        on_time, this);
+    if (error >= 0)
+      error = sd_event_source_set_priority(source, static_cast<std::int64_t>(priority));
+    if (error < 0) {
+      drop_source();
+      return error;
+    }
+  } else if (fd >= 0) {
+    return sd_event_source_set_io_events(source, events);
+  }
+  if (fd >= 0) return error;
+  if (deadline.is_never()) return sd_event_source_set_enabled(source, SD_EVENT_OFF);
+  const std::int64_t ns = deadline.count_ns();
+  error =
+      sd_event_source_set_time(source, ns <= 0 ? 0 : static_cast<std::uint64_t>(ns + 999) / 1000);
+  return error < 0 ? error : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
 
 EventLoop::EventLoop(std::unique_ptr<State> state) : state_(std::move(state)) {}
 EventLoop::EventLoop(EventLoop&&) noexcept = default;
@@ -83,13 +145,11 @@ Result<EventLoop> EventLoop::create() {
 
 Result<EventLoop::Watch> EventLoop::watch(int fd, std::uint32_t events, Priority priority,
                                           IoHandler handler) {
-  auto callback = std::make_shared<Callback>();
+  auto callback = std::make_shared<Callback>(*state_, priority);
   callback->io = std::move(handler);
-  int error = sd_event_add_io(state_->event, &callback->source, fd, events, Callback::on_io,
-                              callback.get());
-  if (error >= 0) {
-    error = sd_event_source_set_priority(callback->source, static_cast<std::int64_t>(priority));
-  }
+  callback->fd = fd;
+  callback->events = events;
+  const int error = state_->settle(callback);
   if (error < 0) return Error::from_errno("watch a descriptor", -error);
   Watch watch;
   watch.callback_ = std::move(callback);
@@ -97,15 +157,9 @@ Result<EventLoop::Watch> EventLoop::watch(int fd, std::uint32_t events, Priority
 }
 
 Result<EventLoop::Timer> EventLoop::timer(Priority priority, Handler handler) {
-  auto callback = std::make_shared<Callback>();
+  auto callback = std::make_shared<Callback>(*state_, priority);
   callback->plain = std::move(handler);
-  // The default accuracy is 250 ms.
-  int error = sd_event_add_time(state_->event, &callback->source, CLOCK_MONOTONIC, UINT64_MAX, 1,
-                                Callback::on_time, callback.get());
-  if (error >= 0) error = sd_event_source_set_enabled(callback->source, SD_EVENT_OFF);
-  if (error >= 0) {
-    error = sd_event_source_set_priority(callback->source, static_cast<std::int64_t>(priority));
-  }
+  const int error = state_->settle(callback);
   if (error < 0) return Error::from_errno("create a timer", -error);
   Timer timer;
   timer.callback_ = std::move(callback);
@@ -140,10 +194,12 @@ void EventLoop::stop(int code) {
 }
 
 Result<bool> EventLoop::turn(Duration timeout) {
+  if (!state_->refused.empty()) timeout = std::min(timeout, kRetryPause);
   const std::uint64_t wait =
       timeout.is_infinite() ? UINT64_MAX : static_cast<std::uint64_t>(timeout.count_ns()) / 1000;
   const int error = sd_event_run(state_->event, wait);
   if (error < 0 && error != -EINTR) return Error::from_errno("wait for events", -error);
+  if (!state_->refused.empty()) state_->try_again();
   if (state_->after) state_->after();
   return error > 0;
 }
@@ -161,9 +217,9 @@ EventLoop::Watch::~Watch() {
 }
 
 void EventLoop::Watch::set_events(std::uint32_t events) {
-  if (callback_ && callback_->source != nullptr) {
-    sd_event_source_set_io_events(callback_->source, events);
-  }
+  if (!callback_ || callback_->loop == nullptr) return;
+  callback_->events = events;
+  (void)callback_->loop->settle(callback_);
 }
 
 EventLoop::Timer::Timer() = default;
@@ -179,16 +235,9 @@ EventLoop::Timer::~Timer() {
 }
 
 void EventLoop::Timer::arm(Instant at) {
-  if (!callback_ || callback_->deadline == at) return;
+  if (!callback_ || callback_->loop == nullptr || callback_->deadline == at) return;
   callback_->deadline = at;
-  if (at.is_never()) {
-    sd_event_source_set_enabled(callback_->source, SD_EVENT_OFF);
-    return;
-  }
-  const std::int64_t ns = at.count_ns();
-  sd_event_source_set_time(callback_->source,
-                           ns <= 0 ? 0 : static_cast<std::uint64_t>(ns + 999) / 1000);
-  sd_event_source_set_enabled(callback_->source, SD_EVENT_ONESHOT);
+  (void)callback_->loop->settle(callback_);
 }
 
 void EventLoop::Timer::disarm() {

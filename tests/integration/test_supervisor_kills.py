@@ -315,6 +315,11 @@ def test_refused_at_the_nth_call(recorder, strace, tmp_path, full):
                                           for error in errors for n in range(1, 41)), full, 25))
 
 
+def test_a_descriptor_that_cannot_be_watched_is_watched_later(recorder, strace, tmp_path):
+    """The first of these calls are for what a supervisor cannot do without: keeper, clock, reports, control socket."""
+    run_rules(recorder, tmp_path, [("epoll_ctl", f"error=ENOMEM:when={n}") for n in range(1, 7)])
+
+
 def test_keeper_killed_at_the_nth_call(recorder, strace, full):
     """Not survived; but the next start finds nothing of it alive, and nothing in its way."""
     for call, n in sample(((c, n) for c in KEEPER_CALLS for n in range(1, 41)), full, 8):

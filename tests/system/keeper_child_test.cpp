@@ -59,6 +59,34 @@ TEST_CASE("signals 1 to 64 are exact, with the core flag") {
   }
 }
 
+TEST_CASE("a program that a signal ends before anybody saw it execute has run all the same") {
+  if (!has_strace()) {
+    MESSAGE("skipped: strace is not installed");
+    return;
+  }
+  Start start;  // without -f: only the keeper, which looks up late
+  start.prefix = {"strace",
+                  "-D",
+                  "-qq",
+                  "-o",
+                  "/dev/null",
+                  "-e",
+                  "trace=epoll_wait",
+                  "-e",
+                  "inject=epoll_wait:delay_exit=20000"};
+  KeeperRun run(std::move(start));
+  std::uint64_t number = 1;
+  for (const int signal : {SIGSEGV, SIGTERM, SIGKILL, SIGABRT}) {
+    sys::SpawnSpec spec = run.worker({"kill", std::to_string(signal)});
+    spec.limits = {{RLIMIT_CORE, 0, 0}};
+    const keeper::Entry entry = run_once(run, spec, number++);
+    CHECK(entry.outcome == Outcome::program);
+    CHECK(entry.executed == 1);
+    REQUIRE(WIFSIGNALED(entry.wait_status));
+    CHECK(WTERMSIG(entry.wait_status) == signal);
+  }
+}
+
 TEST_CASE("the core flag is told when there is a core") {
   const UniqueFd pattern(open("/proc/sys/kernel/core_pattern", O_RDONLY | O_CLOEXEC));
   const std::string text = pattern ? read_all(pattern.get()) : "|";

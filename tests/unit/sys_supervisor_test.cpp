@@ -2,6 +2,7 @@
 // directory.
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -111,6 +112,33 @@ TEST_CASE("a timer fires once, not before its time, and at once when that is pas
   REQUIRE(idle);
   CHECK_FALSE(*idle);
   CHECK(fired == 2);
+}
+
+TEST_CASE(
+    "a timer that the kernel refuses for want of a descriptor is made later, and keeps its time") {
+  EventLoop loop = make_loop();
+  int fired = 0, dropped = 0;
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit none{0, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  auto timer = loop.timer(Priority::normal, [&] { ++fired; });
+  auto other = loop.timer(Priority::normal, [&] { ++dropped; });
+  const auto turned = loop.turn(Duration());
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  REQUIRE(timer);
+  REQUIRE(other);
+  REQUIRE(turned);
+  timer->arm(Instant::at_ns(1));
+  other->arm(Instant::at_ns(1));
+  *other = {};
+  for (int turn = 0; turn < 100 && fired == 0; ++turn)
+    REQUIRE(loop.turn(Duration::seconds(5)));
+  CHECK(fired == 1);
+  CHECK(dropped == 0);
+  const auto idle = loop.turn(Duration());
+  REQUIRE(idle);
+  CHECK_FALSE(*idle);
 }
 
 TEST_CASE("posted functions run once, in order, and may post") {
