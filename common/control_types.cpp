@@ -103,6 +103,18 @@ constexpr std::array kListen{
     Member{"problem", "?string", "why nobody can connect, for people"},
 };
 
+constexpr std::array kRollout{
+    Member{"state", "string",
+           "none, rolling, paused, back (to the revision before) or waiting (for the workers that "
+           "an earlier roll-out replaced)"},
+    Member{"to", "int", "the revision in force"},
+    Member{"previous", "?int", "the revision that an undo leads to; null: there is none"},
+    Member{"remaining", "int", "workers still to be replaced"},
+    Member{"failures", "int", "crashes and failed starts of the new revision's workers"},
+    Member{"failed_revision", "?int", "was tried last and did not come up"},
+    Member{"failed_because", "?string", "why it did not, for people"},
+};
+
 constexpr std::array kPool{
     Member{"name", "string", "of the pool"},
     Member{"state", "?string",
@@ -119,6 +131,7 @@ constexpr std::array kPool{
     Member{"spawn_failures", "?int", "starts that failed before the program ran"},
     Member{"revision", "?int", "counts the pool's configurations"},
     Member{"outdated", "?int", "workers that run an older revision"},
+    Member{"rollout", "?Rollout", "how a new revision replaces the workers"},
     Member{"since", "?string", "when the state began, RFC 3339"},
     Member{"since_ms", "?int", "how long ago that was"},
     Member{"note", "?string", "what happens next, for people; may be empty"},
@@ -211,6 +224,7 @@ constexpr std::array kObjects{
     ObjectType{"Exit", "The end of a process", kExit},
     ObjectType{"Retiring", "An older process of a slot that is still ending", kRetiring},
     ObjectType{"Worker", "One slot of a pool", kWorker},
+    ObjectType{"Rollout", "The roll-out of a revision", kRollout},
     ObjectType{"Listen", "A socket of a pool", kListen},
     ObjectType{"Pool",
                "A pool of workers. The later replies of a Status call with more carry name and "

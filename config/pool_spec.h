@@ -19,6 +19,7 @@ enum class ReadyMode { exec, notify };
 enum class StopScope { tree, group, process };
 enum class BreakerAction { backoff, fail };
 enum class OrphanPolicy { kill, keep };
+enum class ReloadMode { rolling, signal };
 enum class LogTarget {
   automatic,
   inherit,
@@ -46,6 +47,15 @@ struct StopSpec {
   SignalNumber signal{15};
   Duration timeout = Duration::seconds(10);  // infinite allowed
   StopScope scope = StopScope::tree;
+};
+
+// How running workers come to a new configuration.
+struct ReloadSpec {
+  ReloadMode mode = ReloadMode::rolling;
+  SignalNumber signal{1};       // of ReloadMode::signal, at every reload
+  std::uint32_t max_surge = 1;  // slots that have a second process meanwhile (overlap)
+  std::uint32_t max_unavailable =
+      0;  // further slots that stop theirs first; 0 is 1 without overlap
 };
 
 struct RecycleSpec {
@@ -127,6 +137,7 @@ struct PoolSpec {
   Duration start_timeout = Duration::seconds(60);
   Duration min_uptime = Duration::seconds(1);
   StopSpec stop;
+  ReloadSpec reload;
   bool overlap = true;  // resolved default, see config.md
   RecycleSpec recycle;
   OrphanPolicy orphans = OrphanPolicy::kill;

@@ -47,6 +47,7 @@ class PoolResolver {
     limits();
     sandbox();
     recycle();
+    reload();
     listen();
     overlap();
     if (problems_.count() == errors_before) {
@@ -304,6 +305,11 @@ class PoolResolver {
     if (node("recycle.jitter") == nullptr) spec_.recycle.jitter = 0;
   }
 
+  void reload() {
+    if (node("reload.signal") != nullptr && spec_.reload.mode != ReloadMode::signal)
+      fail("reload.signal", "is only for \"mode\": \"signal\"");
+  }
+
   void listen() {
     const Node* written = node("listen");
     if (written == nullptr) return;
@@ -385,6 +391,10 @@ std::vector<CrossError> cross_check(const PoolSpec& spec) {
     errors.push_back({"backoff.max", "is " + text(spec.backoff.max) +
                                          ", less than backoff.initial (" +
                                          text(spec.backoff.initial) + ")"});
+  }
+  if (spec.overlap && spec.reload.max_surge == 0 && spec.reload.max_unavailable == 0) {
+    errors.push_back({"reload.max_surge",
+                      "is 0, and so is reload.max_unavailable: no worker could be replaced"});
   }
   if (spec.listen.size() > kMaxListen) {
     errors.push_back({"listen", "has " + std::to_string(spec.listen.size()) +

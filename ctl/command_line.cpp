@@ -228,6 +228,8 @@ class Parser {
         return name + (given == 0 ? "a signal and a pool or worker" : "a pool or worker, or --all");
       case WordKind::shell:
         return name + "the name of a shell: bash, zsh or fish";
+      case WordKind::rollout:
+        return name + (given == 0 ? "one of: status, pause, resume, undo, and a pool" : "a pool");
       case WordKind::file_or_keyword:
         return name + "one of: check, show, diff, schema";
       case WordKind::verb:

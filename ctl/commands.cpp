@@ -20,7 +20,7 @@ constexpr Row kCommands[] = {
     {"freeze", run_freeze},         {"thaw", run_thaw},       {"tree", run_tree},
     {"limits", run_limits},         {"upgrade", run_upgrade}, {"shutdown", run_shutdown},
     {"metrics", run_metrics},       {"config", run_config},   {"version", run_version},
-    {"completion", run_completion}, {"help", run_help},
+    {"completion", run_completion}, {"help", run_help},       {"rollout", run_rollout},
 };
 
 }  // namespace

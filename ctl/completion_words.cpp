@@ -45,6 +45,8 @@ std::string fixed_words(const Verb& verb, const std::vector<Verb>& verbs) {
       return verb_words(verbs);
     case WordKind::signal:
       return signal_words();
+    case WordKind::rollout:
+      return "status pause resume undo";
     case WordKind::none:
     case WordKind::selector:
     case WordKind::pool:
@@ -55,7 +57,7 @@ std::string fixed_words(const Verb& verb, const std::vector<Verb>& verbs) {
 
 bool completes_pools(const Verb& verb) {
   return verb.detail.words == WordKind::selector || verb.detail.words == WordKind::pool ||
-         verb.detail.words == WordKind::signal;
+         verb.detail.words == WordKind::signal || verb.detail.words == WordKind::rollout;
 }
 
 std::string verb_words(const std::vector<Verb>& verbs) {

@@ -112,7 +112,8 @@ std::vector<Cell> overview_row(const Json& pool, bool wide) {
 bool needs_attention(const Json& pool) {
   const std::string state = text(pool, "state");
   return state == "degraded" || state == "backoff" || state == "failed" ||
-         is_true(member(pool, "breaker"), "open");
+         is_true(member(pool, "breaker"), "open") ||
+         member(member(pool, "rollout"), "failed_revision").is_number();
 }
 
 std::string attention(const Json& pools, const Screen& screen) {

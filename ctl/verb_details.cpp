@@ -71,6 +71,22 @@ const std::vector<VerbDetail>& verb_details() {
        WordKind::pool,
        {},
        {{"mtctl reload", ""}, {"mtctl reload web", "one pool only"}}},
+      {"rollout",
+       "status says how far the roll-out of a new revision is, and why the last one failed; it "
+       "exits "
+       "1 when it did. pause lets workers that are being replaced come to their end and begins "
+       "with "
+       "no others. resume goes on, and waits for the end. undo brings every worker back to the "
+       "revision before, also when the roll-out is over; the files then differ from what is in "
+       "force, until they are changed or reloaded.",
+       2,
+       2,
+       false,
+       WordKind::rollout,
+       {},
+       {{"mtctl rollout status web", ""},
+        {"mtctl rollout pause web", ""},
+        {"mtctl rollout undo web", "the revision before"}}},
       {"signal",
        "SIG is a name with or without SIG, or a number.",
        2,

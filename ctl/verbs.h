@@ -21,7 +21,7 @@ struct Example {
   std::string_view does;
 };
 
-enum class WordKind { none, selector, pool, file_or_keyword, verb, shell, signal };
+enum class WordKind { none, selector, pool, file_or_keyword, verb, shell, signal, rollout };
 
 // The part of a verb that only mtctl knows.
 struct VerbDetail {

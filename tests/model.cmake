@@ -38,7 +38,8 @@ target_link_libraries(bench_model PRIVATE mtd_model)
 set(MTD_SEEDED_FAULTS
   accept_stale_facts spawn_while_stopped planned_counts_as_crash no_wait_for_tree
   stop_without_deadline two_replacements signal_before_spawned deadline_left_behind
-  exit_published_twice breaker_ignored thaw_forgotten left_over_survives_timeout deadline_begins_anew)
+  exit_published_twice breaker_ignored thaw_forgotten left_over_survives_timeout deadline_begins_anew
+  stop_first pause_ignored half_way_stays)
 set(MTD_SEEDED_SOURCES)
 get_target_property(MTD_MODEL_FILES mtd_model SOURCES)
 foreach(file ${MTD_MODEL_FILES})

@@ -25,6 +25,7 @@ const HandlerSet::Row* HandlerSet::find(std::string_view method) {
       Row{"Restart", &HandlerSet::restart, false},
       Row{"Scale", &HandlerSet::scale, false},
       Row{"Reload", &HandlerSet::reload, false},
+      Row{"Rollout", &HandlerSet::rollout, false},
       Row{"Signal", &HandlerSet::signal, true},
       Row{"Events", &HandlerSet::events, true},
       Row{"Wait", &HandlerSet::wait, true},

@@ -1,11 +1,13 @@
 #include "daemon/supervisor/goals.h"
 
 #include <algorithm>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 
 #include "common/escape.h"
 #include "daemon/supervisor/model/vocabulary.h"
+#include "daemon/supervisor/rollout_text.h"
 #include "daemon/supervisor/status_json.h"
 #include "daemon/supervisor/supervisor.h"
 #include "daemon/sys/clock.h"
@@ -45,8 +47,7 @@ std::string hopeless(const Goal& goal, const PoolRunner& pool, const model::Pool
   if (view.state == PoolState::stopped) return "it was stopped meanwhile";
   const bool failing =
       view.state == PoolState::backoff && view.alive == 0 && new_ones_failed(goal, pool, view);
-  if (view.state != PoolState::failed && !view.breaker_open && !view.rollout_failed && !failing)
-    return {};
+  if (view.state != PoolState::failed && !view.breaker_open && !failing) return {};
   const std::string note = note_of(pool, view, this_moment());
   return note.empty() ? "it is in state " + std::string(model::name_of(view.state)) : note;
 }
@@ -147,6 +148,24 @@ Judgement judge_slot(const Goal& goal, const PoolRunner& pool, std::uint32_t num
   return {};
 }
 
+// Also what did not come up is waited for until the pool is whole again. Empty: it goes on, or not
+// at all.
+std::optional<Judgement> judge_rollout(const Goal& goal, const PoolRunner& pool,
+                                       const model::PoolView& view) {
+  const model::RolloutView& rollout = view.rollout;
+  if (rollout.state == model::RolloutState::paused) {
+    return failed_because("the roll-out is paused: " + rollout_note(pool, view) +
+                          "; mtctl rollout resume " + pool.name() + " goes on with it");
+  }
+  if (rollout.state != model::RolloutState::none || !is_ready(view) || view.alive > view.want)
+    return std::nullopt;
+  if (view.revision >= goal.revision) return reached_when(true);
+  const std::string in_force = "; revision " + std::to_string(view.revision) + " is in force";
+  if (rollout.failed == goal.revision)
+    return failed_because(failed_revision_text(pool, view) + in_force);
+  return failed_because("revision " + std::to_string(goal.revision) + " was taken back" + in_force);
+}
+
 Judgement judge_pool(const Goal& goal, const PoolRunner& pool) {
   const auto view = pool.model().summary(sys::now());
   std::string reason;
@@ -165,17 +184,14 @@ Judgement judge_pool(const Goal& goal, const PoolRunner& pool) {
       if (is_ready(view) && view.state != PoolState::stopped) return reached_when(true);
       break;
     case GoalKind::restarted:
-      if (view.restart_remaining == 0 && view.rollout_remaining == 0 && is_ready(view)) {
+      if (view.restart_remaining == 0 && view.rollout.remaining == 0 && is_ready(view)) {
         return reached_when(true);
       }
       break;
     case GoalKind::reloaded:
       if (view.state == PoolState::stopped || view.state == PoolState::stopping)
         return reached_when(true);
-      if (view.rollout_remaining == 0 && !view.rollout_failed && is_ready(view) &&
-          view.alive <= view.want) {
-        return reached_when(true);
-      }
+      if (const auto judged = judge_rollout(goal, pool, view)) return *judged;
       break;
     case GoalKind::scaled:
       if (view.state == PoolState::stopped) return reached_when(true);
@@ -223,7 +239,8 @@ std::string done_text(const Goal& goal, const model::PoolView& view, const std::
     case GoalKind::restarted:
       return "restarted in " + elapsed + ", " + ready;
     case GoalKind::reloaded:
-      return "revision " + std::to_string(view.revision) + " in force, " + ready;
+      return "revision " + std::to_string(view.revision) + " in force, " + ready +
+             (goal.done_text.empty() ? "" : ", " + goal.done_text);
     case GoalKind::scaled:
       return "scaled in " + elapsed + ", " + ready;
     case GoalKind::removed:
@@ -241,6 +258,7 @@ Goal make_goal(GoalKind kind, const SelectedPool& target, PoolRunner& pool) {
   goal.kind = kind;
   goal.target = target;
   goal.since = sys::now();
+  goal.revision = pool.revision();
   pool.watch_tally(goal.tally);
   if (kind == GoalKind::restarted) {
     for (const auto number : target.whole() ? pool.model().shown_slots() : target.slots) {

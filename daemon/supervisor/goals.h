@@ -35,7 +35,8 @@ struct Goal {
   Instant since;
   std::shared_ptr<Tally> tally = std::make_shared<Tally>();
   std::map<std::uint32_t, std::uint64_t> before;  // restarted: the slots' incarnations then
-  std::string done_text;                          // at_once: what was done
+  std::uint64_t revision = 0;                     // reloaded: the one that is to come up
+  std::string done_text;                          // at_once, reloaded: what was done
 };
 
 struct Judgement {

@@ -42,6 +42,7 @@ class HandlerSet final : public Dispatcher {
   void restart(const CallRef& call);
   void scale(const CallRef& call);
   void reload(const CallRef& call);
+  void rollout(const CallRef& call);
   void signal(const CallRef& call);
   void reset_failed(const CallRef& call);
   void freeze(const CallRef& call);

@@ -178,14 +178,60 @@ void HandlerSet::reload(const CallRef& call) {
     std::vector<Goal> goals;
     for (const auto& change : outcome.plan.pools) {
       PoolRunner* changed = supervisor_.find(change.pool);
-      if (change.apply == config::Apply::unchanged || changed == nullptr) continue;
+      const auto signalled = outcome.signalled.find(change.pool);
+      const bool untouched =
+          change.apply == config::Apply::unchanged && signalled == outcome.signalled.end();
+      if (untouched || changed == nullptr) continue;
       const bool removed = change.apply == config::Apply::remove;
       goals.push_back(
           make_goal(removed ? GoalKind::removed : GoalKind::reloaded, {change.pool, {}}, *changed));
+      if (signalled == outcome.signalled.end()) continue;
+      const auto& signal = changed->model().spec().reload.signal;
+      goals.back().done_text = "SIG" + signal_name(signal) + " sent to " +
+                               std::to_string(signalled->second) +
+                               (signalled->second == 1 ? " worker" : " workers");
     }
     answer_when(call, std::move(goals),
                 {{"plan", plan_json(outcome.plan)}, {"config_rev", supervisor_.config_revision()}});
   });
+}
+
+void HandlerSet::rollout(const CallRef& call) {
+  const auto& parameters = call->parameters();
+  const std::string name = parameters.at("pool").get<std::string>();
+  const std::string action = parameters.at("action").get<std::string>();
+  PoolRunner* pool = supervisor_.find(name);
+  if (pool == nullptr) {
+    call->error("NoSuchPool", {{"selector", name}});
+    return;
+  }
+  const auto failed = [&](const std::string& message) {
+    call->error("Failed", {{"message", name + ": " + message}});
+  };
+  const model::RolloutState state = pool->model().summary(sys::now()).rollout.state;
+  if (action == "undo") {
+    if (!pool->model().previous()) return failed("there is no earlier revision to go back to");
+    const ReloadOutcome outcome = supervisor_.undo(*pool);
+    if (!outcome.errors.empty()) return failed(outcome.errors.front());
+    std::vector<Goal> goals;
+    goals.push_back(make_goal(GoalKind::reloaded, {name, {}}, *pool));
+    answer_when(call, std::move(goals), json::object());
+    return;
+  }
+  if (action != "pause" && action != "resume") {
+    invalid(call, "action", "pause, resume or undo, not " + action);
+    return;
+  }
+  const bool pause = action == "pause";
+  if (pause && state == model::RolloutState::none) return failed("no roll-out is under way");
+  if (!pause && state != model::RolloutState::paused) return failed("no roll-out is paused");
+  pool->apply(
+      model::RolloutCommand{pause ? model::RolloutOrder::pause : model::RolloutOrder::resume});
+  supervisor_.changed();
+  std::vector<Goal> goals;
+  goals.push_back(make_goal(pause ? GoalKind::at_once : GoalKind::reloaded, {name, {}}, *pool));
+  goals.back().done_text = pause ? "paused; workers being replaced come to their end" : "";
+  answer_when(call, std::move(goals), json::object());
 }
 
 void HandlerSet::signal(const CallRef& call) {

@@ -34,7 +34,8 @@ bool needs_continue(int signal) {
 }  // namespace
 
 void PoolRunner::perform(const model::SpawnAction& action) {
-  if (action.revision == revision_ && std::exchange(revision_lost_, false)) {
+  const bool is_known = keeper_revisions_.count(action.revision) != 0;
+  if (action.revision == revision_ && (std::exchange(revision_lost_, false) || !is_known)) {
     const auto uploaded = upload();
     if (!uploaded) spdlog::error("{}", escape_for_terminal(uploaded.error().message));
   }

@@ -28,8 +28,23 @@ std::string stored_status(const std::string& status) {
 
 }  // namespace
 
-model::PoolMemory PoolRunner::memory_of(const StateStore::Pool& remembered) {
+model::PoolMemory PoolRunner::memory_of(const StateStore::Pool& remembered,
+                                        const OlderSpecs& older) {
   model::PoolMemory memory = remembered.record.memory;
+  const ChangeRecord& changes = remembered.changes;
+  const auto revision = [&](const ChangeRecord::Known& known) -> std::optional<model::Revision> {
+    auto spec = known.number == 0 ? nullptr : older.find(remembered.record.name, known.fingerprint);
+    if (!spec) return std::nullopt;
+    return model::Revision{known.number, std::move(spec)};
+  };
+  memory.previous = revision(changes.previous);
+  if (auto failed = revision(changes.failed)) {
+    memory.failed =
+        model::FailedRevision{std::move(*failed), changes.failed_slot, changes.failed_exit};
+  }
+  memory.rollout.paused = changes.paused;
+  memory.rollout.back = changes.back;
+  memory.rollout.settling = changes.settling;
   for (const auto& [number, slot] : remembered.slots)
     memory.slots[number] = slot.memory;
   return memory;
@@ -74,10 +89,32 @@ void PoolRunner::save_pool() {
     save_crashes(end - 1);
   crashes_saved_ = end;
   newest_saved_ = newest;
+  save_changes(record.memory);
   if (record == record_ && is_saved_) return;
   is_saved_ = true;
   record_ = std::move(record);
   services_.state.put(record_);
+}
+
+void PoolRunner::save_changes(const model::PoolMemory& memory) {
+  const auto known = [](const model::Revision& revision) {
+    return ChangeRecord::Known{revision.number, revision.spec->spawn_fingerprint};
+  };
+  ChangeRecord changes;
+  changes.pool = id_;
+  changes.newest = newest_revision_;
+  if (memory.previous) changes.previous = known(*memory.previous);
+  if (memory.failed) {
+    changes.failed = known(memory.failed->revision);
+    changes.failed_slot = memory.failed->slot;
+    changes.failed_exit = memory.failed->exit;
+  }
+  changes.paused = memory.rollout.paused;
+  changes.back = memory.rollout.back;
+  changes.settling = memory.rollout.settling;
+  if (changes == changes_ && is_saved_) return;
+  changes_ = changes;
+  services_.state.put(changes_);
 }
 
 // The record that holds the entry of this number.

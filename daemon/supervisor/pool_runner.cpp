@@ -24,12 +24,14 @@ constexpr int kFollowUps = 32;  // a turn of the loop; about a millisecond
 }  // namespace
 
 PoolRunner::PoolRunner(Services& services, config::PoolSpec spec,
-                       const StateStore::Pool& remembered)
+                       const StateStore::Pool& remembered, const OlderSpecs& older)
     : services_(services),
       id_(remembered.record.id),
       revision_(std::max<std::uint64_t>(remembered.record.revision, 1)),
-      model_(std::move(spec), revision_, sys::now(), memory_of(remembered)),
+      newest_revision_(std::max(revision_, remembered.changes.newest)),
+      model_(std::move(spec), revision_, sys::now(), memory_of(remembered, older)),
       record_(remembered.record),
+      changes_(remembered.changes),
       removing_(remembered.record.removing) {
   record_.name = name();
   take_over(remembered);
@@ -73,24 +75,38 @@ Result<void> PoolRunner::upload(const config::PoolSpec& spec, std::uint64_t revi
 }
 
 Result<void> PoolRunner::reconfigure(config::PoolSpec spec) {
-  const auto uploaded = upload(spec, revision_ + 1);
+  const auto& previous = model_.previous();
+  const bool undo = previous && spec.spawn_fingerprint != model_.spec().spawn_fingerprint &&
+                    previous->spec->spawn_fingerprint == spec.spawn_fingerprint;
+  const std::uint64_t number = undo ? previous->number : newest_revision_ + 1;
+  const auto uploaded = upload(spec, number);
   if (!uploaded) return uploaded;
+  change_limits();
+  revision_ = number;
+  newest_revision_ = std::max(newest_revision_, number);
+  apply(model::ReconfigureCommand{std::move(spec), revision_});
+  forget_unused_revisions();
+  return {};
+}
+
+// Of the processes that run.
+void PoolRunner::change_limits() {
   for (const auto& [key, record] : workers_) {
     if (record.in_cgroup && services_.cgroups && !record.told_end)
       limits_.change(cgroup_name(key), *services_.cgroups);
   }
-  ++revision_;
-  apply(model::ReconfigureCommand{std::move(spec), revision_});
-  forget_unused_revisions();
-  return {};
 }
 
 void PoolRunner::forget_unused_revisions() {
   std::set<std::uint64_t> in_use;  // ids at the keeper
   for (const auto& worker : workers_)
     in_use.insert(worker.second.keeper_revision);
-  // Processes are started from the current one only.
-  const auto is_kept = [&](std::uint64_t number) { return number >= revision_; };
+  // Processes are started from the current one, and from the one a failing roll-out goes back to.
+  const bool may_go_back = model_.summary(sys::now()).rollout.state != model::RolloutState::none;
+  const auto is_kept = [&](std::uint64_t number) {
+    return number == revision_ ||
+           (may_go_back && model_.previous() && number == model_.previous()->number);
+  };
   for (const auto& [number, revision] : keeper_revisions_) {
     if (is_kept(number)) in_use.insert(revision.id);
   }
@@ -191,6 +207,7 @@ void PoolRunner::drain() {
     const model::Event event = std::move(pending_.front());
     pending_.pop_front();
     const auto actions = model_.step(event, sys::now(), services_.entropy());
+    follow_revision(actions);
     for (const auto& action : actions)
       std::visit([this](const auto& each) { prepare(each); }, action);
     if (!std::holds_alternative<model::Adopted>(event)) save(actions);
@@ -204,6 +221,22 @@ void PoolRunner::drain() {
   }
   applying_ = false;
   if (!later_.empty()) follow_up_soon();
+}
+
+// A roll-out that fails leads to another revision; one that is over needs no older one any more.
+void PoolRunner::follow_revision(const std::vector<model::Action>& actions) {
+  if (model_.revision() != revision_) {
+    revision_ = model_.revision();
+    went_back_ = true;
+    limits_.prepare(model_.spec(), services_.cgroups, services_.no_cgroups_reason);
+    change_limits();
+  }
+  const bool is_over = std::any_of(actions.begin(), actions.end(), [](const model::Action& action) {
+    const auto* told = std::get_if<model::PublishAction>(&action);
+    return told != nullptr && (told->happening == model::Happening::reloaded ||
+                               told->happening == model::Happening::rolled_back);
+  });
+  if (is_over) later_.emplace_back([this] { forget_unused_revisions(); });
 }
 
 void PoolRunner::follow_up_soon() {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "daemon/supervisor/model/pool.h"
+#include "daemon/supervisor/older_specs.h"
 #include "daemon/supervisor/pool_limits.h"
 #include "daemon/supervisor/services.h"
 #include "daemon/sys/notify_socket.h"
@@ -52,7 +53,8 @@ struct WorkerRecord {
 class PoolRunner {
  public:
   // Goes on from what is remembered of the pool; its record may be new but for id and name.
-  PoolRunner(Services& services, config::PoolSpec spec, const StateStore::Pool& remembered);
+  PoolRunner(Services& services, config::PoolSpec spec, const StateStore::Pool& remembered,
+             const OlderSpecs& older);
   PoolRunner(const PoolRunner&) = delete;
   PoolRunner& operator=(const PoolRunner&) = delete;
   ~PoolRunner();
@@ -71,8 +73,10 @@ class PoolRunner {
   Result<void> upload() { return upload(model_.spec(), revision_); }
   // A fact or a command: the model steps, its actions are performed.
   void apply(const model::Event& event);
-  // A new configuration of the same name.
+  // A new configuration of the same name. Of a revision the pool had before it is an undo.
   Result<void> reconfigure(config::PoolSpec spec);
+  // The pool went back to an older revision by itself since the last call.
+  [[nodiscard]] bool take_went_back() { return std::exchange(went_back_, false); }
 
   // After a restart of the supervisor, before anything else: a process the keeper has.
   void adopt(const keeper::Entry& entry);
@@ -151,7 +155,11 @@ class PoolRunner {
   void note_left_overs(const std::vector<LeftOver>& living);
   void remove_cgroup(const model::WorkerKey& key);
   void linger(const model::WorkerKey& key);
-  [[nodiscard]] static model::PoolMemory memory_of(const StateStore::Pool& remembered);
+  [[nodiscard]] static model::PoolMemory memory_of(const StateStore::Pool& remembered,
+                                                   const OlderSpecs& older);
+  void follow_revision(const std::vector<model::Action>& actions);
+  void change_limits();
+  void save_changes(const model::PoolMemory& memory);
   void take_over(const StateStore::Pool& remembered);
   [[nodiscard]] bool is_closed(const model::WorkerKey& key) const;
   [[nodiscard]] ExitFacts facts_of(std::uint32_t slot, std::uint64_t incarnation) const;
@@ -168,7 +176,9 @@ class PoolRunner {
 
   Services& services_;
   std::uint32_t id_;
-  std::uint64_t revision_;  // of the configuration, as the model counts
+  std::uint64_t revision_;         // of the configuration, as the model counts
+  std::uint64_t newest_revision_;  // ever; numbers are not used twice
+  bool went_back_ = false;
   model::Pool model_;
   PoolLimits limits_;
   std::map<model::WorkerKey, WorkerRecord> workers_;
@@ -181,6 +191,7 @@ class PoolRunner {
   std::map<std::uint32_t, std::deque<ExitFacts>> exits_;
   // What the state holds already.
   PoolRecord record_;
+  ChangeRecord changes_;
   bool is_saved_ = false;
   std::uint64_t crashes_saved_ = 0;
   std::uint32_t newest_saved_ = 0;  // crashes of the newest entry

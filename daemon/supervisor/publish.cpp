@@ -60,6 +60,9 @@ spdlog::level::level_enum level_of(const model::PublishAction& action) {
     case Happening::started:
     case Happening::stopping:
     case Happening::reloaded:
+    case Happening::rollout_paused:
+    case Happening::rollout_resumed:
+    case Happening::rolled_back:
     case Happening::restarting:
     case Happening::frozen:
     case Happening::thawed:

@@ -143,6 +143,10 @@ void Supervisor::finish_reload(LoadAnswer answer) {
                              : only_pool(configuration_, answer.configuration, reload_pool_),
         true);
   }
+  if (outcome.errors.empty()) {
+    forget_failed_revisions(reload_pool_, outcome);
+    signal_for_reload(reload_pool_, outcome);
+  }
   files_differ_ = !outcome.errors.empty() || differs(configuration_, answer.configuration);
   watch_configuration();
   config_error_.clear();
@@ -183,6 +187,7 @@ ReloadOutcome Supervisor::apply_configuration(config::Configuration wanted, bool
   }
   for (const auto& problem : sockets_.commit(wanted))
     spdlog::error("{}", problem);
+  hold_older(outcome.plan);
 
   bool any = !outcome.plan.daemon_keys.empty();
   for (const auto& change : outcome.plan.pools) {
@@ -220,6 +225,7 @@ ReloadOutcome Supervisor::apply_configuration(config::Configuration wanted, bool
   configuration_ = std::move(wanted);
   if (any) ++config_revision_;
   encoded_configuration_.clear();
+  hold_older({});
   hold_configuration();
   apply_daemon_settings();
   for (const auto& key : outcome.plan.daemon_restart_keys) {

@@ -247,7 +247,8 @@ PoolRunner* Supervisor::add_pool(config::PoolSpec spec, bool removing) {
   if (removing || waits) spec.spawn_fingerprint = own.record.memory.fingerprint;
   if (own.record.id == 0) own.record.id = next_pool_id_++;
   own.record.removing = removing || waits;
-  auto runner = std::make_unique<PoolRunner>(*services_, std::move(spec), own);
+  if (!removing && !waits) spec = spec_in_force(spec, own);
+  auto runner = std::make_unique<PoolRunner>(*services_, std::move(spec), own, older_specs_);
   PoolRunner* pool = runner.get();
   pool->successor = std::move(successor);
   pools_[name] = std::move(runner);
@@ -272,8 +273,10 @@ void Supervisor::make_pools() {
     record.name = label.pool;
     record.revision = label.revision;
   }
-  for (const auto& spec : configuration_.pools)
+  take_older_specs();
+  for (const auto& spec : std::vector<config::PoolSpec>(configuration_.pools))
     add_pool(spec);
+  older_specs_ = {};
   if (state_is_new_) {
     for (const auto& entry : pools_)
       entry.second->save_everything();

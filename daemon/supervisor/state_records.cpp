@@ -217,20 +217,40 @@ void members(A& archive, ProcessRecord& record) {
 }
 
 template <class A>
+void members(A& archive, ExitRecord& exit) {
+  archive.choice(exit.cause, kCauses);
+  archive.flag(exit.planned);
+  archive.number(exit.wait_status);
+  archive.number(exit.stage);
+  archive.number(exit.error);
+  archive.number(exit.pid);
+  archive.number(exit.incarnation);
+  archive.instant(exit.at);
+}
+
+template <class A>
+void members(A& archive, ChangeRecord& record) {
+  archive.number(record.pool);
+  archive.number(record.newest);
+  for (ChangeRecord::Known* known : {&record.previous, &record.failed}) {
+    archive.number(known->number);
+    archive.number(known->fingerprint);
+  }
+  archive.number(record.failed_slot);
+  members(archive, record.failed_exit);
+  archive.flag(record.paused);
+  archive.flag(record.back);
+  archive.flag(record.settling);
+}
+
+template <class A>
 void members(A& archive, ExitsRecord& record) {
   archive.number(record.pool);
   archive.number(record.slot);
   archive.number(record.chunk);
   archive.number(record.first);
   list(archive, record.ends, kExitsARecord, [&](ExitsRecord::End& end) {
-    archive.choice(end.exit.cause, kCauses);
-    archive.flag(end.exit.planned);
-    archive.number(end.exit.wait_status);
-    archive.number(end.exit.stage);
-    archive.number(end.exit.error);
-    archive.number(end.exit.pid);
-    archive.number(end.exit.incarnation);
-    archive.instant(end.exit.at);
+    members(archive, end.exit);
     archive.number(end.facts.at_realtime_ns);
     archive.number(end.facts.user_cpu_us);
     archive.number(end.facts.system_cpu_us);

@@ -24,7 +24,7 @@
 
 namespace mtd::supervisor {
 
-inline constexpr std::uint32_t kStateVersion = 2;
+inline constexpr std::uint32_t kStateVersion = 3;
 inline constexpr std::size_t kStateHeaderBytes = 64;
 inline constexpr std::size_t kRecordCopyBytes = 256;
 inline constexpr std::size_t kRecordBytes = 2 * kRecordCopyBytes;
@@ -97,11 +97,27 @@ struct ExitsRecord {
   std::vector<End> ends;  // at most kExitsARecord
   bool operator==(const ExitsRecord&) const = default;
 };
+// What a pool has besides the configuration in force, and how a roll-out goes: the specs themselves
+// are in older_specs.h, found by their fingerprints.
+struct ChangeRecord {
+  struct Known {
+    std::uint64_t number = 0;  // 0: none
+    std::uint64_t fingerprint = 0;
+    bool operator==(const Known&) const = default;
+  };
+  std::uint32_t pool = 0;
+  std::uint64_t newest = 0;  // the highest number of a revision so far
+  Known previous, failed;
+  std::uint32_t failed_slot = 0;
+  model::ExitRecord failed_exit;
+  bool paused = false, back = false, settling = false;
+  bool operator==(const ChangeRecord&) const = default;
+};
 struct FreeRecord {
   bool operator==(const FreeRecord&) const = default;
 };
 using StateRecord = std::variant<FreeRecord, DaemonRecord, PoolRecord, SlotRecord, ProcessRecord,
-                                 ExitsRecord, CrashRecord>;
+                                 ExitsRecord, CrashRecord, ChangeRecord>;
 
 using RecordCopy = std::array<char, kRecordCopyBytes>;
 [[nodiscard]] RecordCopy encode_record(const StateRecord& record, std::uint64_t transaction);

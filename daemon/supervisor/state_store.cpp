@@ -41,6 +41,7 @@ class Gatherer {
   void take(const FreeRecord&) {}
   void take(const DaemonRecord& record) { content_.daemon = record; }
   void take(const PoolRecord& record) { pools_[record.id].record = record; }
+  void take(const ChangeRecord& record) { pools_[record.pool].changes = record; }
   void take(const CrashRecord& record) {
     for (std::size_t i = 0; i < record.entries.size(); ++i)
       crashes_[record.pool][record.first + i] = record.entries[i];
@@ -113,6 +114,7 @@ StateStore::Key StateStore::key_of(const StateRecord& record) {
     Key operator()(const FreeRecord&) const { return {}; }
     Key operator()(const DaemonRecord&) const { return {}; }
     Key operator()(const PoolRecord& r) const { return {0, r.id, 0, 0}; }
+    Key operator()(const ChangeRecord& r) const { return {0, r.pool, 0, 0}; }
     Key operator()(const CrashRecord& r) const { return {0, r.pool, 0, r.chunk}; }
     Key operator()(const SlotRecord& r) const { return {0, r.pool, r.slot, 0}; }
     Key operator()(const ProcessRecord& r) const {
@@ -222,6 +224,9 @@ void StateStore::put(const PoolRecord& record) {
   write(key_of(record), record);
 }
 void StateStore::put(const CrashRecord& record) {
+  write(key_of(record), record);
+}
+void StateStore::put(const ChangeRecord& record) {
   write(key_of(record), record);
 }
 void StateStore::put(const SlotRecord& record) {

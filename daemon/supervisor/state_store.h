@@ -31,7 +31,8 @@ class StateStore {
     std::vector<ExitFacts> facts;                   // of the exits, in their order
   };
   struct Pool {
-    PoolRecord record;  // its memory whole, but for the slots
+    PoolRecord record;  // its memory whole, but for the slots and what `changes` says
+    ChangeRecord changes;
     std::map<std::uint32_t, Slot> slots;
   };
   struct Content {
@@ -52,6 +53,7 @@ class StateStore {
   void put(const DaemonRecord& record);
   void put(const PoolRecord& record);
   void put(const CrashRecord& record);
+  void put(const ChangeRecord& record);
   void put(const SlotRecord& record);
   void put(const ProcessRecord& record);
   void put(const ExitsRecord& record);

@@ -11,6 +11,7 @@
 #include "daemon/supervisor/death_text.h"
 #include "daemon/supervisor/model/vocabulary.h"
 #include "daemon/supervisor/pool_runner.h"
+#include "daemon/supervisor/rollout_text.h"
 #include "daemon/supervisor/stage_names.h"
 #include "daemon/supervisor/supervisor.h"
 #include "daemon/supervisor/upgrade_text.h"
@@ -68,14 +69,7 @@ std::string note_of(const PoolRunner& pool, const model::PoolView& view, const M
     return view.breaker_retry.is_never() ? what + "; waits for reset-failed"
                                          : what + "; one try in " + in(view.breaker_retry);
   }
-  if (view.rollout_failed) {
-    return "revision " + std::to_string(view.revision) + " did not come up; older workers stay";
-  }
-  if (view.rollout_remaining > 0) {
-    return "rev " + std::to_string(view.revision) + ": " +
-           std::to_string(view.want - std::min(view.want, view.rollout_remaining)) + " of " +
-           std::to_string(view.want) + " updated";
-  }
+  if (std::string note = rollout_note(pool, view); !note.empty()) return note;
   if (view.restart_remaining > 0) {
     return "restart: " + std::to_string(view.restart_remaining) + " to go";
   }
@@ -139,6 +133,7 @@ json pool_json(const PoolRunner& pool, const Moment& moment) {
           {"spawn_failures", view.spawn_failures},
           {"revision", view.revision},
           {"outdated", view.outdated},
+          {"rollout", rollout_json(pool, view)},
           {"since", moment.timestamp(view.since)},
           {"since_ms", moment.now.since(view.since).count_ms()},
           {"note", note_of(pool, view, moment)},

@@ -17,12 +17,15 @@ add_library(mtd_supervisor_core STATIC
   owning.cpp
   pool_actions.cpp
   pool_limits.cpp
+  older_specs.cpp
   pool_memory.cpp
   pool_runner.cpp
   persist.cpp
   publish.cpp
   reload.cpp
   revision.cpp
+  rolling.cpp
+  rollout_text.cpp
   run_time_changes.cpp
   selection.cpp
   self_test.cpp

@@ -116,8 +116,8 @@ void Supervisor::handle(const keeper::Hello& hello) {
   keeper_.list();
   fetch_inherited();
   if (hello.epoch == 1) return;
-  for (const char* name :
-       {"control", "notify", "lock", "config", "state", "events", "pools", kHeldSockets}) {
+  for (const char* name : {"control", "notify", "lock", "config", kHeldPrevious, kHeldFailed,
+                           "state", "events", "pools", kHeldSockets}) {
     fetches_[keeper_.fetch(name)] = name;
   }
 }
@@ -218,6 +218,7 @@ void Supervisor::after_turn() {
 
 void Supervisor::settle() {
   dirty_ = false;
+  follow_pools();
   waits_.look_again();
   drop_emptied_pools();
   persist_run_time_changes();

@@ -4,7 +4,7 @@
 // A life: HELLO and LIST of the keeper, what earlier lives left with it (FETCH), runtime directory
 // and lock, configuration (of the earlier life, or from the loader), then pools and READY. The
 // files: owning.cpp lock and left-overs, startup.cpp up to READY, supervisor.cpp the conversation,
-// reload.cpp, ending.cpp, publish.cpp, state_keeping.cpp, persist.cpp.
+// reload.cpp, rolling.cpp, ending.cpp, publish.cpp, state_keeping.cpp, persist.cpp.
 #pragma once
 
 #include <cstdint>
@@ -47,6 +47,7 @@ namespace mtd::supervisor {
 struct ReloadOutcome {
   std::vector<std::string> errors;  // not empty: nothing was changed
   config::Plan plan;
+  std::map<std::string, std::size_t> signalled;  // reload.mode signal: pool, workers told
 };
 using ReloadDone = std::function<void(const ReloadOutcome&)>;
 // The upgrade has begun, or why not; errno EBUSY: something else is under way.
@@ -98,6 +99,8 @@ class Supervisor final : public Publisher {
 
   // `pool` empty: all of the files. A reload under way is followed by another one.
   void reload(const std::string& pool, ReloadDone done);
+  // Back to the revision the pool had before the one in force.
+  [[nodiscard]] ReloadOutcome undo(PoolRunner& pool);
   void begin_stop(bool now);
   void begin_upgrade(UpgradeBegun begun);
 
@@ -186,6 +189,16 @@ class Supervisor final : public Publisher {
   void take_run_time_changes(const LoadAnswer& answer);
   void persist_run_time_changes();
 
+  // rolling.cpp
+  void hold_older(const config::Plan& plan);
+  void hold_pools(const char* name, std::vector<config::PoolSpec> specs, std::string& held);
+  void follow_pools();
+  void take_older_specs();
+  [[nodiscard]] config::PoolSpec spec_in_force(const config::PoolSpec& configured,
+                                               const StateStore::Pool& remembered);
+  void forget_failed_revisions(const std::string& pool, const ReloadOutcome& outcome);
+  void signal_for_reload(const std::string& pool, ReloadOutcome& outcome);
+
   // reload.cpp
   void start_reload();
   void compare_files();
@@ -241,6 +254,8 @@ class Supervisor final : public Publisher {
   Instant lock_until_ = Instant::never();
   config::Configuration configuration_;
   std::string encoded_configuration_;
+  std::string held_previous_, held_failed_;  // what the keeper holds of them; empty: nothing
+  OlderSpecs older_specs_;                   // of an earlier life, until the pools are made
   std::uint64_t config_revision_ = 0;
   std::string config_error_;
   std::uint32_t next_pool_id_ = 1;

@@ -6,6 +6,7 @@
 #include "common/exit_status.h"
 #include "daemon/supervisor/model/vocabulary.h"
 #include "daemon/supervisor/pool_runner.h"
+#include "daemon/supervisor/rollout_text.h"
 #include "daemon/supervisor/stage_names.h"
 #include "daemon/supervisor/supervisor.h"
 
@@ -58,6 +59,30 @@ void tell_worker(std::vector<std::string>& lines, const PoolRunner& pool,
     lines.push_back("  " + plural(left.size(), "process") +
                     " of it outlived the main process and " + (left.size() == 1 ? "is" : "are") +
                     " being ended.");
+  }
+}
+
+void tell_rollout(std::vector<std::string>& lines, const PoolRunner& pool,
+                  const model::PoolView& view) {
+  const model::RolloutView& rollout = view.rollout;
+  if (rollout.failed != 0) {
+    std::string text = failed_revision_text(pool, view);
+    text.front() = 'R';
+    lines.push_back(text + ". Revision " + std::to_string(view.revision) +
+                    " is in force; `mtctl reload " + pool.name() + "` tries the files again.");
+  }
+  if (rollout.remaining > 0) {
+    lines.push_back(plural(rollout.remaining, "worker") + " still to be replaced by revision " +
+                    std::to_string(view.revision) + ".");
+  }
+  if (rollout.state == model::RolloutState::paused) {
+    lines.push_back("The roll-out is paused; `mtctl rollout resume " + pool.name() +
+                    "` goes on with it, `mtctl rollout undo " + pool.name() + "` takes it back.");
+  }
+  if (rollout.state == model::RolloutState::waiting) {
+    lines.push_back(
+        "The roll-out begins when the workers that the one before it replaced have ended: at most "
+        "one older revision drains.");
   }
 }
 
@@ -157,13 +182,7 @@ std::vector<std::string> why_lines(const Supervisor& supervisor, const PoolRunne
                           ? "It stays so until `mtctl reset-failed " + pool.name() + "`."
                           : "One worker is tried again " + in(view.breaker_retry, moment) + ".");
     }
-    if (view.rollout_failed) {
-      lines.push_back("Revision " + std::to_string(view.revision) +
-                      " did not come up; workers of the older one go on.");
-    } else if (view.rollout_remaining > 0) {
-      lines.push_back(plural(view.rollout_remaining, "worker") +
-                      " still to be replaced by revision " + std::to_string(view.revision) + ".");
-    }
+    tell_rollout(lines, pool, view);
     tell_sockets(lines, pool);
     if (view.stale_facts > 0) {
       lines.push_back(plural(view.stale_facts, "late fact") + " about replaced processes dropped.");

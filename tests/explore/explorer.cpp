@@ -20,7 +20,6 @@ struct Node {
   World world;
   Instant now;
   std::size_t index = 0;
-  std::uint64_t variant = 0;  // of the configuration
 };
 
 struct Step {
@@ -92,13 +91,17 @@ void add_breaker(Hash& hash, const Node& node) {
 std::uint64_t canonical(const Node& node) {
   const Pool::State& state = node.pool.state();
   Hash hash;
-  hash.add(node.variant);
+  hash.add(state.spec.spawn_fingerprint);
+  hash.add(state.previous ? state.previous->spec->spawn_fingerprint : 0);
+  hash.add(state.failed ? state.failed->revision.spec->spawn_fingerprint : 0);
   hash.add((state.stopped ? 1U : 0U) | (state.awake ? 2U : 0U) | (state.was_full ? 4U : 0U));
   hash.add(state.want());
   hash.add(state.frozen_since ? state.frozen_since->since(Instant()).count_ns() != 0 : 2U);
   if (state.frozen_since) hash.add_age(*state.frozen_since, node.now, kTimeUnit.scaled_by(4));
   hash.add((state.rollout.active ? 1U : 0U) | (state.rollout.proven ? 2U : 0U) |
-           (state.rollout.failed ? 4U : 0U) | (state.rollout.failures << 3U));
+           (state.rollout.failed ? 4U : 0U) | (state.rollout.paused ? 8U : 0U) |
+           (state.rollout.back ? 16U : 0U) | (state.rollout.settling ? 32U : 0U) |
+           (state.rollout.failures << 6U));
   add_breaker(hash, node);
   for (const auto* queue : {&state.queues.recycle, &state.queues.reload, &state.queues.restart}) {
     hash.add(77);
@@ -129,7 +132,6 @@ struct Choice {
   bool about_body = false;
   bool descendants = false;
   Instant at;
-  std::uint64_t variant = 0;
 };
 
 class Choices {
@@ -151,7 +153,6 @@ class Choices {
     choice.text = std::move(text);
     choice.event = std::move(event);
     choice.at = node_.now;
-    choice.variant = node_.variant;
     choices_.push_back(std::move(choice));
     return choices_.back();
   }
@@ -248,9 +249,15 @@ class Choices {
       add("thaw", FreezeCommand{false});
     }
     if (menu.reload) {
-      ReconfigureCommand command{walk_.spec, 2 - node_.variant};
-      command.spec.spawn_fingerprint = walk_.spec.spawn_fingerprint + (1 - node_.variant);
-      add("reload", command).variant = 1 - node_.variant;
+      const std::uint64_t first = walk_.spec.spawn_fingerprint;
+      const bool at_first = node_.pool.spec().spawn_fingerprint == first;
+      ReconfigureCommand command{walk_.spec, at_first ? 2U : 1U};
+      command.spec.spawn_fingerprint = at_first ? first + 1 : first;
+      add("reload", command);
+    }
+    if (menu.pause) {
+      add("pause", RolloutCommand{RolloutOrder::pause});
+      add("resume", RolloutCommand{RolloutOrder::resume});
     }
   }
 
@@ -296,7 +303,6 @@ bool tell_next(Node& node) {
 
 std::string take(Node& node, const Choice& choice, bool quick) {
   node.now = choice.at;
-  node.variant = choice.variant;
   if (choice.about_body) {
     Body& body = node.world.bodies().at(choice.key);
     body.life = choice.life;
@@ -408,7 +414,7 @@ Finding explore(const Walk& walk) {
   std::vector<Step> steps{Step{}};
   std::deque<Node> frontier;
   const Instant start = Instant::at_ns(1);
-  Node first{Pool(walk.spec, 1, start, {}), World(), start, 0, 0};
+  Node first{Pool(walk.spec, 1, start, {}), World(), start, 0};
   Choice begin;
   begin.event = Tick{};
   begin.at = start;

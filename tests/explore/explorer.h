@@ -25,6 +25,7 @@ struct Menu {
   bool stop_one = false;  // of one slot
   bool scale = false;
   bool reload = false;
+  bool pause = false;  // of roll-outs
   bool restart = false;
   bool tasks = false;
   bool self_stop = false;

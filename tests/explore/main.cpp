@@ -71,6 +71,19 @@ std::vector<Walk> walks() {
   roll_notify.most_states = 20'000;
   all.push_back(roll_notify);
 
+  Walk surge{"reload, two slots at a time, pause", small_spec(3), {}};
+  surge.spec.reload.max_surge = 2;
+  surge.menu.reload = surge.menu.pause = true;
+  surge.most_states = 30'000;
+  all.push_back(surge);
+
+  Walk no_surge{"reload without a second process, scale", small_spec(3), {}};
+  no_surge.spec.reload.max_surge = 0;
+  no_surge.spec.reload.max_unavailable = 2;
+  no_surge.menu.reload = no_surge.menu.scale = no_surge.menu.stop_start = true;
+  no_surge.most_states = 20'000;
+  all.push_back(no_surge);
+
   Walk recycle{"recycling, self-stop, scale", small_spec(3), {}};
   recycle.spec.recycle.max_tasks = 1;
   recycle.menu.tasks = recycle.menu.self_stop = recycle.menu.scale = recycle.menu.stop_start = true;
@@ -149,6 +162,11 @@ std::vector<Walk> walks() {
   deep_roll.spec.overlap = false;
   deep_roll.menu.quick = deep_roll.menu.reload = true;
   all.push_back(deep_roll);
+
+  Walk deep_fail_roll{"quick: crash, reload, pause", small_spec(3), {}};
+  deep_fail_roll.menu.quick = deep_fail_roll.menu.reload = deep_fail_roll.menu.pause = true;
+  deep_fail_roll.most_states = 60'000;
+  all.push_back(deep_fail_roll);
 
   Walk deep_recycle{"quick: tasks, self-stop, freeze, left-overs", small_spec(3), {}};
   deep_recycle.spec.recycle.max_tasks = 1;

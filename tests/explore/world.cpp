@@ -1,5 +1,6 @@
 #include "tests/explore/world.h"
 
+#include <algorithm>
 #include <iterator>
 
 #include "daemon/supervisor/model/state.h"
@@ -32,6 +33,8 @@ void World::lose_requests() {
 
 void World::perform(const Pool& pool, const std::vector<Action>& actions, Instant now,
                     bool check_all) {
+  paused_ = pool.state().rollout.paused && pool.state().queues.restart.empty() &&
+            pool.state().sums.replacing[static_cast<std::size_t>(Replacing::restart)] == 0;
   for (const Action& action : actions) {
     std::visit([&](const auto& one) { apply(pool, one); }, action);
   }
@@ -53,9 +56,28 @@ void World::apply(const Pool& pool, const SpawnAction& action) {
   bodies_[action.key] = Body{};
 }
 
-void World::apply(const Pool&, const SignalAction& action) {
+// Where old and new may run at once and no slot may be without, a process goes for a roll-out only
+// when its replacement is ready.
+void World::check_replaced(const Pool& pool, const WorkerKey& key) {
+  const Pool::State& state = pool.state();
+  if (!state.spec.overlap || state.spec.reload.max_unavailable != 0 || !state.wants(key.slot))
+    return;
+  for (const Process& process : state.slots[key.slot].processes) {
+    if (process.incarnation == key.incarnation && ending_cause(process) != ExitCause::reload)
+      return;
+    const auto other = bodies_.find({key.slot, process.incarnation});
+    if (process.incarnation != key.incarnation && other != bodies_.end() && other->second.ready &&
+        !other->second.terminated) {
+      return;
+    }
+  }
+  fail("a roll-out ends a process that serves and has no successor yet", key);
+}
+
+void World::apply(const Pool& pool, const SignalAction& action) {
   Body* body = body_of(action.key, "signal");
   if (body == nullptr) return;
+  if (body->ready) check_replaced(pool, action.key);
   if (body->life != Life::running) fail("signal to a process that does not run", action.key);
   if (body->terminated) fail("the stop signal was sent twice", action.key);
   if (body->frozen) fail("stop signal to a frozen process", action.key);
@@ -97,6 +119,11 @@ void World::apply(const Pool&, const FreezeAction& action) {
 }
 
 void World::apply(const Pool&, const PublishAction& action) {
+  if (action.happening == Happening::ready && action.worker) {
+    if (Body* body = body_of(*action.worker, "ready")) body->ready = true;
+  }
+  if (action.happening == Happening::restarting && paused_)
+    fail("a paused roll-out replaces a process");
   const bool ended =
       action.happening == Happening::exited || action.happening == Happening::spawn_failed;
   if (!ended) return;
@@ -115,10 +142,35 @@ void World::check(const Pool& pool, Instant now) {
     check_slot(pool, slot);
     known += pool.state().slots[slot].processes.size();
   }
+  check_rollout(pool);
   if (known != bodies_.size()) fail("model and world count different processes");
   if (pool.is_empty() != bodies_.empty()) fail("is_empty is wrong");
   if (pool.summary(now).state == PoolState::stopped && pool.state().stopped && !bodies_.empty()) {
     fail("stopped is said while something lives");
+  }
+}
+
+void World::check_rollout(const Pool& pool) {
+  const Pool::State& state = pool.state();
+  const config::ReloadSpec& reload = state.spec.reload;
+  const std::uint32_t surge = state.spec.overlap ? reload.max_surge : 0;
+  const std::uint32_t busy = state.sums.replacing[static_cast<std::size_t>(Replacing::reload)];
+  const std::uint32_t most = std::max(1U, surge + reload.max_unavailable);
+  if (busy > std::max(busy_, most) && state.rollout.proven)
+    fail("a roll-out works on more slots than it may");
+  busy_ = busy;
+  std::uint32_t beside = 0;
+  for (const Slot& slot : state.slots) {
+    for (const Process& process : slot.processes) {
+      const auto* draining = std::get_if<Draining>(&process.state);
+      if (draining != nullptr && draining->cause == ExitCause::reload) ++beside;
+    }
+  }
+  if (beside > std::max(surge_, surge)) fail("a roll-out makes more processes than it may");
+  surge_ = beside;
+  if (state.failed && !state.rollout.active && !state.stopped && state.sums.outdated > 0 &&
+      state.queues.reload.empty()) {
+    fail("a failed roll-out is not taken back");
   }
 }
 

@@ -26,6 +26,7 @@ struct Body {
   bool terminated = false;   // a stop signal has reached it
   bool killed = false;       // SIGKILL has reached main process and tree
   bool frozen = false;
+  bool ready = false;    // it has been told so
   bool watched = false;  // the model waits for TreeEmpty
   std::uint32_t exits_published = 0;
 };
@@ -60,9 +61,13 @@ class World {
   void apply(const model::Pool& pool, const model::FreezeAction& action);
   void apply(const model::Pool& pool, const model::PublishAction& action);
   void check_slot(const model::Pool& pool, std::uint32_t slot);
+  void check_rollout(const model::Pool& pool);
+  void check_replaced(const model::Pool& pool, const model::WorkerKey& key);
 
   std::map<model::WorkerKey, Body> bodies_;
   std::map<std::uint32_t, std::uint64_t> newest_;
+  bool paused_ = false;
+  std::uint32_t surge_ = 0, busy_ = 0;  // before: `reload` may just have been lowered
   std::uint64_t planned_exits_ = 0;
   bool repeats_forgiven_ = false;
   std::string wrong_;

@@ -82,7 +82,7 @@ def descriptors(pid):
     for number in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(FileNotFoundError):
             name = os.readlink(f"/proc/{pid}/fd/{number}")
-            if not re.search(r"/pools/[^/]+$", name):
+            if not re.search(r"/pools/[^/]+$|^/memfd:mtd-older ", name):
                 found[re.sub(r":\[\d+\]$", "", name)] += 1
     return found
 

@@ -13,8 +13,8 @@
 //   spawned S.I · executed S.I · up S.I (both) · ready S.I · stopping S.I · tasks S.I N · empty S.I
 //   refused S.I STAGE ERRNO · exited S.I code N|signal N|core N|oom|setup STAGE ERRNO|unknown
 //   adopted S.I REVISION [starting] [ready] [stopping]
-//   start|stop|stop-now|restart|reset-failed [SLOT…] · scale N|reset · reload KEY=VALUE… · freeze ·
-//   thaw
+//   start|stop|stop-now|restart|reset-failed [SLOT…] · scale N|reset · reload KEY=VALUE… · undo ·
+//   rollout pause|resume|forget · freeze · thaw
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -100,6 +100,8 @@ void set_key(config::PoolSpec& spec, const std::string& key, const std::string& 
          spec.stop.scope =
              value == "process" ? config::StopScope::process : config::StopScope::tree;
        }},
+      {"reload.max_surge", [&] { spec.reload.max_surge = number(); }},
+      {"reload.max_unavailable", [&] { spec.reload.max_unavailable = number(); }},
       {"recycle.max_tasks", [&] { spec.recycle.max_tasks = number(); }},
       {"recycle.jitter", [&] { spec.recycle.jitter = std::stod(value); }},
       {"recycle.concurrency", [&] { spec.recycle.concurrency = number(); }},
@@ -161,7 +163,25 @@ std::string say(const Pool& pool, Instant now) {
   if (view.stale_facts != 0) text += ", stale " + std::to_string(view.stale_facts);
   if (view.outdated != 0) text += ", outdated " + std::to_string(view.outdated);
   if (view.breaker_open) text += ", breaker open";
-  if (view.rollout_failed) text += ", roll-out failed";
+  if (view.rollout.failed != 0) {
+    text += ", revision " + std::to_string(view.rollout.failed) + " failed by " +
+            std::to_string(*view.rollout.failed_slot) + "." +
+            std::to_string(view.rollout.failed_exit->incarnation);
+  }
+  switch (view.rollout.state) {
+    case RolloutState::none:
+    case RolloutState::rolling:
+      break;
+    case RolloutState::paused:
+      text += ", paused";
+      break;
+    case RolloutState::waiting:
+      text += ", waits for the earlier roll-out";
+      break;
+    case RolloutState::back:
+      text += ", going back";
+      break;
+  }
   const Instant next = pool.next_deadline();
   if (!next.is_never()) text += ", next at " + format_duration(next.since(Instant()));
   return text + (pool.is_settled() ? "" : ", unsettled") + (pool.is_empty() ? ", empty" : "");
@@ -271,6 +291,15 @@ class Scenario {
       ReconfigureCommand command{pool_->spec(), ++revision_};
       set_keys(command.spec, words);
       return command;
+    }
+    if (verb == "undo") {
+      const Revision previous = pool_->previous().value();
+      return ReconfigureCommand{*previous.spec, previous.number};
+    }
+    if (verb == "rollout") {
+      return RolloutCommand{words.at(1) == "pause"    ? RolloutOrder::pause
+                            : words.at(1) == "resume" ? RolloutOrder::resume
+                                                      : RolloutOrder::forget};
     }
     if (verb == "freeze") return FreezeCommand{true};
     if (verb == "thaw") return FreezeCommand{false};

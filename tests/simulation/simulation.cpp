@@ -250,7 +250,7 @@ class Simulation {
   // ---- What people and bad luck do
   void disturb() {
     const WorkerKey any{static_cast<std::uint32_t>(below(plan_.workers)), below(5)};
-    switch (below(14)) {
+    switch (below(16)) {
       case 0:
         return step(StopCommand{{}, chance(30)});
       case 1:
@@ -275,6 +275,10 @@ class Simulation {
         return step(TreeEmpty{{any.slot, 1'000'000}});
       case 11:
         return storm();
+      case 12:
+        return step(RolloutCommand{chance(50) ? RolloutOrder::pause : RolloutOrder::resume});
+      case 13:
+        return undo();
       default:
         return step(StartCommand{});
     }
@@ -282,7 +286,14 @@ class Simulation {
   void reload() {
     ReconfigureCommand command{pool_.spec(), ++revision_};
     command.spec.spawn_fingerprint = 1 + below(3);
+    command.spec.reload.max_surge = static_cast<std::uint32_t>(below(4));
+    command.spec.reload.max_unavailable = static_cast<std::uint32_t>(below(3));
     step(command);
+  }
+  void undo() {
+    if (!pool_.previous()) return;
+    const Revision previous = *pool_.previous();
+    step(ReconfigureCommand{*previous.spec, previous.number});
   }
   void storm() {
     for (const auto& [key, body] : world_.bodies()) {

@@ -31,6 +31,20 @@ inline supervisor::PoolRecord sample_pool(std::uint32_t id = 7, std::string name
   return pool;
 }
 
+inline supervisor::ChangeRecord sample_changes(std::uint32_t pool = 7) {
+  supervisor::ChangeRecord record;
+  record.pool = pool;
+  record.newest = 11;
+  record.previous = {8, 76};
+  record.failed = {10, ~0ULL};
+  record.failed_slot = 3;
+  record.failed_exit.cause = model::ExitCause::start_timeout;
+  record.failed_exit.wait_status = 9;
+  record.failed_exit.incarnation = 5;
+  record.paused = record.settling = true;
+  return record;
+}
+
 inline supervisor::SlotRecord sample_slot(std::uint32_t number, std::uint32_t pool = 7) {
   supervisor::SlotRecord record;
   record.pool = pool;

@@ -84,6 +84,7 @@ std::vector<StateRecord> all_records() {
       sample_pool(),
       sample_slot(3),
       sample_exits(3, 6, 3),
+      sample_changes(),
       CrashRecord{7, 2, 16, {{Instant::at_ns(1), 2}, {Instant::at_ns(3), 1}}},
       FreeRecord{}};
   for (const auto& state : all_states())

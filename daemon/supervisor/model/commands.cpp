@@ -1,6 +1,7 @@
 // What people ask for, configurations excepted (reconfigure.cpp). A command changes what is wanted
 // and marks the slots it concerns; reconcile does the rest.
 #include <algorithm>
+#include <utility>
 
 #include "daemon/supervisor/model/turn.h"
 
@@ -90,9 +91,9 @@ void Turn::apply(const ResetFailedCommand& command) {
   for_slots(command.slots, [this](std::uint32_t slot) { forgive(slot); });
   if (!command.slots.empty()) return;
   reset_breaker();
-  if (!state_.rollout.failed) return;
-  state_.rollout = Rollout{};
-  queue_outdated();
+  state_.failed.reset();
+  if (!std::exchange(state_.rollout.failed, false) || state_.rollout.active) return;
+  queue_outdated();  // only where a failed roll-out had nothing to go back to
 }
 
 // A thaw is told to every process, also when the pool is not frozen: it repairs.

@@ -70,7 +70,7 @@ void Turn::apply(const SpawnRefused& fact) {
   record(slot, *process, told, verdict);
   forget(slot, fact.key.incarnation);
   decide_sequel(slot, exit, verdict, Duration());
-  if (!outdated) rollout_failure(weight_of(told, verdict));
+  if (!outdated) rollout_failure(slot, rollout_weight(slot, told, verdict));
 }
 
 void Turn::apply(const Exited& fact) {
@@ -96,7 +96,7 @@ void Turn::apply(const Exited& fact) {
   record(slot, *process, told, judgement.verdict);
   await_tree(slot, *process, judgement.verdict, judgement.cause);
   decide_sequel(slot, fact, judgement.verdict, run);
-  if (!outdated) rollout_failure(weight_of(told, judgement.verdict));
+  if (!outdated) rollout_failure(slot, rollout_weight(slot, told, judgement.verdict));
 }
 
 void Turn::apply(const TreeEmpty& fact) {
@@ -107,6 +107,15 @@ void Turn::apply(const TreeEmpty& fact) {
     return;
   }
   forget(fact.key.slot, fact.key.incarnation);
+}
+
+// A slot that is given up and a breaker that is open have decided it.
+std::uint32_t Turn::rollout_weight(std::uint32_t slot, const ExitRecord& exit,
+                                   Verdict verdict) const {
+  const std::uint32_t weight = weight_of(exit, verdict);
+  const bool closed = std::holds_alternative<BreakerClosed>(state_.breaker);
+  return weight > 0 && (rests_as<Failed>(state_.slots[slot]) || !closed) ? kRolloutFailures
+                                                                         : weight;
 }
 
 // The books and the event; nothing is decided here.

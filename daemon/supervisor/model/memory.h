@@ -26,6 +26,8 @@ struct PoolMemory {
   Breaker breaker;
   CrashWindow crashes;
   Rollout rollout;
+  std::optional<Revision> previous;
+  std::optional<FailedRevision> failed;
   std::uint64_t restarts = 0, recycled = 0, spawn_failures = 0, stale_facts = 0;
   PoolState shown = PoolState::stopped;
   std::optional<Instant> shown_since;

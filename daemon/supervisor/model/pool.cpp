@@ -26,6 +26,8 @@ Pool::Pool(config::PoolSpec spec, std::uint64_t revision, Instant now, const Poo
   state.breaker = memory.breaker;
   state.crashes = memory.crashes;
   state.rollout = memory.rollout;
+  state.previous = memory.previous;
+  state.failed = memory.failed;
   state.restarts = memory.restarts;
   state.recycled = memory.recycled;
   state.spawn_failures = memory.spawn_failures;
@@ -72,6 +74,18 @@ Instant Pool::next_deadline() const {
 const config::PoolSpec& Pool::spec() const {
   return state_->spec;
 }
+std::uint64_t Pool::revision() const {
+  return state_->revision;
+}
+const std::optional<Revision>& Pool::previous() const {
+  return state_->previous;
+}
+Revision Pool::fallback_of_change() const {
+  return state_->fallback_of_change();
+}
+const config::PoolSpec* Pool::failed_spec() const {
+  return state_->failed ? state_->failed->revision.spec.get() : nullptr;
+}
 bool Pool::is_empty() const {
   return state_->sums.alive == 0;
 }
@@ -89,6 +103,8 @@ PoolMemory Pool::memory_without_slots() const {
   memory.frozen_since = state_->frozen_since;
   memory.breaker = state_->breaker;
   memory.rollout = state_->rollout;
+  memory.previous = state_->previous;
+  memory.failed = state_->failed;
   memory.restarts = state_->restarts;
   memory.recycled = state_->recycled;
   memory.spawn_failures = state_->spawn_failures;

@@ -148,9 +148,18 @@ struct RestartCommand {
 struct ScaleCommand {
   std::optional<std::uint32_t> want;
 };  // empty: what the configuration says
+// Of a revision that the pool had before (Pool::previous()) it is an undo, which does not fail.
 struct ReconfigureCommand {
   config::PoolSpec spec;
   std::uint64_t revision = 0;
+};
+enum class RolloutOrder {
+  pause,  // no further slot begins; those that have begun come to their end
+  resume,
+  forget,  // that the last new revision did not come up
+};
+struct RolloutCommand {
+  RolloutOrder order{};
 };
 struct ResetFailedCommand {
   std::vector<std::uint32_t> slots;
@@ -159,10 +168,10 @@ struct FreezeCommand {
   bool frozen = true;
 };
 
-using Event =
-    std::variant<Tick, Spawned, Executed, SpawnRefused, Exited, TreeEmpty, NotifiedReady,
-                 NotifiedStopping, TasksDone, Adopted, StartCommand, StopCommand, RestartCommand,
-                 ScaleCommand, ReconfigureCommand, ResetFailedCommand, FreezeCommand>;
+using Event = std::variant<Tick, Spawned, Executed, SpawnRefused, Exited, TreeEmpty, NotifiedReady,
+                           NotifiedStopping, TasksDone, Adopted, StartCommand, StopCommand,
+                           RestartCommand, ScaleCommand, ReconfigureCommand, RolloutCommand,
+                           ResetFailedCommand, FreezeCommand>;
 
 // ---- Actions ------------------------------------------------------------------------------------
 // task_limit: what recycling drew for this incarnation, 0: none; belongs into the entry's label.
@@ -233,6 +242,9 @@ enum class Happening {
   thawed,
   tree_killed,
   rollout_failed,
+  rollout_paused,
+  rollout_resumed,
+  rolled_back,
 };
 struct PublishAction {
   Happening happening{};
@@ -266,6 +278,22 @@ struct SlotView {
   Instant next_attempt = Instant::never();
   std::vector<ExitRecord> exits;  // last first, at most 8
 };
+enum class RolloutState {
+  none,
+  rolling,  // to `revision`
+  paused,
+  waiting,  // until the processes that an earlier one replaced have ended
+  back,     // to `revision`, which was in force before
+};
+struct RolloutView {
+  RolloutState state{};
+  std::uint32_t remaining = 0;  // slots whose process is still to be replaced
+  std::uint32_t failures = 0;   // of processes of the new revision
+  std::uint64_t previous = 0;   // the revision an undo leads to; 0: none
+  std::uint64_t failed = 0;     // the revision that was tried last and did not come up; 0: none
+  std::optional<std::uint32_t> failed_slot;  // whose end decided so
+  std::optional<ExitRecord> failed_exit;     // that end
+};
 struct PoolView {
   PoolState state{};
   Instant since;  // of state
@@ -278,8 +306,7 @@ struct PoolView {
   Instant breaker_retry = Instant::never();
   std::uint32_t crashes_in_window = 0;
   std::uint32_t crash_limit = 0;  // in force: crash_limit.count or 5 × workers
-  bool rollout_failed = false;    // the last new revision did not come up; older processes stay
-  std::uint32_t rollout_remaining = 0;  // slots whose process is still to be replaced by a roll-out
+  RolloutView rollout;
   std::uint32_t restart_remaining = 0;  // … by a restart command
   std::vector<SlotView> slots;          // 0..want−1, and higher ones that still hold a process
 };
@@ -292,6 +319,15 @@ struct ReadySpan {
 
 // How far a process has come, as far as the pool was told.
 enum class Stage { requested, launching, running, ended };
+
+// A configuration of the pool besides the one in force.
+struct Revision {
+  std::uint64_t number = 0;
+  std::shared_ptr<const config::PoolSpec> spec;  // never null
+  bool operator==(const Revision& other) const {
+    return number == other.number && spec->spawn_fingerprint == other.spec->spawn_fingerprint;
+  }
+};
 
 struct PoolMemory;  // memory.h
 class CrashWindow;  // breaker.h
@@ -329,6 +365,14 @@ class Pool {
   // Slots whose memory may have changed since the last call.
   [[nodiscard]] std::vector<std::uint32_t> take_touched();
   [[nodiscard]] const config::PoolSpec& spec() const;
+  // The number of spec(). A roll-out that fails goes back to an older one by itself.
+  [[nodiscard]] std::uint64_t revision() const;
+  // What an undo leads to, and what a failing roll-out goes back to.
+  [[nodiscard]] const std::optional<Revision>& previous() const;
+  // What previous() will be after a ReconfigureCommand that needs new processes.
+  [[nodiscard]] Revision fallback_of_change() const;
+  // Did not come up, and is what the files may still say.
+  [[nodiscard]] const config::PoolSpec* failed_spec() const;
   // True when nothing of it lives: no process, no descendant, no spawn under way.
   [[nodiscard]] bool is_empty() const;
   // True when nothing is on its way: wanted equals actual, or only back-off and breaker wait.

@@ -58,6 +58,10 @@ bool Turn::has_room(const Slot& slot) const {
     const auto cause = ending_cause(process);
     const bool left_over = emptying != nullptr && emptying->phase == EmptyingPhase::stuck;
     const bool replaced = cause && is_replacement(*cause) && !is<Requested>(process);
+    // A roll-out that stops first has no second process: those beside are counted as surge.
+    const bool stopped_first =
+        cause == ExitCause::reload && !is<Draining>(process) && !is<Stuck>(process);
+    if (stopped_first && !left_over) return false;
     if (!left_over && !replaced) return false;
     if constexpr (kSeededFault == SeededFault::two_replacements) {
       if (is<Draining>(process)) continue;

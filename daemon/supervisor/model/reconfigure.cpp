@@ -7,6 +7,15 @@
 namespace mtd::model {
 
 void Turn::apply(const ReconfigureCommand& command) {
+  const bool respawn = command.spec.spawn_fingerprint != state_.spec.spawn_fingerprint;
+  const bool back = respawn && state_.previous &&
+                    state_.previous->spec->spawn_fingerprint == command.spec.spawn_fingerprint;
+  if (respawn) {
+    Revision fallback =
+        back ? Revision{state_.revision, std::make_shared<const config::PoolSpec>(state_.spec)}
+             : state_.fallback_of_change();
+    state_.previous = std::move(fallback);
+  }
   const config::PoolSpec before = std::move(state_.spec);
   const std::uint32_t wanted_before = state_.want_override.value_or(before.workers);
   state_.spec = command.spec;
@@ -15,9 +24,11 @@ void Turn::apply(const ReconfigureCommand& command) {
   if (state_.want() > wanted_before) state_.was_full = false;
   retarget(before);
   mark_all();
-  const bool respawn = before.spawn_fingerprint != state_.spec.spawn_fingerprint;
   if (respawn) {
+    state_.failed.reset();
     begin_rollout();
+    state_.rollout.back = back;
+    if (back) state_.rollout.settling = false;  // there is one other revision only
   } else {
     publish(Happening::reloaded, state_.revision);
   }

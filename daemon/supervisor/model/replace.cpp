@@ -1,7 +1,9 @@
 // Replacing processes that serve: recycling, roll-out of a new revision, restart by command. All
 // three wait in a queue for their turn:
 //   recycle   at most recycle.concurrency slots at a time (default: 10 % of the workers, at least
-//   one) reload    one slot at a time restart   one slot at a time
+//   one)
+//   reload    reload.max_surge and max_unavailable; one until the new revision is proven
+//   restart   one slot at a time
 // A slot keeps its turn until its new process is ready and the old one is gone (or stuck), so that
 // a replacement that does not come up holds the others back. Where `overlap` allows it the old
 // process drains until the new one is ready, else it is stopped first.
@@ -40,7 +42,7 @@ void Turn::pump() {
   Queues& queues = state_.queues;
   while (pump_one(queues.recycle, Replacing::recycle, recycle_limit())) {
   }
-  while (pump_one(queues.reload, Replacing::reload, 1)) {
+  while (may_roll() && pump_one(queues.reload, Replacing::reload, ~0U)) {
   }
   while (pump_one(queues.restart, Replacing::restart, 1)) {
   }
@@ -69,12 +71,35 @@ void Turn::start_replacing(std::uint32_t number, Replacing kind) {
   set_replacing(number, kind);
   publish(kind == Replacing::recycle ? Happening::recycling : Happening::restarting, number,
           *process);
-  if (state_.spec.overlap && is<Up>(*process)) {
+  if (runs_beside(kind) && is<Up>(*process)) {
     process->state = Draining{cause_of(kind), Instant::never()};
+    if constexpr (kSeededFault == SeededFault::stop_first)
+      begin_stop(number, *process, cause_of(kind));
   } else {
     begin_stop(number, *process, cause_of(kind));
   }
   mark(number);
+  if (kind == Replacing::reload) tally(number);  // the next one looks at sums.surging
+}
+
+// Whether the next slot's new process may run beside the old one.
+bool Turn::runs_beside(Replacing kind) const {
+  if (!state_.spec.overlap) return false;
+  return kind != Replacing::reload || state_.sums.surging < state_.spec.reload.max_surge;
+}
+
+// Whether a roll-out may begin with one more slot. At most one older revision drains: what a
+// roll-out overtook had begun comes to its end first.
+bool Turn::may_roll() {
+  Rollout& rollout = state_.rollout;
+  const std::uint32_t busy = state_.sums.replacing[static_cast<std::size_t>(Replacing::reload)];
+  if (rollout.paused && kSeededFault != SeededFault::pause_ignored) return false;
+  if (busy == 0) return !(rollout.settling = false);
+  if (rollout.settling || !rollout.proven) return false;
+  const std::uint32_t surge = state_.spec.overlap ? state_.spec.reload.max_surge : 0;
+  const std::uint32_t missing = std::max(surge == 0 ? 1U : 0U, state_.spec.reload.max_unavailable);
+  if (busy >= surge + missing) return false;
+  return runs_beside(Replacing::reload) || state_.sums.missing < missing;
 }
 
 void Turn::set_replacing(std::uint32_t number, Replacing kind) {

@@ -1,8 +1,11 @@
-// Rolling out a new revision. It stops half-way when processes of the new revision crash or cannot
-// be started kRolloutFailures times, or when one is not ready in time: what still runs of the old
-// revision stays, and the pool says so until the next configuration, reset-failed or start.
+// Rolling out a new revision. It fails when processes of the new revision crash or cannot be
+// started kRolloutFailures times, when one is not ready in time or is given up, or when the breaker
+// opens. Then the revision that was in force before is in force again, and the pool is brought back
+// to it as it was brought forward; the failed one is remembered until the next change, reset-failed
+// or start. A way back does not fail: there is nothing behind it.
 #include <utility>
 
+#include "daemon/supervisor/model/seeded_fault.h"
 #include "daemon/supervisor/model/turn.h"
 
 namespace mtd::model {
@@ -11,9 +14,11 @@ void Turn::begin_rollout() {
   for (std::uint32_t slot = 0; slot < state_.slots.size(); ++slot)
     forgive(slot);
   reset_breaker();
-  state_.queues.reload.clear();
+  for (const std::uint32_t slot : std::exchange(state_.queues.reload, {}))
+    touch(slot);
   state_.rollout = Rollout{};
   state_.rollout.active = true;  // check_rollout says when it is done
+  state_.rollout.settling = state_.sums.replacing[static_cast<std::size_t>(Replacing::reload)] > 0;
   queue_outdated();
 }
 
@@ -26,24 +31,41 @@ void Turn::queue_outdated() {
   }
 }
 
-void Turn::rollout_failure(std::uint32_t weight) {
-  if (!state_.rollout.active || weight == 0) return;
-  state_.rollout.failures += weight;
-  if (state_.rollout.failures >= kRolloutFailures) fail_rollout();
+void Turn::rollout_failure(std::uint32_t slot, std::uint32_t weight) {
+  Rollout& rollout = state_.rollout;
+  if (!rollout.active || rollout.back || weight == 0) return;
+  rollout.failures += weight;
+  if (rollout.failures >= kRolloutFailures) fail_rollout(slot);
 }
 
-void Turn::fail_rollout() {
-  state_.rollout.active = false;
-  state_.rollout.failed = true;
-  for (const std::uint32_t slot : std::exchange(state_.queues.reload, {}))
-    touch(slot);
-  for (std::uint32_t slot = 0; slot < state_.slots.size(); ++slot) {
-    if (state_.slots[slot].replacing != Replacing::reload) continue;
-    set_replacing(slot, Replacing::no);
-    revert_draining(slot);
-    mark(slot);
+void Turn::fail_rollout(std::uint32_t slot) {
+  const std::uint64_t number = state_.revision;
+  FailedRevision failed;
+  failed.revision = {number, std::make_shared<const config::PoolSpec>(state_.spec)};
+  failed.slot = slot;
+  failed.exit = state_.slots[slot].exits.front();
+  state_.failed = std::move(failed);
+  publish(Happening::rollout_failed, number);
+  if (state_.previous && kSeededFault != SeededFault::half_way_stays) {
+    go_back();
+  } else {  // nobody knows what was before: the rest of it stays
+    state_.rollout.active = false;
   }
-  publish(Happening::rollout_failed, state_.revision);
+  state_.rollout.failed = true;
+}
+
+// The revision before is the wanted one again. What still runs of it serves on; what was to replace
+// it ends.
+void Turn::go_back() {
+  const Revision before = *std::exchange(state_.previous, std::nullopt);
+  const config::PoolSpec abandoned = std::exchange(state_.spec, *before.spec);
+  state_.revision = before.number;
+  grow(state_.want());
+  retarget(abandoned);
+  begin_rollout();
+  state_.rollout.back = state_.rollout.proven = true;
+  state_.rollout.settling = false;
+  mark_all();
 }
 
 // A process that was to be replaced by a roll-out serves on; what was to replace it ends.
@@ -69,8 +91,28 @@ void Turn::check_rollout() {
   const bool done = state_.queues.reload.empty() &&
                     state_.sums.replacing[static_cast<std::size_t>(Replacing::reload)] == 0;
   if (!rollout.active || !done) return;
-  rollout.active = false;
-  publish(Happening::reloaded, state_.revision);
+  rollout.active = rollout.paused = false;
+  publish(rollout.back ? Happening::rolled_back : Happening::reloaded, state_.revision);
+}
+
+void Turn::apply(const RolloutCommand& command) {
+  Rollout& rollout = state_.rollout;
+  switch (command.order) {
+    case RolloutOrder::pause:
+      if (!rollout.active || rollout.paused) return;
+      rollout.paused = true;
+      publish(Happening::rollout_paused, state_.revision);
+      return;
+    case RolloutOrder::resume:
+      if (!rollout.paused) return;
+      rollout.paused = false;
+      publish(Happening::rollout_resumed, state_.revision);
+      return;
+    case RolloutOrder::forget:
+      state_.failed.reset();
+      rollout.failed = false;
+      return;
+  }
 }
 
 }  // namespace mtd::model

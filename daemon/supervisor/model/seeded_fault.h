@@ -20,6 +20,9 @@ enum class SeededFault {
   thaw_forgotten,              // a stop leaves a frozen process frozen
   left_over_survives_timeout,  // the deadline of a tree without main process does nothing
   deadline_begins_anew,        // a stop in progress gets its whole time again from the next life
+  stop_first,                  // a roll-out stops a process before its replacement is ready
+  pause_ignored,               // a paused roll-out goes on
+  half_way_stays,              // a failed roll-out leaves the pool in pieces
 };
 
 #ifdef MTD_SEEDED_FAULT

@@ -13,17 +13,28 @@
 
 namespace mtd::model {
 
-// A roll-out replaces outdated processes slot by slot. Until one process of the new revision has
-// been ready for min_uptime, the next slot waits for that; from then on it waits for readiness
-// only.
+// A roll-out replaces outdated processes, so many slots at a time as `reload` says. Until one
+// process of the new revision has been ready for min_uptime it is one slot, and that is waited for;
+// from then on readiness is enough.
 struct Rollout {
   bool active = false;
   bool proven = false;
-  bool failed = false;         // stopped half-way; outdated processes stay
+  bool failed = false;         // the last one; false again with the next
   std::uint32_t failures = 0;  // of processes of the new revision
+  bool paused = false;
+  bool back = false;      // to a revision that was in force before: it does not fail
+  bool settling = false;  // slots of an earlier roll-out come to their end first
   bool operator==(const Rollout&) const = default;
 };
 inline constexpr std::uint32_t kRolloutFailures = 3;
+
+// A revision that did not come up, and the end of one of its processes that decided so.
+struct FailedRevision {
+  Revision revision;
+  std::uint32_t slot = 0;
+  ExitRecord exit;
+  bool operator==(const FailedRevision&) const = default;
+};
 
 // Slots whose process is to be replaced, per reason; a slot leaves when its turn has come.
 struct Queues {
@@ -42,6 +53,8 @@ struct Sums {
   std::uint32_t unsettled = 0;
   std::uint32_t waiting = 0;                 // slots backing off
   std::uint32_t held = 0;                    // of slots < want
+  std::uint32_t surging = 0;                 // slots with two processes because of a roll-out
+  std::uint32_t missing = 0;                 // slots without a ready one because of it
   std::array<std::uint32_t, 4> replacing{};  // slots, by Replacing
 };
 
@@ -56,6 +69,8 @@ struct Pool::State {
   Breaker breaker;
   CrashWindow crashes;
   Rollout rollout;
+  std::optional<Revision> previous;
+  std::optional<FailedRevision> failed;
   Queues queues;
   std::deque<Slot> slots;  // by number; never shrinks: a slot remembers its incarnations
   DeadlineIndex deadlines;
@@ -77,6 +92,11 @@ struct Pool::State {
     return process.fingerprint != spec.spawn_fingerprint;
   }
   [[nodiscard]] PoolState state_now() const;  // view.cpp
+  // While a roll-out is under way the revision before it is the last one known to be good.
+  [[nodiscard]] Revision fallback_of_change() const {
+    if (rollout.active && !rollout.back && previous) return *previous;
+    return {revision, std::make_shared<const config::PoolSpec>(spec)};
+  }
 };
 
 }  // namespace mtd::model

@@ -42,6 +42,17 @@ bool serves(const Process& process) {
   return is<Up>(process) || (draining != nullptr && draining->cause != ExitCause::recycle_self);
 }
 
+// The second process a roll-out has made, until the first is gone or stuck.
+bool is_surging(const Slot& slot) {
+  if (slot.replacing != Replacing::reload) return false;
+  if (slot.draining() != nullptr) return true;
+  std::size_t there = 0;
+  for (const Process& process : slot.processes) {
+    if (!is<Stuck>(process) && !is<Emptying>(process)) ++there;
+  }
+  return there > 1;
+}
+
 void add(Sums& sums, const Slot& slot, std::uint32_t sign) {
   const Tally& tally = slot.tally;
   if (tally.counted) {
@@ -49,6 +60,8 @@ void add(Sums& sums, const Slot& slot, std::uint32_t sign) {
     if (tally.ready) sums.ready += sign;
     if (tally.held) sums.held += sign;
   }
+  if (tally.surging) sums.surging += sign;
+  if (tally.missing) sums.missing += sign;
   sums.alive += sign * tally.alive;
   sums.outdated += sign * tally.outdated;
   sums.stuck += sign * tally.stuck;
@@ -65,6 +78,7 @@ void Turn::tally(std::uint32_t number) {
   next.state = state_of(slot, state_.wants(number));
   next.counted = number < state_.want();
   next.held = rests_as<Held>(slot);
+  next.surging = is_surging(slot);
   next.waiting = rests_as<BackingOff>(slot);
   next.alive = static_cast<std::uint32_t>(slot.processes.size());
   for (const Process& process : slot.processes) {
@@ -73,6 +87,7 @@ void Turn::tally(std::uint32_t number) {
     if (printed_state(process) == WorkerState::stuck) ++next.stuck;
     if (is_on_its_way(process, slot)) next.unsettled = true;
   }
+  next.missing = slot.replacing == Replacing::reload && !next.ready;
   const Process* current = slot.current();
   if (slot.replacing != Replacing::no && current != nullptr && !current->frozen) {
     next.unsettled = true;

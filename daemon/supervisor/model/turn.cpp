@@ -24,7 +24,13 @@ void Turn::wake() {
   if (state_.remembered_fingerprint == 0) {
     queue_outdated();
   } else if (state_.remembered_fingerprint != state_.spec.spawn_fingerprint) {
-    begin_rollout();  // the earlier life ended in the middle of a reload
+    // The earlier life ended in the middle of a reload.
+    const auto& previous = state_.previous;
+    const bool back =
+        previous && previous->spec->spawn_fingerprint == state_.spec.spawn_fingerprint;
+    if (back) state_.previous.reset();
+    begin_rollout();
+    state_.rollout.back = back;
   }
   mark_all();
 }

@@ -38,6 +38,7 @@ class Turn {
   void apply(const RestartCommand& command);
   void apply(const ScaleCommand& command);
   void apply(const ReconfigureCommand& command);
+  void apply(const RolloutCommand& command);
   void apply(const ResetFailedCommand& command);
   void apply(const FreezeCommand& command);
 
@@ -82,6 +83,8 @@ class Turn {
   void end_unwanted(std::uint32_t slot);
 
   // After an exit
+  [[nodiscard]] std::uint32_t rollout_weight(std::uint32_t slot, const ExitRecord& exit,
+                                             Verdict verdict) const;
   void record(std::uint32_t slot, const Process& process, const ExitRecord& exit, Verdict verdict);
   void await_tree(std::uint32_t slot, Process& process, Verdict verdict, ExitCause cause);
   void forget(std::uint32_t slot, std::uint64_t incarnation);
@@ -107,13 +110,17 @@ class Turn {
   void check_replaced(std::uint32_t slot);
   void leave_queues(std::uint32_t slot);
   void enqueue(std::set<std::uint32_t>& queue, std::uint32_t slot);
-  void rollout_failure(std::uint32_t weight);  // of a process of the new revision
-  void fail_rollout();
+  // The end of a process of the new revision; its record is the slot's newest.
+  void rollout_failure(std::uint32_t slot, std::uint32_t weight);
+  void fail_rollout(std::uint32_t slot);
+  void go_back();
   void check_rollout();
   void queue_outdated();
   void begin_rollout();
   void revert_draining(std::uint32_t slot);
   [[nodiscard]] std::uint32_t recycle_limit() const;
+  [[nodiscard]] bool runs_beside(Replacing kind) const;
+  [[nodiscard]] bool may_roll();
 
   // Commands to slots
   template <class F>

@@ -42,6 +42,27 @@ SlotView view_of(const Pool::State& state, std::uint32_t number) {
   return view;
 }
 
+RolloutState state_of(const Rollout& rollout) {
+  if (!rollout.active) return RolloutState::none;
+  if (rollout.paused) return RolloutState::paused;
+  if (rollout.settling) return RolloutState::waiting;
+  return rollout.back ? RolloutState::back : RolloutState::rolling;
+}
+
+RolloutView view_of_rollout(const Pool::State& state) {
+  RolloutView view;
+  view.state = state_of(state.rollout);
+  view.remaining = static_cast<std::uint32_t>(state.queues.reload.size()) +
+                   state.sums.replacing[static_cast<std::size_t>(Replacing::reload)];
+  view.failures = state.rollout.failures;
+  if (state.previous) view.previous = state.previous->number;
+  if (!state.failed) return view;
+  view.failed = state.failed->revision.number;
+  view.failed_slot = state.failed->slot;
+  view.failed_exit = state.failed->exit;
+  return view;
+}
+
 std::uint32_t in_state(const Sums& sums, WorkerState state) {
   return sums.by_state[static_cast<std::size_t>(state)];
 }
@@ -92,12 +113,10 @@ PoolView Pool::summary(Instant now) const {
     view.breaker_retry = open->retry_at;
   view.crashes_in_window = state.crashes.count(now, state.spec.crash_limit.window);
   view.crash_limit = crash_limit(state.spec, state.want());
-  view.rollout_failed = state.rollout.failed;
   const auto replacing = [&](Replacing kind) {
     return state.sums.replacing[static_cast<std::size_t>(kind)];
   };
-  view.rollout_remaining =
-      static_cast<std::uint32_t>(state.queues.reload.size()) + replacing(Replacing::reload);
+  view.rollout = view_of_rollout(state);
   view.restart_remaining =
       static_cast<std::uint32_t>(state.queues.restart.size()) + replacing(Replacing::restart);
   return view;

@@ -83,7 +83,11 @@ constexpr std::array kHappeningWords{
     Word<Happening>{Happening::thawed, "thawed", "the pool goes on"},
     Word<Happening>{Happening::tree_killed, "tree_killed", "left-over descendants were killed"},
     Word<Happening>{Happening::rollout_failed, "rollout_failed",
-                    "a new revision does not come up; the rest of the old one stays"},
+                    "a new revision does not come up; the one before is in force again"},
+    Word<Happening>{Happening::rollout_paused, "rollout_paused", "no further worker is replaced"},
+    Word<Happening>{Happening::rollout_resumed, "rollout_resumed", "the roll-out goes on"},
+    Word<Happening>{Happening::rolled_back, "rolled_back",
+                    "every worker runs the revision before again"},
 };
 
 template <class Value, std::size_t N>
