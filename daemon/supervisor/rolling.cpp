@@ -73,10 +73,10 @@ void Supervisor::hold_pools(const char* name, std::vector<config::PoolSpec> spec
 // `plan`: what is about to change, so that the way back is there before the way forward is taken.
 void Supervisor::hold_older(const config::Plan& plan) {
   std::vector<config::PoolSpec> previous, failed;
-  for (const auto& [name, pool] : pools_) {
+  for (const auto& entry : pools_) {
     const auto change = std::find_if(plan.pools.begin(), plan.pools.end(),
-                                     [&](const auto& each) { return each.pool == pool->name(); });
-    const auto& model = pool->model();
+                                     [&](const auto& each) { return each.pool == entry.first; });
+    const auto& model = entry.second->model();
     if (change != plan.pools.end() && needs_processes(*change)) {
       previous.push_back(*model.fallback_of_change().spec);
     } else if (model.previous()) {
