@@ -93,15 +93,15 @@ class Program {
     return option == nullptr ? fallback : number(*option, fallback, max);
   }
   std::uint32_t number(const IniOption& option, std::uint32_t fallback, std::uint32_t max) {
-    const auto text = expanded(option);
-    if (!text) return fallback;
-    if (has_reference(*text)) {
+    const auto expanded = expand_expressions(option.value, expansions_at(option, block_));
+    const std::string text = expanded ? expanded->text : option.value;
+    if (has_reference(text)) {
       left(option, "mtd takes no variable here; " + std::to_string(fallback) + " is assumed");
       return fallback;
     }
     std::uint32_t value = 0;
-    const char* const end = text->data() + text->size();
-    const auto [after, error] = std::from_chars(text->data(), end, value);
+    const char* const end = text.data() + text.size();
+    const auto [after, error] = std::from_chars(text.data(), end, value);
     if (error == std::errc{} && after == end && value <= max) return value;
     notes_.error(option.place, option.name + " must be a whole number from 0 to " +
                                    std::to_string(max) + ", not " + cited(option.value));
@@ -199,6 +199,13 @@ class Program {
     }
     for (const std::string& variable : text->variables)
       note_variable(option, variable);
+    const std::string& program = words->front();
+    if (program.find('/') != std::string::npos && program.front() != '/' &&
+        !has_reference(program) && find_or_daemon("directory") == nullptr) {
+      left(option, cited(program) +
+                       " is relative to where supervisord was started, and there is no directory; "
+                       "write an absolute path");
+    }
     OrderedJson command = OrderedJson::array();
     if (find("socket") != nullptr) command = {"/bin/sh", "-c", kSocketToInput};
     for (const std::string& word : *words)

@@ -117,6 +117,12 @@ TEST_CASE("each option has its key") {
   CHECK(of("").migration.remarks == std::vector<std::string>{"there is no program in it"});
 }
 
+TEST_CASE("a program by a relative path needs a directory") {
+  CHECK(says(program("command=bin/x\n").notes.left_out, 2, "write an absolute path"));
+  CHECK(program("command=bin/x\ndirectory=/srv\n").notes.left_out.empty());
+  CHECK(program("command=x/../y\ndirectory=/srv\n").notes.left_out.empty());
+}
+
 TEST_CASE("autorestart and startretries") {
   CHECK(!program("command=x\nautorestart=true\n").pool("p").contains("restart"));
   CHECK(program("command=x\nautorestart=no\n").pool("p").at("restart") == "never");
@@ -156,7 +162,9 @@ TEST_CASE("a process's number is the worker's where it can be, else there are se
       program("command=x %(process_num)02d\nnumprocs=12\nstdout_logfile=/l/%(process_num)02d\n");
   CHECK(both.pool("p-10").at("log").at("path") == "/l/1${MTD_WORKER_ID}");
   CHECK(both.notes.left_out.size() == 2);
-  CHECK(says(program("command=x\nnumprocs=%(ENV_N)s\n").notes.left_out, 3, "1 is assumed"));
+  const Migrated variable = program("command=x\nnumprocs=%(ENV_N)s\n");
+  CHECK(says(variable.notes.left_out, 3, "1 is assumed"));
+  CHECK(variable.migration.remarks.empty());
 }
 
 TEST_CASE("variables of supervisord's environment") {
