@@ -18,6 +18,7 @@
 
 #include "daemon/keeper/child.h"
 #include "daemon/keeper/keeper.h"
+#include "daemon/keeper/line.h"
 
 namespace mtd::keeper {
 namespace {
@@ -46,7 +47,7 @@ void find_program(Settings& settings) {
     path[0] = '\0';
     return;
   }
-  std::strcpy(path + length, name);
+  std::memcpy(path + length, name, std::strlen(name) + 1);
 }
 
 void open_programs(Settings& settings) {
@@ -197,10 +198,14 @@ void find_roles(Settings& settings) {
   }
   char* slash = std::strrchr(self, '/');
   if (slash != nullptr) slash[1] = '\0';
-  std::strncpy(settings.role_paths[0], slash != nullptr ? self : "./", sizeof self);
-  std::strcat(settings.role_paths[0], "mtd-supervisor");
-  std::strcpy(settings.role_paths[1], MTD_LIBEXECDIR "/mtd-supervisor");
-  std::strcpy(settings.role_paths[2], "/usr/libexec/mtd/mtd-supervisor");
+  const auto put = [](char(&path)[kPathBytes], const char* directory) {
+    Line line;
+    line.put(directory).put("mtd-supervisor");
+    std::memcpy(path, line.text(), line.size() + 1);
+  };
+  put(settings.role_paths[0], slash != nullptr ? self : "./");
+  put(settings.role_paths[1], MTD_LIBEXECDIR "/");
+  put(settings.role_paths[2], "/usr/libexec/mtd/");
 }
 
 const char* take_handover(char** environment) {

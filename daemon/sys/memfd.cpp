@@ -8,6 +8,12 @@
 #include <cerrno>
 
 namespace mtd::sys {
+namespace {
+
+// Reads of what cannot be had again are not given up at the first refusal.
+constexpr int kReadTries = 3;
+
+}  // namespace
 
 Result<UniqueFd> make_memfd(const char* name) {
   UniqueFd fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -47,10 +53,11 @@ Result<void> write_at(int fd, std::uint64_t offset, std::string_view bytes) {
 Result<std::string> read_at(int fd, std::uint64_t offset, std::size_t size) {
   std::string bytes(size, '\0');
   std::size_t have = 0;
+  int refusals = 0;
   while (have < size) {
     const ssize_t got =
         ::pread(fd, bytes.data() + have, size - have, static_cast<off_t>(offset + have));
-    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && (errno == EINTR || ++refusals < kReadTries)) continue;
     if (got < 0) return Error::from_errno("read a memory file", errno);
     if (got == 0) break;
     have += static_cast<std::size_t>(got);
@@ -61,7 +68,10 @@ Result<std::string> read_at(int fd, std::uint64_t offset, std::size_t size) {
 
 std::uint64_t size_of(int fd) {
   struct stat info {};
-  return ::fstat(fd, &info) == 0 && info.st_size > 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
+  int refusals = 0;
+  while (::fstat(fd, &info) != 0)
+    if (++refusals == kReadTries) return 0;
+  return info.st_size > 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
 }
 
 UniqueFd duplicate(int fd) {

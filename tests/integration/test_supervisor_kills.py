@@ -290,6 +290,9 @@ def run_rules(recorder, tmp_path, rules):
                 for slot in range(LONG):
                     starts = Truth(chaos.journal).starts[f"long/{slot}"]
                     assert len(starts) == 1, f"{call}:{rule} restarted long/{slot}: {starts}"
+            last = eventually(chaos.supervisor)  # its rule may still be to come
+            os.kill(last, signal.SIGKILL)
+            assert wait_gone(last)
             try:
                 chaos.check()
             except AssertionError as error:
