@@ -8,3 +8,11 @@ endforeach()
 
 add_test(NAME ctl_program COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/unit/ctl_program.py)
 set_tests_properties(ctl_program PROPERTIES ENVIRONMENT "MTCTL=$<TARGET_FILE:mtctl>" TIMEOUT 300)
+
+if(MTD_FUZZ)
+  add_executable(fuzz_supervisord_migration fuzz/supervisord_migration.cpp)
+  target_compile_options(fuzz_supervisord_migration PRIVATE -fsanitize=fuzzer)
+  target_link_options(fuzz_supervisord_migration PRIVATE -fsanitize=fuzzer)
+  target_link_libraries(fuzz_supervisord_migration PRIVATE mtctl_core)
+  add_test(NAME fuzz_supervisord_migration COMMAND fuzz_supervisord_migration -runs=2000 -max_len=4096)
+endif()

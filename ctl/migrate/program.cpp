@@ -265,13 +265,15 @@ class Program {
     }
     const IniOption* option = find_or_daemon("umask");
     if (option == nullptr) return;
-    constexpr std::size_t kMostDigits = 4;
-    const bool octal = !option->value.empty() && option->value.size() <= kMostDigits &&
-                       option->value.find_first_not_of("01234567") == std::string::npos;
-    if (octal) {
+    constexpr std::uint32_t kMost = 0777;
+    constexpr int kOctal = 8;
+    std::uint32_t mask = 0;
+    const char* const end = option->value.data() + option->value.size();
+    const auto [after, error] = std::from_chars(option->value.data(), end, mask, kOctal);
+    if (error == std::errc{} && after == end && mask <= kMost) {
       keys_["umask"] = option->value;
     } else {
-      left(*option, "must be octal, like 022, not " + cited(option->value));
+      left(*option, "must be octal and at most 0777, like 022, not " + cited(option->value));
     }
   }
 

@@ -137,3 +137,37 @@ def test_two_builds_in_two_places_are_the_same_package(tmp_path):
         with open(done.stdout.splitlines()[-1], "rb") as file:
             made.append(file.read())
     assert made[0] == made[1]
+
+
+@pytest.mark.slow
+def test_the_package_needs_nothing_but_debian(packages, tmp_path):
+    """In a Debian with nothing installed: the package's dependencies are all it takes."""
+    if os.geteuid() != 0 or not shutil.which("mmdebstrap"):
+        pytest.skip("needs root and mmdebstrap")
+    root = tmp_path / "root"
+    made = subprocess.run(["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "bookworm", str(root)],
+                          text=True, capture_output=True, check=False)
+    if made.returncode != 0:
+        pytest.skip("no Debian can be fetched: " + made.stderr.strip().splitlines()[-1])
+    shutil.copy(packages / "mtd.deb", root / "mtd.deb")
+    # How this machine reaches its mirror.
+    shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+    shutil.copytree("/etc/apt/apt.conf.d", root / "etc/apt/apt.conf.d", dirs_exist_ok=True)
+    script = """
+set -eu
+apt-get -qq update >/dev/null
+apt-get -qq install -y --no-install-recommends /mtd.deb >/dev/null
+mtctl config check
+mtctl config new >/etc/mtd/mtd.json
+mkfifo /tmp/ready
+mtd --ready-fd 3 3>/tmp/ready >/tmp/log 2>&1 &
+read -r _ </tmp/ready || true
+mtctl wait --all --timeout 30s
+mtctl status
+mtctl shutdown
+wait
+"""
+    done = subprocess.run(["unshare", "--pid", "--fork", "--kill-child", "--mount", "--root", str(root), "--mount-proc",
+                           "sh", "-c", script], text=True, capture_output=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2/2" in done.stdout

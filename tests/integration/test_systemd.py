@@ -40,7 +40,7 @@ def machine(booted):
     booted.write(CONFIG, json.dumps({"pools": POOLS}))
     yield booted
     booted.sh("systemctl stop mtd.service web.socket 2>/dev/null; systemctl reset-failed; "
-              "rm -rf /etc/systemd/system/mtd.service.d /etc/systemd/system/web.socket; systemctl daemon-reload")
+              "rm -rf /etc/systemd/system/mtd.service.d /etc/systemd/system/web.socket /var/lib/mtd; systemctl daemon-reload")
 
 
 def drop_in(machine, name, text):
@@ -215,3 +215,56 @@ def test_a_user_has_a_service_of_their_own(machine):
     machine.sh(user + "systemctl --user stop mtd")
     machine.sh("loginctl disable-linger tester")
     assert machine.run("pgrep -u tester -x sleep").stdout == ""
+
+
+@pytest.mark.parametrize("capability,keys,says", [
+    ("SETUID", {"user": "nobody"}, "user: Operation not permitted"),
+    ("SETGID", {"user": "nobody"}, "groups: Operation not permitted"),
+    ("SETPCAP", {"sandbox": {"capabilities": ["net_bind_service"]}}, "Operation not permitted"),
+    ("SYS_ADMIN", {"sandbox": {"private_tmp": True}}, "Operation not permitted"),
+])
+def test_without_a_capability_a_worker_that_needs_it_is_not_started(machine, capability, keys, says):
+    drop_in(machine, "less", f"[Service]\nCapabilityBoundingSet=~CAP_{capability}\n")
+    machine.write(CONFIG, json.dumps({"pools": {"web": {**POOLS["web"], **keys, "workers": 1}, "plain": POOLS["web"]}}))
+    machine.sh("systemctl start mtd && mtctl wait plain")
+    eventually(lambda: says in machine.sh("mtctl why web"))
+    assert machine.run("mtctl is-ready web").returncode == 3
+
+
+def test_without_cap_kill_workers_of_others_are_not_asked_but_killed(machine):
+    drop_in(machine, "less", "[Service]\nCapabilityBoundingSet=~CAP_KILL\n")
+    machine.write(CONFIG, json.dumps({"pools": {"web": {**POOLS["web"], "user": "nobody", "stop": {"timeout": "300ms"}}}}))
+    machine.sh("systemctl start mtd && mtctl wait web")
+    assert "2 killed" in machine.sh("mtctl stop web")
+    assert machine.run("pgrep -x sleep").stdout == ""
+
+
+def test_without_cap_chown_a_socket_of_somebody_else_is_an_error(machine):
+    drop_in(machine, "less", "[Service]\nCapabilityBoundingSet=~CAP_CHOWN\n")
+    machine.write(CONFIG, json.dumps({"pools": {"web": {**POOLS["web"], "listen": "unix:/run/web.sock?user=nobody"}}}))
+    machine.run("systemctl start mtd")
+    assert "/run/web.sock" in machine.journal("-u mtd")
+    assert "Operation not permitted" in machine.journal("-u mtd")
+
+
+def test_a_worker_of_another_user_reaches_nothing_of_mtds(machine):
+    tries = ("kill -0 $KEEPER && echo signal", "echo $$$$ >/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)/cgroup.procs && echo cgroup",
+             "mtctl status && echo status", "ls /var/lib/mtd && echo state", "cat /proc/$KEEPER/environ && echo environment")
+    script = f"KEEPER=$(pgrep -x mtd); for try in {' '.join(repr(one) for one in tries)}; do " \
+             "eval \"$try\" 2>/dev/null; done; echo tried; exec sleep infinity"
+    script = script.replace("$$$$", "$PPID").replace("$", "$$")
+    machine.write(CONFIG, json.dumps({"pools": {"web": {"command": ["/bin/sh", "-c", script], "user": "nobody"}}}))
+    machine.sh("journalctl --rotate --vacuum-time=1s >/dev/null 2>&1; systemctl start mtd")
+    eventually(lambda: "tried" in machine.journal("-t web -b"))
+    last = machine.journal("-t web -b").rpartition("tried")[0].splitlines()[-5:]
+    assert not {"signal", "cgroup", "status", "state", "environment"} & set(last), last
+
+
+def test_mtd_has_no_abstract_socket(machine):
+    machine.sh("systemctl start mtd")
+    own = machine.sh("readlink /proc/$(pgrep -x mtd)/fd/* /proc/$(pgrep -x mtd-supervisor)/fd/* | grep ^socket: || true")
+    inodes = set(re.findall(r"socket:\[(\d+)\]", own))
+    assert inodes
+    for line in machine.sh("cat /proc/net/unix").splitlines()[1:]:
+        fields = line.split()
+        assert not (fields[6] in inodes and len(fields) > 7 and fields[7].startswith("@")), line

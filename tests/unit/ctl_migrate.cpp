@@ -267,6 +267,7 @@ TEST_CASE("nothing is left out in silence") {
   CHECK(says(notes, 15, "did you mean \"stopasgroup\"?"));
   CHECK(says(notes, 16, "NOPE"));
   CHECK(says(notes, 17, "must be octal"));
+  CHECK(says(program("command=x\numask=1777\n").notes.left_out, 3, "at most 0777"));
   CHECK(says(notes, 18, "absolute path"));
   CHECK(says(notes, 20, "no option \"identifer\""));
   CHECK(says(notes, 21, "becomes pool a-b-2"));
