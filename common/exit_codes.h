@@ -16,6 +16,8 @@ enum class CtlExit : int {
   permission_denied = 7,
   invalid_configuration = 8,
   refused_for_now = 75,
+  task_timed_out = 124,
+  own_failure = 125,  // of `mtctl run` itself; any other code is the command's own
 };
 
 // mtd(8). The service unit does not restart it after usage, configuration and another_owner.

@@ -1,5 +1,6 @@
 #include "ctl/command_line.h"
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <set>
@@ -75,7 +76,8 @@ class Parser {
       add_verb(verb);
   }
 
-  Outcome<Invocation> parse(const std::vector<std::string>& arguments) {
+  Outcome<Invocation> parse(const std::vector<std::string>& given) {
+    const std::vector<std::string> arguments = without_rest(given);
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
     try {
       app_.parse(reversed);
@@ -89,6 +91,16 @@ class Parser {
   }
 
  private:
+  // What stands after "--" is a command's, and not looked at, where the verb takes one.
+  std::vector<std::string> without_rest(const std::vector<std::string>& arguments) {
+    const auto mark = std::find(arguments.begin(), arguments.end(), "--");
+    std::vector<std::string> before(arguments.begin(), mark);
+    const Verb* verb = find_verb(verbs_, first_word(before));
+    if (mark == arguments.end() || verb == nullptr || !verb->detail.rest) return arguments;
+    invocation_.rest.assign(mark + 1, arguments.end());
+    return before;
+  }
+
   void add_common() {
     app_.add_option("-s,--socket", invocation_.options.socket);
     app_.add_option("-o,--output", format_);
@@ -192,6 +204,9 @@ class Parser {
     }
     const std::size_t least = options.all ? selectors_from : verb.detail.min_words;
     if (count < least) return usage(what_is_missing(verb, count), verb.name);
+    if (invocation_.rest.size() < verb.detail.min_rest) {
+      return usage("'" + invocation_.verb + "' needs a command after --", verb.name);
+    }
     if (count > verb.detail.max_words) {
       return usage("'" + invocation_.verb +
                        "': too much: " + in_quotes(invocation_.words[verb.detail.max_words]),
@@ -217,6 +232,13 @@ class Parser {
     return invocation_;
   }
 
+  static std::string commas(std::string_view words) {
+    std::string result;
+    for (const std::string_view word : split(words))
+      result += (result.empty() ? "" : ", ") + std::string(word);
+    return result;
+  }
+
   static std::string what_is_missing(const Verb& verb, std::size_t given) {
     const std::string name = "'" + std::string(verb.name) + "' needs ";
     switch (verb.detail.words) {
@@ -232,6 +254,10 @@ class Parser {
         return name + (given == 0 ? "one of: status, pause, resume, undo, and a pool" : "a pool");
       case WordKind::file_or_keyword:
         return name + "one of: check, show, diff, schema";
+      case WordKind::task:
+        return name + "the number of a task";
+      case WordKind::keyword:
+        return name + "one of: " + commas(verb.detail.keywords);
       case WordKind::verb:
       case WordKind::none:
         return name + "an argument";

@@ -35,6 +35,7 @@ struct Invocation {
   std::string verb;  // empty: mtctl alone
   Options options;
   std::vector<std::string> words;  // positional arguments, in order
+  std::vector<std::string> rest;   // what stands after "--", for verbs that take a command
   std::map<std::string, std::string>
       values;  // of the verb's own options: "--since" → "0"; flags: ""
 

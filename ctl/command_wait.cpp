@@ -1,4 +1,6 @@
 // wait and is-ready: when is it so, or is it so now.
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "ctl/commands.h"
@@ -7,6 +9,7 @@
 #include "ctl/progress.h"
 #include "ctl/render_pools.h"
 #include "ctl/session.h"
+#include "ctl/task_calls.h"
 
 namespace mtd::ctl {
 namespace {
@@ -25,9 +28,25 @@ std::string readiness_line(const Json& pool) {
   return line;
 }
 
+// Numbers are tasks, unless a state of pools is asked for.
+bool is_about_tasks(const Invocation& invocation) {
+  if (invocation.has("--group")) return true;
+  if (invocation.has("--for") || invocation.words.empty()) return false;
+  return std::all_of(invocation.words.begin(), invocation.words.end(), is_task_id);
+}
+
 }  // namespace
 
 Outcome<CtlExit> run_wait(Context& context) {
+  if (is_about_tasks(context.invocation)) return run_wait_for_tasks(context);
+  if (context.invocation.has("--any")) {
+    return Failure{CtlExit::usage, "--any goes with numbers of tasks or --group"};
+  }
+  if (context.invocation.words.empty() && !context.options().all) {
+    return Failure{CtlExit::usage,
+                   "'wait' needs a pool or worker, --all, or the number of a task\n"
+                   "Try 'mtctl help wait'."};
+  }
   std::string goal = context.invocation.value("--for");
   if (goal.empty()) goal = "ready";
   const Json parameters{{"select", selectors(context)}, {"for", goal}};

@@ -47,7 +47,10 @@ std::string fixed_words(const Verb& verb, const std::vector<Verb>& verbs) {
       return signal_words();
     case WordKind::rollout:
       return "status pause resume undo";
+    case WordKind::keyword:
+      return std::string(verb.detail.keywords);
     case WordKind::none:
+    case WordKind::task:
     case WordKind::selector:
     case WordKind::pool:
       return {};

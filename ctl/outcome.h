@@ -48,12 +48,16 @@ inline constexpr ExitCodeRow kExitCodes[] = {
     {CtlExit::failed, "The operation failed."},
     {CtlExit::usage, "Wrong usage: unknown verb, option or argument."},
     {CtlExit::not_ready, "A pool that was asked for is not running or not ready."},
-    {CtlExit::no_such, "No such pool or worker."},
+    {CtlExit::no_such, "No such pool, worker or task."},
     {CtlExit::unreachable, "No daemon answers."},
     {CtlExit::timed_out, "The time given with --timeout passed before the answer came."},
     {CtlExit::permission_denied, "Permission denied."},
     {CtlExit::invalid_configuration, "The configuration is invalid."},
-    {CtlExit::refused_for_now, "Refused for now; trying again later can succeed."},
+    {CtlExit::refused_for_now,
+     "Refused for now, such as by a full queue; trying again later can succeed."},
+    {CtlExit::task_timed_out, "The task of run took longer than it may."},
+    {CtlExit::own_failure,
+     "run itself failed; it exits as its task's command did, with 128+n if signal n killed it."},
 };
 
 }  // namespace mtd::ctl

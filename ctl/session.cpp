@@ -8,6 +8,7 @@
 #include "common/control_methods.h"
 #include "common/escape.h"
 #include "ctl/json_access.h"
+#include "ctl/phrases.h"
 
 namespace mtd::ctl {
 namespace {
@@ -59,7 +60,18 @@ Failure failure_of_error(std::string_view error, const Json& parameters) {
   const CtlExit code = exit_code_of_error(error);
   const std::string_view name = last_part(error);
   const std::string message = safe_text(parameters, "message");
-  if (name == "NoSuchPool") return {code, "no such pool: " + safe_text(parameters, "selector")};
+  if (name == "NoSuchPool") {
+    const std::string pool = safe_text(parameters, "pool");
+    return {code, "no such pool: " + (pool.empty() ? safe_text(parameters, "selector") : pool)};
+  }
+  if (name == "NoSuchTask") {
+    return {code, "no such task: " + number_phrase(integer(parameters, "id"))};
+  }
+  if (name == "NoQueue" && message.empty()) {
+    return {code, "pool " + safe_text(parameters, "pool") +
+                      " has no task queue: \"tasks\" is not in its "
+                      "configuration"};
+  }
   if (name == "NoSuchWorker") return {code, "no such worker: " + safe_text(parameters, "selector")};
   if (name == "InvalidConfiguration") {
     return {code, "the configuration is invalid, nothing was changed:\n" +

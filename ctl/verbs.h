@@ -21,7 +21,18 @@ struct Example {
   std::string_view does;
 };
 
-enum class WordKind { none, selector, pool, file_or_keyword, verb, shell, signal, rollout };
+enum class WordKind {
+  none,
+  selector,
+  pool,
+  file_or_keyword,
+  verb,
+  shell,
+  signal,
+  rollout,
+  task,
+  keyword
+};
 
 // The part of a verb that only mtctl knows.
 struct VerbDetail {
@@ -33,6 +44,9 @@ struct VerbDetail {
   WordKind words = WordKind::none;
   std::vector<OptionRow> options;
   std::vector<Example> examples;
+  std::size_t min_rest = 0;        // words after "--"
+  bool rest = false;               // takes such words: a command, or arguments that begin with "-"
+  std::string_view keywords = {};  // the first words of WordKind::keyword
 };
 
 struct Verb {

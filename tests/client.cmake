@@ -6,3 +6,11 @@ add_test(NAME client_cpython_pool
 set_tests_properties(client_cpython_pool PROPERTIES SKIP_RETURN_CODE 77
                      ENVIRONMENT "MTD_PROGRAM=${CMAKE_CURRENT_SOURCE_DIR}/support/fake_mtd.py")
 set_tests_properties(client_python client_cpython_pool PROPERTIES TIMEOUT 600)
+
+add_executable(client_cpp_test unit/client_cpp.cpp)
+target_link_libraries(client_cpp_test PRIVATE mtd_adapter mtd_client doctest::doctest)
+add_test(NAME client_cpp COMMAND client_cpp_test)
+set_tests_properties(client_cpp PROPERTIES TIMEOUT 120)
+
+add_test(NAME client_examples COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/unit/client_examples.py)
+set_tests_properties(client_examples PROPERTIES ENVIRONMENT "MTD_BUILD=${PROJECT_BINARY_DIR}" TIMEOUT 300)

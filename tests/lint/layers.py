@@ -13,7 +13,7 @@ MAY_INCLUDE = {
     "daemon/broker/store": ("common", "daemon/sys", "daemon/broker/model"),
     "daemon/supervisor/model": ("common", "config"),
     "daemon/supervisor": ("common", "config", "daemon/sys", "daemon/supervisor/model"),
-    "ctl": ("common", "config"),
+    "ctl": ("common", "config", "client"),
     "client": ("common",),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
@@ -63,6 +63,18 @@ ALLOWED = {
     ("ctl/", "time"): "mtctl shows ages",
     ("daemon/supervisor/model/", "kill"): "the model's own function; it includes no signal.h",
     ("common/varlink_client.cpp", "clock_gettime"): "the deadline of a client; mtctl and tests link it",
+    ("client/cpp/open_stream.cpp", "clock_gettime"): "the deadline of a client",
+    ("client/adapter/", "clock_gettime"): "the grace of a cancelled command",
+    ("client/adapter/child.cpp", "fork"): "the adapter's business is to run a command",
+    ("client/adapter/child.cpp", "prctl"): "the command dies with the adapter",
+    ("client/adapter/child.cpp", "waitpid"): "and is waited for",
+    ("client/adapter/child.cpp", "kill"): "and ended",
+    ("ctl/private_daemon.cpp", "fork"): "map -j starts an mtd of its own",
+    ("ctl/private_daemon.cpp", "prctl"): "which ends with mtctl",
+    ("ctl/private_daemon.cpp", "execv"): "an mtd of its own",
+    ("ctl/private_daemon.cpp", "waitpid"): "its end is waited for",
+    ("ctl/private_daemon.cpp", "kill"): "and asked for",
+    ("ctl/command_worker.cpp", "execv"): "mtctl worker becomes mtd-worker",
 }
 
 

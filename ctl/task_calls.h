@@ -1,0 +1,48 @@
+// What the verbs about tasks share: where io.mtd.Tasks is, calls of its methods, and a client for
+// putting tasks and hearing how they end.
+#pragma once
+
+#include <mtd/client.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "ctl/commands.h"
+#include "ctl/json.h"
+#include "ctl/outcome.h"
+
+namespace mtd::ctl {
+
+// Beside the control sockets that would be tried.
+[[nodiscard]] std::vector<std::string> task_sockets(const Context& context);
+// One call of io.mtd.Tasks; the parameters of its answer.
+[[nodiscard]] Outcome<Json> call_tasks(const Context& context, std::string_view method,
+                                       const Json& parameters);
+[[nodiscard]] Outcome<Client> connect_client(const Context& context, ClientOptions options);
+[[nodiscard]] Failure client_failure(const Error& error);
+
+// Numbers of tasks; the failure names the word that is none.
+[[nodiscard]] Outcome<std::vector<std::int64_t>> task_ids(const std::vector<std::string>& words);
+[[nodiscard]] bool is_task_id(std::string_view word);
+// A duration of an option, in milliseconds; none: the option was not given.
+[[nodiscard]] Outcome<std::optional<std::int64_t>> milliseconds_of(const Context& context,
+                                                                   const std::string& option);
+[[nodiscard]] Outcome<std::optional<std::int64_t>> number_of(const Context& context,
+                                                             const std::string& option,
+                                                             std::int64_t least, std::int64_t most);
+
+// The result of a task as it is printed: bytes as they are; a text as it is and a newline; other
+// JSON on one line.
+[[nodiscard]] std::string printed_result(const End& end);
+// "exit 3: no such file", "killed by signal 9 (KILL), 3 attempts": why there is no result.
+[[nodiscard]] std::string failure_phrase(const End& end);
+// What `mtctl run` exits with: the command's own code, 128+n, 124, 75, 125, or 1.
+[[nodiscard]] CtlExit exit_code_of(const End& end);
+// An end as JSON, for -o json and jsonl.
+[[nodiscard]] Json end_as_json(const End& end);
+
+}  // namespace mtd::ctl
