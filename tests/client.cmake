@@ -5,7 +5,8 @@ add_test(NAME client_cpython_pool
          COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/support/cpython_pool_tests.py)
 set_tests_properties(client_cpython_pool PROPERTIES SKIP_RETURN_CODE 77
                      ENVIRONMENT "MTD_PROGRAM=${CMAKE_CURRENT_SOURCE_DIR}/support/fake_mtd.py")
-set_tests_properties(client_python client_cpython_pool PROPERTIES TIMEOUT 600)
+add_test(NAME client_pool_answers COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/unit/client_pool_answers.py)
+set_tests_properties(client_python client_cpython_pool client_pool_answers PROPERTIES TIMEOUT 600)
 
 add_executable(client_cpp_test unit/client_cpp.cpp)
 target_link_libraries(client_cpp_test PRIVATE mtd_adapter mtd_client doctest::doctest)

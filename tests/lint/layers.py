@@ -72,6 +72,7 @@ ALLOWED = {
     ("ctl/private_daemon.cpp", "fork"): "map -j starts an mtd of its own",
     ("ctl/private_daemon.cpp", "prctl"): "which ends with mtctl",
     ("ctl/private_daemon.cpp", "execv"): "an mtd of its own",
+    ("ctl/private_daemon.cpp", "setsid"): "an interrupt from the keyboard is mtctl's",
     ("ctl/private_daemon.cpp", "waitpid"): "its end is waited for",
     ("ctl/private_daemon.cpp", "kill"): "and asked for",
     ("ctl/command_worker.cpp", "execv"): "mtctl worker becomes mtd-worker",
