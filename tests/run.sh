@@ -76,19 +76,29 @@ run_ctest() {
   from_report "$name" "$log" ctest "$report"
 }
 
+# The files of the integration tests in as many parts as there are processors, at most three, side by side: they wait
+# more than they compute, and have directories, ports and cgroups of their own.
 run_integration() {
-  local name="integration tests, $1" log=$logs/integration-$1.log report=$logs/integration-$1.xml step_begin=$SECONDS
+  local name="integration tests, $1" step_begin=$SECONDS
   if ! compgen -G 'tests/integration/test_*.py' >/dev/null; then skip "$name" 'there are none'; return; fi
   if ! /usr/bin/python3 -c 'import pytest' 2>/dev/null; then skip "$name" 'python3-pytest is not installed'; return; fi
-  rm -f "$report"
-  local more=() patience=30 limit=900
-  if [ "$profile" = full ]; then more=(--full) limit=7200; fi
+  local more=() patience=30 limit=1800 parts=$((jobs < 3 ? jobs : 3)) part i files
+  if [ "$profile" = full ]; then more=(--full) limit=14400; fi
   if [ "$1" = sanitize ]; then patience=90; fi
-  local command=(timeout -k 30 "$limit" /usr/bin/python3 -m pytest tests/integration -q -rs
-    -o "cache_dir=$logs/pytest-$1" "${more[@]}")
   export MTD_BIN=$PWD/build/$1/bin MTD_TEST_PATIENCE=$patience
-  "${command[@]}" --junitxml="$report" >"$log" 2>&1
-  from_report "$name" "$log" pytest "$report"
+  # shellcheck disable=SC2012
+  mapfile -t files < <(ls -S tests/integration/test_*.py)
+  for ((part = 1; part <= parts; part++)); do
+    local chosen=() stem=$logs/integration-$1-$part
+    for ((i = part - 1; i < ${#files[@]}; i += parts)); do chosen+=("${files[i]}"); done
+    rm -f "$stem.xml"
+    timeout -k 30 "$limit" /usr/bin/python3 -m pytest "${chosen[@]}" -q -rs --durations=15 \
+      -o "cache_dir=$stem-cache" "${more[@]}" --junitxml="$stem.xml" >"$stem.log" 2>&1 &
+  done
+  wait
+  for ((part = 1; part <= parts; part++)); do
+    from_report "$name, $part of $parts" "$logs/integration-$1-$part.log" pytest "$logs/integration-$1-$part.xml"
+  done
 }
 
 run_lint() {

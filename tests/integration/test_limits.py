@@ -30,8 +30,9 @@ def bits(report, name):
 
 
 def test_fault_14_everything_at_once_is_what_the_worker_sees(root, away):
+    own = f"/tmp/mtd-own-{os.getpid()}"
     keys = {"user": "nobody", "group": "nogroup", "nice": 5, "ionice": "idle", "cpu_affinity": "per-worker",
-            "env": {"ATTEMPTS": "/etc/mtd-never-made:/tmp/mine"},
+            "env": {"ATTEMPTS": f"/etc/mtd-never-made:{own}"},
             "sandbox": {"no_new_privs": True, "capabilities": ["CAP_NET_BIND_SERVICE"], "private_tmp": True,
                         "read_only_paths": ["/etc", "/usr"], "seccomp": ["@default", "socketpair"]}}
     with Mtd({"web": pool([away], workers=2, **keys)}) as mtd:
@@ -44,10 +45,10 @@ def test_fault_14_everything_at_once_is_what_the_worker_sees(root, away):
             mine = sorted(os.sched_getaffinity(0))
             slot = int(next(v for v in report["environment"] if v.startswith("MTD_WORKER_ID="))[14:])
             assert report["Cpus_allowed_list"] == str(mine[slot % len(mine)])
-            assert report["attempts"] == {"/etc/mtd-never-made": errno.EROFS, "/tmp/mine": 0, "mount": errno.EPERM,
+            assert report["attempts"] == {"/etc/mtd-never-made": errno.EROFS, own: 0, "mount": errno.EPERM,
                                           "clone3": errno.ENOSYS, "setns": errno.EPERM, "socket": 0}
             assert set(report["descriptors"]) == {"0", "1", "2"}
-        assert not os.path.exists("/tmp/mine")
+        assert not os.path.exists(own)
 
 
 def test_a_change_of_the_sandbox_rolls_and_one_of_the_cgroup_applies_in_place(root, probe):

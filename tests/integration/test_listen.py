@@ -210,6 +210,7 @@ def test_a_changed_address_is_opened_before_the_old_one_closes(http):
             with reload_meanwhile(mtd):
                 eventually(lambda: not refuses((LOCAL, new)), what="the new address answers")
                 assert os.path.exists(f"/proc/{slow}") and ask((LOCAL, new)) != slow
+                client.close()  # the roll-out waits for this worker
         mtd.wait_ready("web")
         eventually(lambda: refuses((LOCAL, old)), what="the old address is closed with its last user")
         mtd.kill_supervisor()

@@ -200,7 +200,7 @@ def test_fault_21_a_recycled_pid_gets_no_signal(root):
 
 
 def test_fault_22_worker_exits_while_it_is_told_to_stop(actor):
-    with Mtd({"web": pool([actor, "wait"], workers=4)}) as mtd:
+    with Mtd({"web": pool([actor, "wait"], workers=4, min_uptime="0s")}) as mtd:
         mtd.wait_ready()
         for _ in range(15):
             for pid in mtd.pids("web"):

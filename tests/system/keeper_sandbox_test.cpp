@@ -148,14 +148,16 @@ TEST_CASE("read-only paths with what is mounted below, and a /tmp of its own") {
   CHECK(said.find("free") != std::string::npos);
   spec.sandbox.read_only_paths = {"/"};
   spec.sandbox.private_tmp = true;
+  const std::string own = "/tmp/mtd-own-" + std::to_string(getpid());
   said =
       say(run, 2, spec,
           "ls -A /tmp; echo x > /etc/mtd-never-made && echo etc; echo x > /dev/shm/mtd-never-made "
-          "&& echo shm; echo x > /tmp/mine && cat /tmp/mine; stat -c %a /tmp");
+          "&& echo shm; echo x > " +
+              own + " && cat " + own + "; stat -c %a /tmp");
   CHECK(said.find("x\n1777\n") != std::string::npos);
   CHECK(said.find("etc\n") == std::string::npos);
   CHECK(said.find("shm\n") == std::string::npos);
-  CHECK(access("/tmp/mine", F_OK) != 0);
+  CHECK(access(own.c_str(), F_OK) != 0);
   CHECK(say(run, 3, run.worker({}), "test -w /etc && echo yes") == "yes\n");
 }
 
