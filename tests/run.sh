@@ -95,7 +95,9 @@ run_integration() {
     timeout -k 30 "$limit" /usr/bin/python3 -m pytest "${chosen[@]}" -q -rs --durations=15 \
       -o "cache_dir=$stem-cache" "${more[@]}" --junitxml="$stem.xml" >"$stem.log" 2>&1 &
   done
+  trap 'kill $(jobs -p); wait; exit 130' INT TERM  # each ends its daemons first
   wait
+  trap - INT TERM
   for ((part = 1; part <= parts; part++)); do
     from_report "$name, $part of $parts" "$logs/integration-$1-$part.log" pytest "$logs/integration-$1-$part.xml"
   done

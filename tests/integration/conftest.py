@@ -18,6 +18,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     # Started in the background by a shell we ignore it, and so would, for a moment, all that we start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what is running before it ends
     config.addinivalue_line("markers", "slow: takes long; only with --full")
 
 
