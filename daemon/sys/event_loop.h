@@ -1,7 +1,7 @@
 // EventLoop: one thread waits here for descriptors and timers, over sd_event(3). Handlers never
 // block and never throw. Of what is ready at once the more urgent Priority goes first, so that
 // facts about processes are known before anyone asks for them. Nothing wakes up without a reason:
-// no periodic work.
+// no periodic work; only what is refused for want of memory or descriptors is asked for again.
 //
 // Handles (Watch, Timer) own their registration: destroying one inside its own handler is allowed.
 // The loop must outlive its handles.
