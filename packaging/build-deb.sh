@@ -1,10 +1,10 @@
 #!/bin/bash
-# Builds the Debian package and checks it with lintian.
+# Builds the Debian packages mtd, libmtd0, libmtd-dev and python3-mtd, and checks them with lintian.
 #
 #     packaging/build-deb.sh [--build DIR] [OUTPUT-DIR]
 #
 # Compiles everything anew, unless --build names a directory where a release was built already.
-# The package and its list of contents in SPDX come into OUTPUT-DIR (build/deb); the last line is the package's path.
+# They and the list of contents of mtd in SPDX come into OUTPUT-DIR (build/deb); the last line is the path of mtd's.
 # Needs debhelper and the packages to build mtd; without lintian its checks are left out, which is said.
 # The same sources give the same package: times come from SOURCE_DATE_EPOCH, or from the last commit.
 set -euo pipefail
@@ -61,5 +61,5 @@ if command -v lintian >/dev/null; then
 else
   echo "build-deb.sh: lintian is not installed, so the package was not checked" >&2
 fi
-mv "$work/$package" "$work/${package%.deb}.spdx.json" "$output/"
+mv "$work"/*.deb "$work/${package%.deb}.spdx.json" "$output/"
 echo "$output/$package"

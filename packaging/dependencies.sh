@@ -11,7 +11,7 @@ EXAMPLE_PACKAGES=(redis-server)
 TEST_PACKAGES=(python3-pytest clang-14 libclang-rt-14-dev clang-tidy-14 clang-format-14 shellcheck mandoc
   nginx-light strace procps golang-go golang-github-varlink-go-dev ccache git binutils fish zsh
   libpython3.11-testsuite nodejs
-  systemd dbus libpam-systemd dpkg-dev debhelper lintian gunicorn prometheus)
+  systemd dbus libpam-systemd dpkg-dev debhelper dh-python lintian gunicorn prometheus)
 
 # Prints those of its arguments that are not installed.
 missing_packages() {

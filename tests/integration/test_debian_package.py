@@ -27,6 +27,9 @@ def packages(tmp_path_factory):
     assert done.returncode == 0, done.stdout + done.stderr
     assert not re.search(r"^[EW]: ", done.stdout + done.stderr, re.M), done.stdout + done.stderr
     first = done.stdout.splitlines()[-1]
+    for path in directory.glob("*_*_*.deb"):
+        if not path.name.startswith("mtd_"):
+            path.rename(directory / (path.name.partition("_")[0] + ".deb"))
     opened = directory / "opened"
     subprocess.run(["dpkg-deb", "-R", first, str(opened)], check=True)
     control = opened / "DEBIAN/control"
@@ -67,6 +70,14 @@ def test_what_the_package_says_of_itself(packages):
     assert related["SPDXRef-nlohmann-json3-dev"] == "STATIC_LINK"
 
 
+def test_what_authors_of_workers_need_has_packages_of_its_own(packages, machine):
+    machine.sh("dpkg -i /mnt/packages/libmtd0.deb /mnt/packages/libmtd-dev.deb /mnt/packages/python3-mtd.deb")
+    machine.write("/tmp/a.cpp", "#include <mtd/worker.h>\n#include <mtd/client.h>\nint main() {}\n")
+    machine.sh("cd /tmp && g++ -Wl,--no-as-needed a.cpp $(pkg-config --cflags --libs mtd) -o a && ldd a | grep -q libmtd.so.0 && ./a")
+    machine.sh("cd / && /usr/bin/python3 -c 'import mtd; print(mtd.Pool)'")
+    machine.sh("dpkg -P python3-mtd libmtd-dev libmtd0")
+
+
 def test_install_upgrade_remove_purge_install(machine):
     machine.sh("dpkg -i /mnt/packages/mtd.deb")
     assert machine.show("mtd.service", "ActiveState") == "active"
@@ -102,6 +113,7 @@ def test_install_upgrade_remove_purge_install(machine):
     assert len(workers(machine)) == 3
 
 
+@pytest.mark.slow
 def test_two_packages_of_one_build_are_the_same(packages, tmp_path):
     again = subprocess.run([os.path.join(ROOT, "packaging/build-deb.sh"), "--build", os.path.dirname(BIN), str(tmp_path)],
                            text=True, capture_output=True, check=True).stdout.splitlines()[-1]
