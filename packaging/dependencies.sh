@@ -3,8 +3,8 @@
 # Debian packages that are needed, and a way to install those that are missing. Sourced, never run.
 
 # To build mtd.
-BUILD_PACKAGES=(g++ cmake ninja-build pkg-config libsystemd-dev libseccomp-dev nlohmann-json3-dev libspdlog-dev libcli11-dev
-  doctest-dev librapidcheck-dev python3)
+BUILD_PACKAGES=(g++ cmake ninja-build pkg-config libsystemd-dev libseccomp-dev libsqlite3-dev nlohmann-json3-dev
+  libspdlog-dev libcli11-dev doctest-dev librapidcheck-dev python3)
 # What the examples run.
 EXAMPLE_PACKAGES=(redis-server)
 # To run the whole test suite. Without one of these the tests that need it are skipped.

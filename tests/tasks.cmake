@@ -41,3 +41,28 @@ foreach(fault ${MTD_SEEDED_TASK_FAULTS})
   target_link_libraries(explore_tasks_seeded_${fault} PRIVATE mtd_task_explorer mtd_task_model_${fault})
   add_test(NAME explore_tasks_seeded_${fault} COMMAND explore_tasks_seeded_${fault} --expect-finding)
 endforeach()
+
+# The stores: conformance, faults of the disk.
+add_executable(task_store_test
+  ${MTD_TASK_TESTS}/support/fault_disk.cpp
+  ${MTD_TASK_TESTS}/support/store_samples.cpp
+  ${MTD_TASK_TESTS}/unit/task_store_test.cpp)
+target_compile_options(task_store_test PRIVATE -O1)
+target_link_libraries(task_store_test PRIVATE mtd_task_store doctest::doctest)
+add_test(NAME task_store COMMAND task_store_test)
+set_tests_properties(task_store PROPERTIES TIMEOUT 600)
+
+add_executable(task_model_test ${MTD_TASK_TESTS}/unit/task_model_test.cpp)
+target_link_libraries(task_model_test PRIVATE mtd_task_model doctest::doctest)
+add_test(NAME task_model COMMAND task_model_test)
+
+add_executable(simulate_tasks
+  ${MTD_TASK_TESTS}/explore/task_rig.cpp
+  ${MTD_TASK_TESTS}/simulation/task_simulation.cpp)
+target_compile_options(simulate_tasks PRIVATE -O1)
+target_link_libraries(simulate_tasks PRIVATE mtd_task_model)
+add_test(NAME simulate_tasks COMMAND simulate_tasks)
+set_tests_properties(simulate_tasks PROPERTIES TIMEOUT 600)
+
+add_executable(bench_tasks ${MTD_TASK_TESTS}/bench/task_model_events.cpp)
+target_link_libraries(bench_tasks PRIVATE mtd_task_model)

@@ -384,7 +384,7 @@ std::vector<TaskRig::Choice> TaskRig::choices() const {
   if (menu_.pause) {
     add(paused_ ? "resume" : "pause", paused_ ? Kind::resume : Kind::pause);
   }
-  if (menu_.restart && restarts_ < 2) {
+  if (menu_.restart && restarts_ < menu_.restarts) {
     for (std::size_t number = 0; number <= under_way_.size(); ++number) {
       add("restart", Kind::restart);
       all.back().number = number;
@@ -593,7 +593,7 @@ void TaskRig::come_to_rest(bool stubborn) {
     paused_ = false;
     step(Resume{});
   }
-  for (int turn = 0; turn < 5000 && wrong_.empty(); ++turn) {
+  for (int turn = 0; turn < 50'000 && wrong_.empty(); ++turn) {
     const auto offered = choices();
     const Choice* best = nullptr;
     int rank = 99;

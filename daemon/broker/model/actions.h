@@ -96,7 +96,8 @@ struct Settled {
   TaskId id;
   TaskState state = TaskState::done;
   Reason reason = Reason::none;
-  Death death;        // of a worker, where one is the reason
+  Death death;  // of a worker, where one is the reason
+  std::uint32_t attempts = 0;
   AnswerRef answer;   // empty: there is none
   std::string group;  // empty: none
 };

@@ -109,7 +109,7 @@ void Turn::ask_to_stop(Slot slot, bool now) {
   running.stage = Stage::killed;
   running.deadline = Instant::never();
   arm(slot);
-  kill(worker, KillCause::cancelled);
+  end_worker(worker, KillCause::cancelled);
 }
 
 bool Turn::finish_if_cancelled(Slot slot) {

@@ -85,6 +85,7 @@ void Turn::complete(FinishOp& op, StoreDone& done) {
     settled.id = op.id;
     settled.state = op.state;
     settled.reason = op.reason;
+    settled.attempts = op.counters.attempts;
     if (op.record) settled.death = op.record->death;
     settled.answer = std::move(op.answer);
     if (group != kNone) settled.group = state_.groups[group].name;

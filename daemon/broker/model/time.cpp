@@ -71,7 +71,7 @@ void Turn::expire_running(Slot slot, Running& running) {
   running.timed_out = running.stage == Stage::timed_out;
   running.stage = Stage::killed;
   running.deadline = Instant::never();
-  kill(worker, running.timed_out ? KillCause::task_timeout : KillCause::cancelled);
+  end_worker(worker, running.timed_out ? KillCause::task_timeout : KillCause::cancelled);
 }
 
 void Turn::promote(Slot slot) {

@@ -95,7 +95,7 @@ class Turn {
   void say_load(const WorkerKey& key, const Worker& worker);
   void check_drained(const WorkerKey& key, Worker& worker);
   void become_spent(const WorkerKey& key, Worker& worker);
-  void kill(const WorkerKey& key, KillCause cause);
+  void end_worker(const WorkerKey& key, KillCause cause);
   void lose(Slot slot, const Death& death, bool innocent);
 
   // How an attempt ends (answers.cpp)

@@ -93,12 +93,12 @@ enum class Reason : std::uint8_t {
 
 // How a worker that held tasks came to its end, as far as its tasks are concerned.
 enum class DeathCause : std::uint8_t {
+  vanished,  // nobody can tell
   exit,      // number: exit code
   signal,    // number: the signal
   oom,       // the kernel's want of memory
   protocol,  // killed for what it sent
   stopped,   // by mtd's own decision: never its tasks' fault
-  vanished,  // nobody can tell
 };
 struct Death {
   DeathCause cause = DeathCause::vanished;

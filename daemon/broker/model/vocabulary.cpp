@@ -42,12 +42,12 @@ constexpr std::array kOutcomes{
 };
 
 constexpr std::array kDeaths{
+    Word<DeathCause>{DeathCause::vanished, "vanished", "not known"},
     Word<DeathCause>{DeathCause::exit, "exit", "the program ended by itself"},
     Word<DeathCause>{DeathCause::signal, "signal", "killed by a signal that mtd did not send"},
     Word<DeathCause>{DeathCause::oom, "oom", "killed because memory ran out"},
     Word<DeathCause>{DeathCause::protocol, "protocol", "killed for what it sent"},
     Word<DeathCause>{DeathCause::stopped, "stopped", "ended by mtd"},
-    Word<DeathCause>{DeathCause::vanished, "vanished", "not known"},
 };
 
 constexpr std::array kDurabilities{

@@ -60,7 +60,7 @@ void Turn::become_spent(const WorkerKey& key, Worker& worker) {
   emit(WorkerSpent{key});
 }
 
-void Turn::kill(const WorkerKey& key, KillCause cause) {
+void Turn::end_worker(const WorkerKey& key, KillCause cause) {
   Worker* worker = worker_of(key);
   if (worker == nullptr || worker->killed) return;
   worker->killed = true;
@@ -78,6 +78,8 @@ void Turn::apply(WorkerAttached&& fact) {
   if (left != state_.orphans.end()) {
     worker.tasks = std::move(left->second);
     state_.orphans.erase(left);
+    // Whether `given` counts them is not known: rather one too few in its life than one too many.
+    worker.given += worker.tasks.size();
   }
   if (worker.limit != 0 && worker.given >= worker.limit) become_spent(fact.worker, worker);
 }
@@ -131,7 +133,7 @@ void Turn::apply(WorkerMisbehaved&& fact) {
   Worker* worker = worker_of(fact.worker);
   if (worker == nullptr) return;
   worker->misbehaved = true;
-  kill(fact.worker, KillCause::protocol);
+  end_worker(fact.worker, KillCause::protocol);
 }
 
 void Turn::apply(WorkerLost&& fact) {

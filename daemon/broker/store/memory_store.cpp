@@ -108,6 +108,8 @@ void MemoryStore::set_answer(Entry& entry, AnswerRef answer) {
 
 void MemoryStore::remember(Entry& entry, const AttemptRecord& record) {
   entry.row.death = record.death;
+  if (!entry.history.empty() && entry.history.back().attempt == record.attempt)
+    entry.history.pop_back();  // one row an attempt
   entry.history.push_back(record);
   if (entry.history.size() > kHistoryDepth) entry.history.erase(entry.history.begin());
 }
@@ -125,6 +127,7 @@ StoreStatus MemoryStore::apply(const FinishOp& op, StoreDone&) {
   facts.counters = op.counters;
   entry->row.reason = op.reason;
   entry->row.finished = op.finished;
+  entry->row.death = Death();
   if (op.record) remember(*entry, *op.record);
   if (op.answer) set_answer(*entry, op.answer);
   if (!facts.unique.empty()) by_unique_.erase({entry->row.pool, facts.unique});

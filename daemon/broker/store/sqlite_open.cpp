@@ -1,0 +1,169 @@
+// Opening: whose file it is, whether it is whole, and what becomes of it if it is not.
+#include <cstdio>
+#include <filesystem>
+
+#include "daemon/broker/store/sqlite_schema.h"
+#include "daemon/broker/store/sqlite_store.h"
+
+namespace mtd::task {
+namespace {
+
+constexpr int kCacheKib = 8 * 1024;
+
+Error error_of(const Database& database, const std::string& path, int code) {
+  if ((code & 0xff) == SQLITE_BUSY) {
+    return Error{path + " is in use by another process; one mtd a state directory", 0};
+  }
+  return Error{path + ": " + database.message(), 0};
+}
+
+}  // namespace
+
+SqliteStore::SqliteStore(SqliteOptions options)
+    : options_(std::move(options)), ballast_(options_.path + ".ballast", options_.ballast) {}
+
+SqliteStore::~SqliteStore() {
+  close_all();
+}
+
+Result<std::unique_ptr<SqliteStore>> SqliteStore::open(SqliteOptions options) {
+  std::unique_ptr<SqliteStore> store(new SqliteStore(std::move(options)));
+  if (auto opened = store->open_or_set_aside(); !opened) return opened.error();
+  if (store->options_.ballast != 0) {
+    if (auto taken = store->ballast_.take(); !taken) {
+      store->no_room_ = true;
+      store->message_ = "no disk space can be held back: " + taken.error().message;
+    }
+  }
+  return store;
+}
+
+Result<void> SqliteStore::open_or_set_aside() {
+  for (const bool again : {false, true}) {
+    if (options_.vfs == nullptr) {
+      if (auto made = sys::ensure_private_file(options_.path); !made) return made.error();
+    }
+    int code = open_file();
+    if (code == SQLITE_OK) {
+      if (auto known = identify(code); !known) return known.error();
+    }
+    if (code == SQLITE_OK) code = check_damage();
+    if (code == SQLITE_OK) code = prepare_all();
+    if (code == SQLITE_OK) return {};
+    if (!is_damage(code) || again) return error_of(database_, options_.path, code);
+    note_ = set_aside(code);
+  }
+  return {};
+}
+
+int SqliteStore::open_file() {
+  const int code = database_.open(options_.path, options_.vfs);
+  return code == SQLITE_OK ? configure() : code;
+}
+
+int SqliteStore::configure() {
+  const std::int64_t pages = static_cast<std::int64_t>(options_.quota / 4096);
+  const std::string sql =
+      "PRAGMA locking_mode=EXCLUSIVE;PRAGMA page_size=4096;PRAGMA auto_vacuum=INCREMENTAL;"
+      "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA wal_autocheckpoint=0;"
+      "PRAGMA journal_size_limit=16777216;PRAGMA cell_size_check=ON;PRAGMA temp_store=MEMORY;"
+      "PRAGMA cache_size=-" +
+      std::to_string(kCacheKib) + ";PRAGMA max_page_count=" + std::to_string(pages) + ";";
+  return database_.execute(sql.c_str());
+}
+
+// Ours, and of a version that is understood; an empty file is made ours.
+Result<void> SqliteStore::identify(int& code) {
+  std::int64_t application = 0, version = 0, tables = 0;
+  code = database_.number("PRAGMA application_id", application);
+  if (code == SQLITE_OK) code = database_.number("PRAGMA user_version", version);
+  if (code == SQLITE_OK) code = database_.number("SELECT COUNT(*) FROM sqlite_master", tables);
+  if (code != SQLITE_OK) return {};
+  if (tables == 0) {
+    code = make_schema();
+    return {};
+  }
+  if (application != kApplicationId) {
+    return Error{options_.path + " is a database of something else; move it away", 0};
+  }
+  if (version > kSchemaVersion) {
+    return Error{options_.path + " was written by a newer mtd (version " + std::to_string(version) +
+                     ", this one reads " + std::to_string(kSchemaVersion) + ")",
+                 0};
+  }
+  return {};
+}
+
+int SqliteStore::make_schema() {
+  const std::string sql = std::string("BEGIN IMMEDIATE;") + kSchema +
+                          "PRAGMA application_id=" + std::to_string(kApplicationId) +
+                          ";PRAGMA user_version=" + std::to_string(kSchemaVersion) + ";COMMIT;";
+  return database_.execute(sql.c_str());
+}
+
+// All of it once after each boot: only a crash of the machine can have damaged it.
+int SqliteStore::check_damage() {
+  Statement known;
+  int code = database_.prepare(known, "SELECT value FROM meta WHERE name='boot'");
+  if (code != SQLITE_OK) return code;
+  code = known.step();
+  if (!is_success(code)) return code;
+  const bool same_boot = code == SQLITE_ROW && known.text(0) == options_.boot_id;
+  known.reset();
+  if (same_boot && !options_.boot_id.empty()) return SQLITE_OK;
+  Statement check;
+  code = database_.prepare(check, "PRAGMA quick_check(1)");
+  if (code != SQLITE_OK) return code;
+  code = check.step();
+  if (!is_success(code)) return code;
+  if (code == SQLITE_ROW && check.text(0) != "ok") return SQLITE_CORRUPT;
+  check.reset();
+  Statement note;
+  code = database_.prepare(note, "INSERT OR REPLACE INTO meta(name,value)VALUES('boot',?1)");
+  if (code != SQLITE_OK) return code;
+  note.bind_text(1, options_.boot_id);
+  code = note.run();
+  return is_want_of_room(code) ? SQLITE_OK : code;  // then it is checked again next time
+}
+
+int SqliteStore::prepare_all() {
+  for (std::size_t i = 0; i < statements_.size(); ++i) {
+    const int code = database_.prepare(statements_[i], kTexts[i]);
+    if (code != SQLITE_OK) return code;
+  }
+  sqlite3_wal_hook(
+      database_.raw(),
+      [](void* self, sqlite3*, const char*, int pages) {
+        static_cast<SqliteStore*>(self)->wal_pages_ = pages;
+        return SQLITE_OK;
+      },
+      this);
+  return SQLITE_OK;
+}
+
+// Damaged: kept for whoever wants to look at it, and out of the way.
+std::string SqliteStore::set_aside(int code) {
+  const std::string what = database_.message();
+  close_all();
+  const std::string to = options_.path + ".bad." + options_.time;
+  for (const char* const suffix : {"", "-wal", "-shm"}) {
+    std::error_code ignored;
+    std::filesystem::rename(options_.path + suffix, to + suffix, ignored);
+  }
+  return "the database of tasks is damaged (" + what + ", code " + std::to_string(code) +
+         ") and stands in " + to + " now; an empty one was begun";
+}
+
+void SqliteStore::close_all() {
+  for (Statement& statement : statements_)
+    statement = Statement();
+  database_.close();
+  pools_.clear();
+}
+
+StoreHealth SqliteStore::health() const {
+  if (failed_) return StoreHealth::failed;
+  return no_room_ ? StoreHealth::full : StoreHealth::good;
+}
+
+}  // namespace mtd::task

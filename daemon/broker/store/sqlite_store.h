@@ -1,0 +1,161 @@
+// SqliteStore: tasks in one SQLite file, in WAL mode, through one connection that nobody shares
+// (locking_mode=EXCLUSIVE: a second mtd is refused, and a known defect of WAL with two connections
+// in the SQLite of Debian 12 cannot show).
+//
+// A commit is synced (synchronous=FULL) when it has a put, an end or a cancel with
+// Durability::fsync; what it has else may be lost with the power, never with the process.
+//
+// Room: `quota` bounds the file; a part of it is kept for operations that end tasks, so that puts
+// are refused before answers are. A ballast file is given up when somebody else has filled the
+// disk; then puts and claims are refused, what ends tasks goes on, and a probe that can take the
+// ballast again ends it. Any other error of writing, a failed fsync above all, is final.
+//
+// A damaged database is set aside as PATH.bad.TIME, never deleted, and an empty one is begun; what
+// happened stands in note(). A database that is somebody else's, or of a newer mtd, is an error.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "daemon/broker/store/sqlite.h"
+#include "daemon/broker/store/store.h"
+#include "daemon/sys/ballast.h"
+
+namespace mtd::task {
+
+struct SqliteOptions {
+  std::string path;  // its directory exists
+  std::uint64_t quota = 4ULL << 30U;
+  std::uint64_t ballast = 4ULL << 20U;  // 0: none
+  // Names the boot of the machine. After another one the whole file is checked for damage.
+  std::string boot_id;
+  std::string time;           // for the name of a database that is set aside
+  const char* vfs = nullptr;  // SQLite's layer to the system; nullptr: the usual one
+};
+
+class SqliteStore final : public TaskStore {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<SqliteStore>> open(SqliteOptions options);
+  ~SqliteStore() override;
+
+  [[nodiscard]] Result<StoreContents> load() override;
+  [[nodiscard]] std::vector<StoreDone> commit(std::vector<StoreOp> batch) override;
+  [[nodiscard]] StoreReply answer(const StoreQuestion& question) override;
+  [[nodiscard]] StoreHealth health() const override;
+  void tidy() override;
+
+  // What was found at opening and an operator should know; empty: nothing.
+  [[nodiscard]] const std::string& note() const { return note_; }
+
+ private:
+  // One prepared statement each; the texts are in sqlite_statements.cpp.
+  enum class Sql : std::size_t {
+    begin,
+    commit,
+    rollback,
+    insert,
+    find_uid,
+    find_unique,
+    insert_body,
+    claim,
+    read_body,
+    finish,
+    requeue,
+    insert_attempt,
+    prune_attempts,
+    insert_answer,
+    set_answer,
+    promote,
+    cancel,
+    revive,
+    forget_attempts,
+    forget_answer,
+    forget_body,
+    oldest,
+    collect,
+    remove,
+    find_pool,
+    insert_pool,
+    set_meta,
+    page_count,
+    free_pages,
+    kCount,
+  };
+
+  explicit SqliteStore(SqliteOptions options);
+
+  // Opening (sqlite_open.cpp). SQLite's codes.
+  [[nodiscard]] int open_file();
+  [[nodiscard]] int configure();
+  [[nodiscard]] Result<void> identify(int& code);
+  [[nodiscard]] int make_schema();
+  [[nodiscard]] int check_damage();
+  [[nodiscard]] int prepare_all();
+  [[nodiscard]] Result<void> open_or_set_aside();
+  [[nodiscard]] std::string set_aside(int code);
+  void close_all();
+
+  // Committing (sqlite_commit.cpp)
+  [[nodiscard]] int try_commit(std::vector<StoreOp>& batch, std::vector<StoreDone>& completions);
+  [[nodiscard]] int apply(const StoreOp& op, StoreDone& done);
+  [[nodiscard]] int apply(const PutOp& op, StoreDone& done);
+  [[nodiscard]] int apply(const ClaimOp& op, StoreDone& done);
+  [[nodiscard]] int apply(const FinishOp& op, StoreDone& done);
+  [[nodiscard]] int apply(const RequeueOp& op, StoreDone& done);
+  [[nodiscard]] int apply(const PromoteOp& op, StoreDone& done);
+  [[nodiscard]] int apply(const CancelOp& op, StoreDone& done);
+  [[nodiscard]] int apply(const ReviveOp& op, StoreDone& done);
+  [[nodiscard]] int apply(const CollectOp& op, StoreDone& done);
+  [[nodiscard]] int apply(const RemoveOp& op, StoreDone& done);
+  [[nodiscard]] int apply(const ProbeOp& op, StoreDone& done);
+  [[nodiscard]] int insert(std::int64_t pool, const NewTask& task, PutOutcome& outcome);
+  [[nodiscard]] int keep_answer(TaskId id, const AnswerRef& answer);
+  [[nodiscard]] int keep_attempt(TaskId id, const AttemptRecord& record);
+  [[nodiscard]] int remove(std::int64_t id, bool& removed);
+  [[nodiscard]] int remove_where(Statement& which, StoreDone& done);
+  [[nodiscard]] int pool_id(const std::string& name, std::int64_t& id);
+  [[nodiscard]] int set_durability(bool synced);
+  [[nodiscard]] int keep_last_id();
+  void roll_back();
+  void note_failure(int code, const char* doing);
+
+  // Room (sqlite_room.cpp)
+  [[nodiscard]] int used_bytes(std::uint64_t& used);
+  [[nodiscard]] bool is_over_quota(std::uint64_t used, std::uint64_t more) const;
+  [[nodiscard]] bool may_grow(const std::vector<StoreOp>& batch);
+  void no_room();
+
+  // Questions (sqlite_questions.cpp)
+  [[nodiscard]] int reply(const FindTask& question, StoreReply& reply);
+  [[nodiscard]] int reply(const ListTasks& question, StoreReply& reply);
+  [[nodiscard]] int reply(const CountTasks& question, StoreReply& reply);
+  [[nodiscard]] int reply(const RemoveTasks& question, StoreReply& reply);
+  [[nodiscard]] int reply(const DescribeStore& question, StoreReply& reply);
+  [[nodiscard]] int read_body(std::int64_t id, BodyRef& body);
+  [[nodiscard]] int read_answer(std::int64_t id, AnswerRef& answer);
+  [[nodiscard]] int read_history(std::int64_t id, std::vector<AttemptRecord>& history);
+
+  [[nodiscard]] Statement& statement(Sql which) {
+    return statements_[static_cast<std::size_t>(which)];
+  }
+  static const std::array<const char*, static_cast<std::size_t>(Sql::kCount)> kTexts;
+
+  SqliteOptions options_;
+  sys::Ballast ballast_;
+  Database database_;
+  std::array<Statement, static_cast<std::size_t>(Sql::kCount)> statements_;
+  std::unordered_map<std::string, std::int64_t> pools_;
+  std::uint64_t last_id_ = 0;
+  bool last_id_kept_ = true;
+  bool synced_ = true;    // the connection's present setting
+  bool no_room_ = false;  // puts and claims are refused until a probe finds room
+  bool failed_ = false;
+  int wal_pages_ = 0;  // since the last checkpoint
+  std::string message_;
+  std::string note_;
+};
+
+}  // namespace mtd::task

@@ -1,0 +1,584 @@
+// The conformance suite of task stores: whatever a store is made of, it has to say the same; then
+// what is SQLite's alone: the file outlives the process, the power, a full disk and a failed fsync.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+#include <poll.h>
+#include <stdlib.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <sstream>
+
+#include "daemon/broker/store/memory_store.h"
+#include "daemon/broker/store/sqlite_store.h"
+#include "daemon/broker/store/store_thread.h"
+#include "tests/support/fault_disk.h"
+#include "tests/support/store_samples.h"
+
+using namespace mtd;
+using namespace mtd::task;
+using namespace mtd::test;
+
+namespace {
+
+class Directory {
+ public:
+  Directory() {
+    char name[] = "/tmp/mtd-store-XXXXXX";
+    path_ = ::mkdtemp(name);
+  }
+  ~Directory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  [[nodiscard]] SqliteOptions options() const {
+    SqliteOptions options;
+    options.path = path_ + "/tasks.db";
+    options.ballast = 64 * 1024;
+    options.boot_id = "boot";
+    options.time = "20261127T101112";
+    return options;
+  }
+
+ private:
+  std::string path_;
+};
+
+SqliteOptions on_fault_disk() {
+  SqliteOptions options;
+  options.path = "tasks.db";
+  options.ballast = 0;
+  options.boot_id = "boot";
+  options.vfs = FaultDisk::kName;
+  return options;
+}
+
+std::unique_ptr<SqliteStore> opened(const SqliteOptions& options) {
+  auto store = SqliteStore::open(options);
+  if (!store) MESSAGE(store.error().message);
+  REQUIRE(store);
+  REQUIRE((*store)->load());
+  return std::move(*store);
+}
+
+NewTask task_of(std::uint64_t id, const std::string& uid = {}, std::size_t bytes = 3) {
+  NewTask task;
+  task.facts.id.value = id;
+  task.facts.order = id;
+  task.body = std::make_shared<TaskBody>(TaskBody{uid, "", "[]", std::string(bytes, 'b')});
+  task.facts.bytes = task.body->bytes();
+  return task;
+}
+
+StoreOp put_of(std::vector<NewTask> tasks, Durability durability = Durability::fsync) {
+  PutOp op;
+  op.pool = "pool";
+  op.tasks = std::move(tasks);
+  StoreOp whole;
+  whole.durability = durability;
+  whole.what = std::move(op);
+  return whole;
+}
+
+StoreOp claim_of(std::uint64_t id, std::uint32_t attempt = 1) {
+  StoreOp whole;
+  whole.what = ClaimOp{TaskId{id}, attempt, WorkerKey{1, 7}, WallTime{5}};
+  return whole;
+}
+
+StoreOp finish_of(std::uint64_t id, std::uint32_t attempt, TaskState state, std::size_t bytes = 2) {
+  FinishOp op;
+  op.id.value = id;
+  op.attempt = attempt;
+  op.state = state;
+  op.counters.attempts = attempt;
+  op.finished.ns = 10;
+  op.answer = std::make_shared<Answer>(Answer{std::string(bytes, '1'), "", "", ""});
+  StoreOp whole;
+  whole.what = std::move(op);
+  return whole;
+}
+
+StoreOp probe() {
+  StoreOp whole;
+  whole.what = ProbeOp{};
+  return whole;
+}
+
+StoreDone one(TaskStore& store, StoreOp op) {
+  std::vector<StoreOp> batch;
+  batch.push_back(std::move(op));
+  auto done = store.commit(std::move(batch));
+  REQUIRE(done.size() == 1);
+  return std::move(done[0]);
+}
+
+// The first line in which two dumps differ; empty: they are equal.
+std::string difference(const std::string& a, const std::string& b) {
+  std::istringstream left(a), right(b);
+  std::string one, other;
+  for (;;) {
+    const bool more = static_cast<bool>(std::getline(left, one));
+    const bool also = static_cast<bool>(std::getline(right, other));
+    if (!more && !also) return {};
+    if (more != also || one != other) return one + "\n" + other;
+  }
+}
+
+// Every store there is.
+void for_each_store(const std::function<void(TaskStore&)>& test) {
+  SUBCASE("memory") {
+    MemoryStore store(64ULL << 20U);
+    test(store);
+  }
+  SUBCASE("sqlite") {
+    const Directory directory;
+    const auto store = opened(directory.options());
+    test(*store);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a task is put, claimed and finished once") {
+  for_each_store([](TaskStore& store) {
+    const StoreDone put = one(store, put_of({task_of(1), task_of(2)}));
+    CHECK(put.status == StoreStatus::committed);
+    CHECK(put.puts == std::vector<PutOutcome>{{TaskId{1}, Existed::no}, {TaskId{2}, Existed::no}});
+    const StoreDone claim = one(store, claim_of(1));
+    CHECK(claim.status == StoreStatus::committed);
+    REQUIRE(claim.body);
+    CHECK(claim.body->args == "[]");
+    CHECK(one(store, claim_of(1)).status == StoreStatus::missing);
+    CHECK(one(store, claim_of(1, 2)).status == StoreStatus::missing);  // it runs
+    CHECK(one(store, finish_of(1, 2, TaskState::done)).status == StoreStatus::missing);
+    CHECK(one(store, finish_of(1, 1, TaskState::done)).status == StoreStatus::committed);
+    CHECK(one(store, finish_of(1, 1, TaskState::dead)).status == StoreStatus::missing);
+    FindTask which;
+    which.id.value = 1;
+    which.with_answer = true;
+    const StoreReply found = store.answer(which);
+    REQUIRE(found.tasks.size() == 1);
+    CHECK(found.tasks[0].row.facts.state == TaskState::done);
+    REQUIRE(found.tasks[0].answer);
+    CHECK(found.tasks[0].answer->result == "11");
+  });
+}
+
+TEST_CASE("a uid names one task, a unique key one that is not final") {
+  for_each_store([](TaskStore& store) {
+    CHECK(one(store, put_of({task_of(1, "a")})).puts[0].existed == Existed::no);
+    const StoreDone again = one(store, put_of({task_of(2, "a"), task_of(3)}));
+    CHECK(again.puts ==
+          std::vector<PutOutcome>{{TaskId{1}, Existed::by_uid}, {TaskId{3}, Existed::no}});
+    NewTask keyed = task_of(4);
+    keyed.facts.unique = "key";
+    NewTask second = keyed;
+    second.facts.id.value = 5;
+    const StoreDone both = one(store, put_of({keyed, second}));
+    CHECK(both.puts ==
+          std::vector<PutOutcome>{{TaskId{4}, Existed::no}, {TaskId{4}, Existed::by_unique}});
+    CHECK(one(store, finish_of(4, 0, TaskState::dead)).status == StoreStatus::committed);
+    CHECK(one(store, put_of({second})).puts[0].existed == Existed::no);
+    ReviveOp revive;
+    revive.id.value = 4;
+    revive.pool = "pool";
+    StoreOp op;
+    op.what = revive;
+    CHECK(one(store, op).status == StoreStatus::duplicate);
+    CHECK(one(store, finish_of(5, 0, TaskState::cancelled)).status == StoreStatus::committed);
+    const StoreDone revived = one(store, op);
+    CHECK(revived.status == StoreStatus::committed);
+    REQUIRE(revived.facts);
+    CHECK(revived.facts->state == TaskState::waiting);
+    CHECK(revived.facts->unique == "key");
+  });
+}
+
+TEST_CASE("what has been kept long enough goes, oldest first, and no more than asked") {
+  for_each_store([](TaskStore& store) {
+    for (std::uint64_t id = 1; id <= 6; ++id) {
+      (void)one(store, put_of({task_of(id, "", id == 2 ? 5000 : 3)}));
+      StoreOp finish =
+          finish_of(id, 0, id == 6 ? TaskState::dead : TaskState::done, id == 3 ? 5000 : 2);
+      std::get<FinishOp>(finish.what).finished.ns = static_cast<std::int64_t>(100 * id);
+      (void)one(store, finish);
+    }
+    CollectOp collect;
+    collect.pool = "pool";
+    collect.done_before.ns = 401;
+    collect.dead_before.ns = 0;
+    collect.limit = 3;
+    StoreOp op;
+    op.what = collect;
+    StoreDone done = one(store, op);
+    CHECK(done.removed == 3);
+    CHECK(done.oldest_done.ns == 400);
+    CHECK(done.oldest_dead.ns == 600);
+    done = one(store, op);
+    CHECK(done.removed == 1);
+    CHECK(done.oldest_done.ns == 500);
+    ListTasks all;
+    CHECK(store.answer(all).tasks.size() == 2);
+    CHECK(store.load()->last_id.value == 6);
+  });
+}
+
+TEST_CASE("questions: filters, counts, removal of final tasks only") {
+  for_each_store([](TaskStore& store) {
+    std::vector<NewTask> tasks;
+    for (std::uint64_t id = 1; id <= 10; ++id) {
+      tasks.push_back(task_of(id));
+      tasks.back().facts.group = id % 2 == 0 ? "even" : "";
+    }
+    (void)one(store, put_of(tasks));
+    (void)one(store, finish_of(2, 0, TaskState::dead));
+    (void)one(store, finish_of(3, 0, TaskState::dead));
+    ListTasks list;
+    list.filter.group = "even";
+    list.filter.after.value = 2;
+    list.filter.limit = 3;
+    const StoreReply even = store.answer(list);
+    REQUIRE(even.tasks.size() == 3);
+    CHECK(even.tasks[0].row.facts.id.value == 4);
+    const StoreReply counts = store.answer(CountTasks{"pool", ""});
+    CHECK(counts.counts.by_state[static_cast<int>(TaskState::dead)] == 2);
+    CHECK(counts.counts.by_state[static_cast<int>(TaskState::waiting)] == 8);
+    CHECK(store.answer(CountTasks{"other", ""}).counts.by_state[1] == 0);
+    RemoveTasks remove;
+    remove.filter.group = "even";
+    CHECK(store.answer(remove).removed == 1);
+    remove.filter = TaskFilter();
+    remove.filter.states = {TaskState::waiting, TaskState::dead};
+    CHECK(store.answer(remove).removed == 1);
+    CHECK(store.answer(ListTasks()).tasks.size() == 8);
+  });
+}
+
+TEST_CASE("whatever is asked of it, SQLite says what memory says") {
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+    CAPTURE(seed);
+    const Directory directory;
+    auto sqlite = opened(directory.options());
+    MemoryStore memory(1ULL << 40U);
+    StoreSamples samples(seed);
+    for (int round = 0; round < 80; ++round) {
+      const auto batch = samples.batch(12);
+      REQUIRE(difference(dump(sqlite->commit(batch)), dump(memory.commit(batch))) == "");
+      sqlite->tidy();
+      if (round % 20 != 19) continue;
+      sqlite.reset();
+      sqlite = opened(directory.options());
+      REQUIRE(difference(dump(*sqlite), dump(memory)) == "");
+    }
+    const auto before = memory.load(), after = sqlite->load();
+    REQUIRE(before);
+    REQUIRE(after);
+    CHECK(before->last_id == after->last_id);
+    for (const auto& [pool, recovered] : before->pools) {
+      CHECK(after->pools.at(pool).tasks.size() == recovered.tasks.size());
+      CHECK(after->pools.at(pool).oldest_done == recovered.oldest_done);
+      CHECK(after->pools.at(pool).oldest_dead == recovered.oldest_dead);
+    }
+  }
+}
+
+// ---- The process is killed, the power goes
+// --------------------------------------------------------
+namespace {
+
+// One life of a store that ends at the k-th change of the disk. What it must hold afterwards: all
+// that was committed before, and perhaps the batch that was under way, whole. After a loss of power
+// it may be what it was after any batch since the last one that had to be synced.
+struct Sweep {
+  std::uint64_t seed = 1;
+  std::size_t body_bytes = 40;
+  int rounds = 10;
+  std::size_t batch = 6;
+
+  // False: the run came to its end before the k-th change.
+  bool run(std::uint64_t stop_at, After after) const {
+    FaultDisk disk;
+    disk.stop_at(stop_at);
+    MemoryStore mirror(1ULL << 40U);
+    std::vector<std::string> allowed{dump(mirror)};
+    bool stopped = false;
+    {
+      auto store = SqliteStore::open(on_fault_disk());
+      stopped = !store;
+      StoreSamples samples(seed, body_bytes);
+      for (int round = 0; round < rounds && !stopped; ++round) {
+        const auto ops = samples.batch(batch);
+        const auto completions = (*store)->commit(ops);
+        stopped = completions[0].status == StoreStatus::failed;
+        (void)mirror.commit(ops);
+        bool synced = false;
+        for (const StoreOp& op : ops) {
+          synced = synced || (op.durability == Durability::fsync &&
+                              (std::holds_alternative<PutOp>(op.what) ||
+                               std::holds_alternative<FinishOp>(op.what) ||
+                               std::holds_alternative<CancelOp>(op.what)));
+        }
+        if (!stopped && (synced || after == After::kill)) allowed.clear();
+        allowed.push_back(dump(mirror));
+        if (!stopped) (*store)->tidy();
+      }
+      if (!stopped && !disk.has_stopped()) return false;
+    }
+    disk.start_again(after, stop_at);
+    auto again = SqliteStore::open(on_fault_disk());
+    CAPTURE(stop_at);
+    CAPTURE(seed);
+    REQUIRE(again);
+    const std::string holds = dump(**again);
+    const bool is_allowed = std::find(allowed.begin(), allowed.end(), holds) != allowed.end();
+    REQUIRE(is_allowed);
+    REQUIRE((*again)->note().empty());
+    return true;
+  }
+};
+
+std::uint64_t sweep(const Sweep& plan, After after, std::uint64_t stride) {
+  std::uint64_t stops = 0;
+  for (std::uint64_t k = 1; plan.run(k, after); k += stride)
+    ++stops;
+  return stops;
+}
+
+}  // namespace
+
+TEST_CASE("killed at any write: what was committed is there, whole") {
+  CHECK(sweep(Sweep(), After::kill, 1) > 50);
+}
+
+TEST_CASE("the power goes at any write: what had to be synced is there, whole") {
+  CHECK(sweep(Sweep(), After::power_cut, 1) > 50);
+  Sweep other;
+  other.seed = 2;
+  CHECK(sweep(other, After::torn, 1) > 50);
+}
+
+TEST_CASE("killed or cut off while the log is moved into the file") {
+  Sweep large;
+  large.seed = 3;
+  large.body_bytes = 600'000;
+  large.rounds = 8;
+  large.batch = 6;
+  for (const After after : {After::kill, After::power_cut, After::torn})
+    CHECK(sweep(large, after, 149) > 5);
+}
+
+// ---- No room
+// --------------------------------------------------------------------------------------
+TEST_CASE("a full disk refuses puts before answers, and goes on when there is room") {
+  FaultDisk disk;
+  auto store = opened(on_fault_disk());
+  std::uint64_t id = 0;
+  for (; id < 50; ++id)
+    REQUIRE(one(*store, put_of({task_of(id + 1)})).status == StoreStatus::committed);
+  for (std::uint64_t task = 1; task <= 20; ++task)
+    REQUIRE(one(*store, claim_of(task)).status == StoreStatus::committed);
+  disk.set_capacity(disk.used());
+  std::uint64_t more = 0;
+  while (one(*store, put_of({task_of(++id, "", 9000)})).status == StoreStatus::committed)
+    REQUIRE(++more < 1000);
+  CHECK(store->health() == StoreHealth::full);
+  CHECK(one(*store, claim_of(30)).status == StoreStatus::full);
+  CHECK(one(*store, probe()).status == StoreStatus::committed);  // it cannot know without a ballast
+  disk.set_capacity(~std::uint64_t{0});
+  CHECK(one(*store, probe()).status == StoreStatus::committed);
+  CHECK(store->health() == StoreHealth::good);
+  for (std::uint64_t task = 1; task <= 20; ++task)
+    CHECK(one(*store, finish_of(task, 1, TaskState::done)).status == StoreStatus::committed);
+  CHECK(one(*store, put_of({task_of(++id)})).status == StoreStatus::committed);
+}
+
+TEST_CASE("no change is half done when the room ends in the middle of a batch") {
+  for (std::uint64_t spare = 0; spare < 40'000; spare += 1900) {
+    FaultDisk disk;
+    auto store = opened(on_fault_disk());
+    MemoryStore mirror(1ULL << 40U);
+    StoreSamples samples(7, 3000);
+    for (int round = 0; round < 6; ++round) {
+      const auto ops = samples.batch(6);
+      (void)mirror.commit(ops);
+      (void)store->commit(ops);
+    }
+    disk.set_capacity(disk.used() + spare);
+    for (int round = 0; round < 10; ++round) {
+      const auto ops = samples.batch(6);
+      std::vector<StoreOp> took;
+      const auto completions = store->commit(ops);
+      for (std::size_t i = 0; i < ops.size(); ++i) {
+        REQUIRE(completions[i].status != StoreStatus::failed);
+        if (completions[i].status != StoreStatus::full) took.push_back(ops[i]);
+      }
+      (void)mirror.commit(took);
+      CAPTURE(spare);
+      REQUIRE(difference(dump(*store), dump(mirror)) == "");
+    }
+  }
+}
+
+TEST_CASE("the quota refuses puts; every answer still has room") {
+  const Directory directory;
+  SqliteOptions options = directory.options();
+  options.quota = 2ULL << 20U;
+  const auto store = opened(options);
+  const auto put = [&](std::uint64_t id) {
+    return one(*store, put_of({task_of(id, "", 900)}, Durability::process)).status;
+  };
+  std::uint64_t id = 1;
+  while (put(id) == StoreStatus::committed)
+    REQUIRE(++id < 10'000);
+  CHECK(id > 500);
+  CHECK(one(*store, claim_of(1)).status == StoreStatus::full);
+  for (std::uint64_t task = 1; task < id; ++task)
+    REQUIRE(one(*store, finish_of(task, 0, TaskState::cancelled)).status == StoreStatus::committed);
+  CHECK(one(*store, probe()).status == StoreStatus::full);
+  RemoveTasks remove;
+  remove.filter.limit = 10'000;
+  CHECK(store->answer(remove).removed == id - 1);
+  CHECK(one(*store, probe()).status == StoreStatus::committed);
+  CHECK(put(id + 1) == StoreStatus::committed);
+}
+
+// ---- Failures that are final
+// ------------------------------------------------------------------------
+TEST_CASE("a failed fsync is final: nothing is ever committed again, what was is there") {
+  for (std::uint64_t nth = 1; nth < 12; ++nth) {
+    FaultDisk disk;
+    MemoryStore mirror(1ULL << 40U);
+    std::vector<std::string> allowed;
+    {
+      const auto store = opened(on_fault_disk());
+      disk.fail_sync(disk.syncs() + nth);
+      StoreSamples samples(5);
+      bool failed = false;
+      for (int round = 0; round < 60 && !failed; ++round) {
+        auto ops = samples.batch(4);
+        ops.push_back(put_of({task_of(100'000 + static_cast<std::uint64_t>(round))}));
+        const auto completions = store->commit(ops);
+        failed = completions[0].status == StoreStatus::failed;
+        allowed = {dump(mirror)};
+        (void)mirror.commit(ops);
+        allowed.push_back(dump(mirror));
+        if (!failed) allowed.erase(allowed.begin());
+      }
+      REQUIRE(failed);
+      disk.fail_sync(0);
+      CHECK(store->health() == StoreHealth::failed);
+      CHECK(one(*store, put_of({task_of(999)})).status == StoreStatus::failed);
+      CHECK(one(*store, probe()).status == StoreStatus::failed);
+      CHECK_FALSE(store->answer(ListTasks()).error.empty());
+      CHECK_FALSE(store->answer(DescribeStore()).description.message.empty());
+    }
+    disk.start_again(After::power_cut);
+    const auto again = opened(on_fault_disk());
+    const std::string holds = dump(*again);
+    CAPTURE(nth);
+    const bool is_allowed = std::find(allowed.begin(), allowed.end(), holds) != allowed.end();
+    REQUIRE(is_allowed);
+  }
+}
+
+TEST_CASE("a damaged database is set aside with its name and a loud note") {
+  for (const bool header : {true, false}) {
+    const Directory directory;
+    const SqliteOptions options = directory.options();
+    {
+      const auto store = opened(options);
+      for (std::uint64_t id = 1; id < 200; ++id)
+        (void)one(*store, put_of({task_of(id, "", 600)}));
+    }
+    {
+      std::fstream file(options.path, std::ios::in | std::ios::out | std::ios::binary);
+      file.seekp(header ? 0 : 8192);
+      file << std::string(header ? 64 : 40'000, '\x5a');
+    }
+    SqliteOptions next = options;
+    next.boot_id = "another boot";
+    const auto store = opened(next);
+    CHECK(store->note().find(options.path + ".bad.20261127T101112") != std::string::npos);
+    CHECK(std::filesystem::exists(options.path + ".bad.20261127T101112"));
+    CHECK(store->answer(ListTasks()).tasks.empty());
+    CHECK(one(*store, put_of({task_of(1)})).status == StoreStatus::committed);
+  }
+}
+
+TEST_CASE("a database that is somebody else's, newer, or in use is refused and left alone") {
+  const Directory directory;
+  const SqliteOptions options = directory.options();
+  {
+    Database other;
+    REQUIRE(other.open(options.path, nullptr) == SQLITE_OK);
+    REQUIRE(other.execute("CREATE TABLE mine(x)") == SQLITE_OK);
+  }
+  auto refused = SqliteStore::open(options);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message.find("something else") != std::string::npos);
+  std::filesystem::remove(options.path);
+  {
+    const auto store = opened(options);
+    auto second = SqliteStore::open(options);
+    REQUIRE_FALSE(second);
+    CHECK(second.error().message.find("in use") != std::string::npos);
+  }
+  {
+    Database newer;
+    REQUIRE(newer.open(options.path, nullptr) == SQLITE_OK);
+    REQUIRE(newer.execute("PRAGMA user_version=99") == SQLITE_OK);
+  }
+  refused = SqliteStore::open(options);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message.find("newer mtd (version 99") != std::string::npos);
+}
+
+TEST_CASE("a database has the rights of its owner only") {
+  const Directory directory;
+  const auto store = opened(directory.options());
+  (void)one(*store, put_of({task_of(1)}));
+  using std::filesystem::perms;
+  for (const char* const suffix : {"", "-wal", ".ballast"}) {
+    const auto rights = std::filesystem::status(directory.options().path + suffix).permissions();
+    CHECK((rights & (perms::group_all | perms::others_all)) == perms::none);
+  }
+}
+
+// ---- The thread
+// -------------------------------------------------------------------------------------
+TEST_CASE("the thread keeps the order of operations and questions, and shares commits") {
+  const Directory directory;
+  auto thread = StoreThread::start(opened(directory.options()));
+  REQUIRE(thread);
+  constexpr std::uint64_t kTasks = 3000;
+  for (std::uint64_t id = 1; id <= kTasks; ++id) {
+    std::vector<StoreOp> ops;
+    ops.push_back(put_of({task_of(id)}));
+    ops.back().token = id;
+    ops.push_back(claim_of(id));
+    ops.back().token = id;
+    (*thread)->submit(std::move(ops));
+    if (id % 500 == 0) (*thread)->ask(id, CountTasks());
+  }
+  std::uint64_t done = 0, last = 0, answers = 0;
+  while (done < 2 * kTasks || answers < kTasks / 500) {
+    pollfd ready{(*thread)->fd(), POLLIN, 0};
+    REQUIRE(::poll(&ready, 1, -1) == 1);
+    for (StoreOutput& output : (*thread)->take()) {
+      if (const auto* replied = std::get_if<StoreReplied>(&output)) {
+        ++answers;
+        CHECK(replied->token == last);
+        CHECK(replied->reply.counts.by_state[static_cast<int>(TaskState::running)] == last);
+        continue;
+      }
+      const auto& completion = std::get<StoreDone>(output);
+      REQUIRE(completion.status == StoreStatus::committed);
+      REQUIRE((completion.op.token == last || completion.op.token == last + 1));
+      last = completion.op.token;
+      ++done;
+    }
+  }
+}
