@@ -53,6 +53,8 @@ void plan_restart(Keeper& keeper) {
   keeper.stop_retried = true;
 }
 
+constexpr int kNotLoaded = 127;  // of the dynamic loader: a library is missing, or no memory
+
 // Is the death of the first supervisor the answer to the command line or the configuration?
 bool ends_daemon(const Keeper& keeper, int status, int& code) {
   if (keeper.role.epoch != 1 || keeper.announced_ready || !WIFEXITED(status)) return false;
@@ -62,6 +64,11 @@ bool ends_daemon(const Keeper& keeper, int status, int& code) {
     return true;
   }
   code = WEXITSTATUS(status);
+  if (code == kNotLoaded) {  // nobody is there yet for whom to try on
+    complain("mtd-supervisor cannot be loaded", 0);
+    code = 1;
+    return true;
+  }
   return code == 2 || code == 8 || code == 9 || code == kMismatchExit;
 }
 

@@ -39,7 +39,8 @@ void announce_ready(Keeper& keeper) {
   keeper.announced_ready = true;
   int& fd = keeper.settings.ready_fd;
   if (fd < 0) return;
-  (void)!write(fd, "\n", 1);
+  while (write(fd, "\n", 1) < 0 && errno == EINTR) {
+  }
   close_fd(fd);
 }
 

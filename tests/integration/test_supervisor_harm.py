@@ -3,10 +3,11 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import signal
 
 import pytest
-from harness import NOBODY, Mtd, Varlink, eventually, pool, rss_kib
+from harness import BIN, NOBODY, Mtd, StartFailed, Varlink, eventually, pool, rss_kib
 
 
 def deaths(mtd):
@@ -97,3 +98,16 @@ def test_fault_85_a_supervisor_that_gets_no_more_memory(actor, room):
         os.kill(before[0], signal.SIGKILL)
         mtd.until(lambda: mtd.pool("web")["restarts"] == 1 and mtd.pool("web")["ready"] == 3)
         assert mtd.pids("web")[1:] == before[1:]
+
+
+def test_a_supervisor_that_cannot_be_loaded_is_the_end_of_the_first_start(tmp_path):
+    """As where a library is missing: nothing runs yet, so there is nobody to try on for."""
+    shutil.copy(os.path.join(BIN, "mtd"), tmp_path)
+    program = tmp_path / "mtd-supervisor"
+    program.write_text("#!/bin/sh\necho 'mtd-supervisor: error while loading shared libraries: libx.so: no such file' >&2\nexit 127\n")
+    program.chmod(0o755)
+    tmp_path.chmod(0o755)
+    with pytest.raises(StartFailed) as refused, Mtd({"web": pool(["/bin/sleep", "1"])}, programs=str(tmp_path)):
+        pass
+    assert refused.value.code == 1 and refused.value.log.count("error while loading") == 1, refused.value.log
+    assert "mtd: mtd-supervisor cannot be loaded" in refused.value.log
