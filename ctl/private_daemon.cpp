@@ -26,6 +26,7 @@ namespace {
 
 constexpr std::size_t kLongestBase = 60;  // of a directory, because a socket's path is short
 constexpr std::int64_t kMaxBlockedTasks = 100000;
+constexpr int kStopMs = 10000;  // a job that does not end is killed by mtd before that
 
 std::string base_directory() {
   for (const char* name : {"XDG_RUNTIME_DIR", "TMPDIR"}) {
@@ -91,6 +92,17 @@ Json configuration_of(const PrivatePool& pool) {
               {"max_result", "8M"}}}};
   if (pool.max_tasks > 0) spec["recycle"] = {{"maxtasksperchild", pool.max_tasks}};
   return {{"pools", {{PrivateDaemon::kPool, std::move(spec)}}}};
+}
+
+// After `signal`; -1: however long it takes.
+bool ends_within(int pid, int signal, int milliseconds) {
+  constexpr int kPauseMs = 10;
+  ::kill(pid, signal);
+  for (int waited = 0; milliseconds < 0 || waited < milliseconds; waited += kPauseMs) {
+    if (::waitpid(pid, nullptr, WNOHANG) != 0) return true;
+    ::poll(nullptr, 0, kPauseMs);
+  }
+  return false;
 }
 
 // In the child, between fork and exec.
@@ -179,10 +191,9 @@ PrivateDaemon::PrivateDaemon(PrivateDaemon&& other) noexcept
     : directory_(std::exchange(other.directory_, {})), pid_(std::exchange(other.pid_, -1)) {}
 
 PrivateDaemon::~PrivateDaemon() {
-  if (pid_ > 0) {
-    ::kill(pid_, SIGTERM);
-    while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
-    }
+  if (pid_ > 0 && !ends_within(pid_, SIGTERM, kStopMs)) {
+    // The second TERM kills what is left; without the keeper the supervisor does.
+    if (!ends_within(pid_, SIGTERM, kStopMs)) ends_within(pid_, SIGKILL, -1);
   }
   if (!directory_.empty()) {
     std::error_code ignored;
