@@ -22,6 +22,7 @@ def checks(root, files):
         ("JSON files", lambda: json_files(root, files)),
         ("clang-format", lambda: clang_format(root, files)),
         ("python syntax", lambda: python_syntax(root, files)),
+        ("packages to build with", lambda: build_packages(root)),
         ("lint self-test", lambda: complaints(run(["/usr/bin/python3", "tests/lint/lint.py", "--self-test"], cwd=root))),
     ]
 
@@ -83,6 +84,19 @@ def clang_format(root, files):
     answer = run([program, "--dry-run", "-Werror", "--ferror-limit=1", *sources], cwd=root)
     lines = [line for line in complaints(answer) if "clang-format-violations" in line]
     return lines if answer.returncode else []
+
+
+# Of those to build mtd: needed by its tests only.
+FOR_TESTS = {"doctest-dev", "librapidcheck-dev"}
+
+
+def build_packages(root):
+    """Whatever builds mtd names the libraries that packaging/dependencies.sh names."""
+    text = (root / "packaging/dependencies.sh").read_text()
+    needed = set(re.search(r"^BUILD_PACKAGES=\((.*?)\)", text, re.M | re.S)[1].split())
+    libraries = {name for name in needed if name.endswith("-dev")} - FOR_TESTS
+    return [f"{place} does not name {name}" for place in ("packaging/debian/control", "packaging/Containerfile")
+            for name in sorted(libraries) if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", (root / place).read_text())]
 
 
 def python_syntax(root, files):
