@@ -73,8 +73,8 @@ constexpr std::array kWorker{
     Member{"name", "string", "POOL/ID, as selectors use it"},
     Member{"pid", "?int", "process id; null: no process now"},
     Member{"state", "string",
-           "starting, idle, busy, ready, draining, stopping, killing, stuck, frozen, backoff, "
-           "failed, stopped"},
+           "starting, idle, busy, ready, unready, draining, stopping, killing, stuck, frozen, "
+           "backoff, failed, stopped"},
     Member{"revision", "int", "configuration it was started with"},
     Member{"incarnation", "int", "counts the spawns of the slot"},
     Member{"started", "?string", "when, RFC 3339"},
@@ -88,6 +88,7 @@ constexpr std::array kWorker{
     Member{"recycled", "int", "planned replacements of the slot's processes"},
     Member{"next_attempt_ms", "?int", "until it is started again"},
     Member{"status_text", "?string", "what it last sent as STATUS= to NOTIFY_SOCKET"},
+    Member{"probe_text", "?string", "what was wrong with the last of its probes; null: nothing"},
     Member{"cgroup", "?string", "its cgroup directory"},
     Member{"ending", "?string", "why it is being ended: an exit cause"},
     Member{"retiring", "?[]Retiring", "older processes of the slot that are still ending"},

@@ -47,6 +47,15 @@ Json json_identity(const std::optional<Identity>& identity) {
           {"groups", identity->groups}};
 }
 
+Json json_probe(const ProbeSpec& probe) {
+  if (!probe.is_set()) return {};
+  return {{"exec", json_marked_list(probe.exec)},
+          {"executable", json_raw(probe.executable)},
+          {"http", json_marked(probe.http)},
+          {"tcp", json_marked(probe.tcp)},
+          {"unix", json_marked(probe.unix_path)}};
+}
+
 Json json_pool(const PoolSpec& spec) {
   Json json = plain_keys(pool_keys(), spec);
   const KeyInfo unused;
@@ -60,7 +69,9 @@ Json json_pool(const PoolSpec& spec) {
                       {"log_path", json_marked(spec.log.path)},
                       {"rlimits", json_rlimits(spec, unused)},
                       {"listen", json_listen(spec, unused)},
-                      {"read_only_paths", json_read_only_paths(spec, unused)}};
+                      {"read_only_paths", json_read_only_paths(spec, unused)},
+                      {"live", json_probe(spec.probes.live)},
+                      {"ready", json_probe(spec.probes.ready)}};
   return json;
 }
 
@@ -178,6 +189,20 @@ void take_listen(PoolSpec& spec, Members& pool) {
   }
 }
 
+// Nothing, also of a version that had no probes: there is none.
+void take_probe(Members& pool, const char* name, ProbeSpec& probe) {
+  if (pool.at(name).is_null()) return;
+  Members members(pool.at(name), name);
+  probe.exec = members.markeds("exec");
+  probe.executable = members.raw("executable");
+  probe.http = members.marked("http");
+  probe.tcp = members.marked("tcp");
+  probe.unix_path = members.marked("unix");
+  if (!probe.exec.empty() && !probe.executable.starts_with("/"))
+    members.fail("executable", "an absolute path");
+  if (!members.flaw().empty()) pool.fail(name, "right: " + members.flaw());
+}
+
 void take_resolved(Members& members, const Node& node, PoolSpec& spec) {
   spec.command = members.markeds("command");
   spec.executable = members.raw("executable");
@@ -193,6 +218,8 @@ void take_resolved(Members& members, const Node& node, PoolSpec& spec) {
   for (const std::string& path : spec.sandbox.read_only_paths) {
     if (!path.starts_with("/")) members.fail("read_only_paths", "absolute paths");
   }
+  take_probe(members, "live", spec.probes.live);
+  take_probe(members, "ready", spec.probes.ready);
   if (spec.command.empty()) members.fail("command", "a list with at least a program");
   if (!spec.executable.starts_with("/")) members.fail("executable", "an absolute path");
   if (!spec.directory.starts_with("/")) members.fail("cwd", "an absolute path");

@@ -87,6 +87,30 @@ std::string with_markers(std::string_view raw) {
   return text;
 }
 
+std::string for_worker(std::string_view marked, std::uint32_t slot, std::uint64_t incarnation) {
+  std::string text;
+  for (std::size_t i = 0; i < marked.size(); ++i) {
+    const char kind = i + 1 < marked.size() ? marked[i + 1] : '\0';
+    if (marked[i] != SpecMarker::kEscape ||
+        (kind != SpecMarker::kSlot && kind != SpecMarker::kIncarnation)) {
+      text += marked[i];
+      continue;
+    }
+    text += kind == SpecMarker::kSlot ? std::to_string(slot) : std::to_string(incarnation);
+    ++i;
+  }
+  return text;
+}
+
+std::string unmarked(std::string_view marked) {
+  std::string text;
+  for (std::size_t i = 0; i < marked.size(); ++i) {
+    text += marked[i];
+    if (marked[i] == SpecMarker::kEscape) ++i;
+  }
+  return text;
+}
+
 bool has_markers(std::string_view marked) {
   return marked.find(SpecMarker::kEscape) != std::string_view::npos;
 }

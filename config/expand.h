@@ -4,6 +4,7 @@
 // (common/spec_marker.h). A byte that looks like a marker already becomes the marker of itself.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -29,6 +30,11 @@ using Lookup = std::function<Result<std::optional<Expansion>>(std::string_view n
 
 // A raw string with its 0x01 bytes escaped.
 [[nodiscard]] std::string with_markers(std::string_view raw);
+// Of one process: slot and incarnation are filled in, the rest stays marked.
+[[nodiscard]] std::string for_worker(std::string_view marked, std::uint32_t slot,
+                                     std::uint64_t incarnation);
+// Of a text that for_worker made: as it is, without any mark.
+[[nodiscard]] std::string unmarked(std::string_view marked);
 [[nodiscard]] bool has_markers(std::string_view marked);
 // Markers as ${MTD_WORKER_ID} and ${MTD_INCARNATION}, $ as $$; and back.
 [[nodiscard]] std::string readable(std::string_view marked);

@@ -7,6 +7,7 @@
 
 #include "common/log_levels.h"
 #include "config/binding.h"
+#include "config/keys_health.h"
 #include "config/keys_limits.h"
 #include "config/resolved_json.h"
 
@@ -39,6 +40,18 @@ PoolKey part_of_another(KeyInfo info) {
 
 constexpr double kHourMs = 3'600'000;
 constexpr double kYearMs = 365 * 24 * kHourMs;
+
+template <auto Member>
+PoolKey off_or_duration(std::string_view path, std::string_view doc) {
+  return {{path, Type::duration, 1, kYearMs, {}, "off", Apply::hot, doc},
+          [](PoolSpec& spec, const Scalar& value, const KeyInfo&) {
+            spec.recycle.*Member = std::get<Duration>(value);
+          },
+          [](const PoolSpec& spec, const KeyInfo&) {
+            const Duration limit = spec.recycle.*Member;
+            return limit.is_zero() ? Json() : Json(format_duration(limit));
+          }};
+}
 
 std::vector<PoolKey> make_pool_keys() {
   using S = PoolSpec;
@@ -272,11 +285,12 @@ std::vector<PoolKey> make_pool_keys() {
            Type::word,
            0,
            0,
-           {"exec", "notify"},
-           "\"exec\"",
+           {"exec", "notify", "fd", "probe"},
+           "\"probe\" with probes.ready, else \"exec\"",
            Apply::rolling,
-           "When a worker counts as ready: as soon as its program runs, or when it sends READY=1 "
-           "to NOTIFY_SOCKET."},
+           "When a worker counts as ready: as soon as its program runs, when it sends READY=1 to "
+           "NOTIFY_SOCKET, when it writes a newline to the descriptor MTD_READY_FD, or when "
+           "probes.ready passes."},
           of_pool<&S::ready>()),
       row({"start_timeout",
            Type::duration,
@@ -285,7 +299,8 @@ std::vector<PoolKey> make_pool_keys() {
            {"infinity"},
            "\"1m\"",
            Apply::hot,
-           "A worker not ready after this is stopped, and its start has failed."},
+           "A worker not ready after this is stopped, and its start has failed. It may ask for "
+           "more with EXTEND_TIMEOUT_USEC."},
           of_pool<&S::start_timeout>()),
       row({"min_uptime",
            Type::duration,
@@ -294,7 +309,9 @@ std::vector<PoolKey> make_pool_keys() {
            {},
            "\"1s\"",
            Apply::hot,
-           "A worker that ends sooner than this has crashed, whatever its exit code."},
+           "A worker that ends sooner than this has failed to start, whatever its exit code: the "
+           "next attempt backs off. With a code of success_codes it does not count for "
+           "crash_limit."},
           of_pool<&S::min_uptime>()),
       row({"stop.signal",
            Type::signal,
@@ -395,6 +412,26 @@ std::vector<PoolKey> make_pool_keys() {
            "off",
            Apply::hot,
            "Another name of recycle.max_tasks; with it, recycle.jitter is 0 unless given."}),
+      PoolKey{{"recycle.max_rss",
+               Type::size,
+               1,
+               1e18,
+               {},
+               "off",
+               Apply::hot,
+               "A worker is replaced when it and all that it started use so much memory, files "
+               "that are only cached left out; looked at every few seconds."},
+              [](S& spec, const Scalar& value, const KeyInfo&) {
+                spec.recycle.max_rss = static_cast<std::uint64_t>(std::get<std::int64_t>(value));
+              },
+              [](const S& spec, const KeyInfo&) {
+                return spec.recycle.max_rss == 0 ? Json() : Json(spec.recycle.max_rss);
+              }},
+      off_or_duration<&RecycleSpec::max_lifetime>("recycle.max_lifetime",
+                                                  "A worker is replaced when it is so old."),
+      off_or_duration<&RecycleSpec::idle_timeout>(
+          "recycle.idle_timeout",
+          "A worker is replaced when it has reported no task (X_MTD_TASKS) for so long."),
       row({"recycle.jitter",
            Type::number,
            0,
@@ -402,8 +439,8 @@ std::vector<PoolKey> make_pool_keys() {
            {},
            "0.1",
            Apply::hot,
-           "By what part of max_tasks a worker may be replaced sooner, at random, so that not all "
-           "go at once."},
+           "By what part of each of these limits a worker may be replaced sooner, drawn at random "
+           "for each process, so that not all go at once."},
           of_pool<&S::recycle, &RecycleSpec::jitter>()),
       row({"recycle.concurrency",
            Type::integer,
@@ -486,8 +523,10 @@ std::vector<PoolKey> make_pool_keys() {
            "How gladly the kernel kills workers when memory is short."},
           of_pool<&S::oom_score_adj>()),
   };
-  for (PoolKey& key : limit_keys())
-    keys.push_back(std::move(key));
+  for (auto make : {health_keys, limit_keys}) {
+    for (PoolKey& key : make())
+      keys.push_back(std::move(key));
+  }
   return keys;
 }
 

@@ -15,7 +15,7 @@
 namespace mtd::config {
 
 enum class RestartPolicy { always, on_failure, never };
-enum class ReadyMode { exec, notify };
+enum class ReadyMode { exec, notify, fd, probe };
 enum class StopScope { tree, group, process };
 enum class BreakerAction { backoff, fail };
 enum class OrphanPolicy { kill, keep };
@@ -60,8 +60,31 @@ struct ReloadSpec {
 
 struct RecycleSpec {
   std::uint64_t max_tasks = 0;  // 0: off
-  double jitter = 0.1;  // only ever shortens: drawn from [max_tasks × (1 − jitter), max_tasks]
+  std::uint64_t max_rss = 0;    // bytes, 0: off
+  Duration max_lifetime;        // zero: off
+  Duration idle_timeout;        // zero: off
+  double jitter = 0.1;  // only ever shortens: each limit N is drawn from [N × (1 − jitter), N]
   std::uint32_t concurrency = 0;  // 0: max(1, 10 % of workers)
+};
+
+// How a worker is asked whether it is well. At most one of the four kinds; none: no probe.
+struct ProbeSpec {
+  std::vector<std::string> exec;  // a command, with markers of SpecMarker; well: exit code 0
+  std::string executable;         // exec[0] looked up through the worker's PATH
+  std::string http;               // URL, with markers; well: status 200..399
+  std::string tcp;                // HOST:PORT, with markers; well: it accepts a connection
+  std::string unix_path;          // stream socket, with markers; the same
+  Duration period = Duration::seconds(10);
+  Duration timeout = Duration::seconds(1);
+  std::uint32_t threshold = 3;  // so many failures in a row count
+  [[nodiscard]] bool is_set() const {
+    return !exec.empty() || !http.empty() || !tcp.empty() || !unix_path.empty();
+  }
+  bool operator==(const ProbeSpec&) const = default;
+};
+
+struct ProbesSpec {
+  ProbeSpec live, ready;
 };
 
 struct LogSpec {
@@ -136,6 +159,8 @@ struct PoolSpec {
   ReadyMode ready = ReadyMode::exec;
   Duration start_timeout = Duration::seconds(60);
   Duration min_uptime = Duration::seconds(1);
+  Duration watchdog;  // zero: off
+  ProbesSpec probes;
   StopSpec stop;
   ReloadSpec reload;
   bool overlap = true;  // resolved default, see config.md

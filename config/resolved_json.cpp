@@ -69,11 +69,15 @@ Result<std::string> marked_from_json(const Json& json) {
   return from_readable(*text);
 }
 
-Json json_command(const PoolSpec& spec, const KeyInfo&) {
+Json json_marked_list(const std::vector<std::string>& marked) {
   Json json = Json::array();
-  for (const std::string& argument : spec.command)
-    json.push_back(json_marked(argument));
+  for (const std::string& text : marked)
+    json.push_back(json_marked(text));
   return json;
+}
+
+Json json_command(const PoolSpec& spec, const KeyInfo&) {
+  return json_marked_list(spec.command);
 }
 
 Json json_directory(const PoolSpec& spec, const KeyInfo&) {
@@ -123,10 +127,7 @@ Json json_log_path(const PoolSpec& spec, const KeyInfo&) {
 }
 
 Json json_read_only_paths(const PoolSpec& spec, const KeyInfo&) {
-  Json json = Json::array();
-  for (const std::string& path : spec.sandbox.read_only_paths)
-    json.push_back(json_marked(path));
-  return json;
+  return json_marked_list(spec.sandbox.read_only_paths);
 }
 
 Json json_rlimits(const PoolSpec& spec, const KeyInfo&) {

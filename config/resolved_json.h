@@ -14,6 +14,7 @@ namespace mtd::config {
 
 // A string with markers in readable form; {"hex": "…"} where it is not valid UTF-8.
 [[nodiscard]] nlohmann::json json_marked(std::string_view marked);
+[[nodiscard]] nlohmann::json json_marked_list(const std::vector<std::string>& marked);
 [[nodiscard]] Result<std::string> marked_from_json(const nlohmann::json& json);
 // The same for a string without markers.
 [[nodiscard]] nlohmann::json json_raw(std::string_view raw);

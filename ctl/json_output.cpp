@@ -28,12 +28,11 @@ const Names kPool{"name",      "state",          "ok",       "message",  "elapse
                   "recycled",  "spawn_failures", "revision", "outdated", "since",      "since_ms",
                   "note",      "stopped_by",     "breaker",  "exited",   "killed",     "leftovers",
                   "stuck",     "lines",          "workers"};
-const Names kWorker{"id",          "name",        "pid",          "state",
-                    "revision",    "incarnation", "started",      "uptime_ms",
-                    "tasks",       "task_limit",  "current_task", "rss_bytes",
-                    "cpu_pct",     "restarts",    "recycled",     "next_attempt_ms",
-                    "status_text", "cgroup",      "ending",       "retiring",
-                    "last_exit",   "exits"};
+const Names kWorker{
+    "id",      "name",      "pid",      "state",           "revision",     "incarnation",
+    "started", "uptime_ms", "tasks",    "task_limit",      "current_task", "rss_bytes",
+    "cpu_pct", "restarts",  "recycled", "next_attempt_ms", "status_text",  "probe_text",
+    "cgroup",  "ending",    "retiring", "last_exit",       "exits"};
 const Names kExit{"cause", "signal",      "signal_name", "code",          "core",
                   "at",    "planned",     "stage",       "errno",         "errno_name",
                   "pid",   "incarnation", "user_cpu_ms", "system_cpu_ms", "max_rss_bytes"};

@@ -26,6 +26,7 @@ std::string worker_note(const Json& worker) {
     append(note, exit_phrase(member(worker, "last_exit")));
   }
   append(note, safe_text(worker, "status_text"));
+  append(note, safe_text(worker, "probe_text"));
   return note;
 }
 

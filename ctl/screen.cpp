@@ -92,7 +92,7 @@ Colour colour_of_state(std::string_view state) {
       {"stuck", Colour::red},     {"failed", Colour::red},      {"killing", Colour::yellow},
       {"starting", Colour::cyan}, {"rolling", Colour::cyan},    {"draining", Colour::cyan},
       {"stopping", Colour::cyan}, {"frozen", Colour::cyan},     {"stopped", Colour::dim},
-      {"completed", Colour::dim},
+      {"completed", Colour::dim}, {"unready", Colour::yellow},
   };
   for (const Row& row : kRows) {
     if (row.state == state) return row.colour;

@@ -39,7 +39,8 @@ set(MTD_SEEDED_FAULTS
   accept_stale_facts spawn_while_stopped planned_counts_as_crash no_wait_for_tree
   stop_without_deadline two_replacements signal_before_spawned deadline_left_behind
   exit_published_twice breaker_ignored thaw_forgotten left_over_survives_timeout deadline_begins_anew
-  stop_first pause_ignored half_way_stays)
+  stop_first pause_ignored half_way_stays
+  probe_asked_twice watchdog_not_armed unready_serves recycled_below_floor)
 set(MTD_SEEDED_SOURCES)
 get_target_property(MTD_MODEL_FILES mtd_model SOURCES)
 foreach(file ${MTD_MODEL_FILES})
@@ -69,3 +70,7 @@ add_test(NAME model_values COMMAND model_values_test)
 add_executable(model_pool_test ${MTD_MODEL_TESTS}/unit/model_pool_test.cpp)
 target_link_libraries(model_pool_test PRIVATE mtd_model doctest::doctest)
 add_test(NAME model_pool COMMAND model_pool_test)
+
+add_executable(model_life_test ${MTD_MODEL_TESTS}/unit/model_life_test.cpp)
+target_link_libraries(model_life_test PRIVATE mtd_model doctest::doctest)
+add_test(NAME model_life COMMAND model_life_test)

@@ -13,6 +13,11 @@ foreach(name supervisor_state supervisor_events supervisor_calls supervisor_opti
   set_tests_properties(${name} PROPERTIES TIMEOUT 120)
 endforeach()
 
+add_executable(sys_probe_test unit/sys_probe_test.cpp unit/supervisor_main.cpp)
+target_link_libraries(sys_probe_test PRIVATE mtd_sys doctest::doctest)
+add_test(NAME sys_probe COMMAND sys_probe_test)
+set_tests_properties(sys_probe PROPERTIES TIMEOUT 120)
+
 add_executable(sys_cgroup_test unit/sys_cgroup_test.cpp)
 target_link_libraries(sys_cgroup_test PRIVATE mtd_sys doctest::doctest)
 add_test(NAME sys_cgroup COMMAND sys_cgroup_test)

@@ -9,6 +9,7 @@
 
 #include "common/escape.h"
 #include "daemon/supervisor/pool_runner.h"
+#include "daemon/supervisor/prober.h"
 #include "daemon/supervisor/tree_scanner.h"
 #include "daemon/supervisor/worker_label.h"
 #include "daemon/sys/clock.h"
@@ -308,6 +309,37 @@ void PoolRunner::set_frozen(const model::FreezeAction& action) {
     services_.keeper.signal(keeper_key(action.key), action.frozen ? SIGSTOP : SIGCONT,
                             keeper::Scope::group);
   }
+}
+
+void PoolRunner::perform(const model::ProbeAction& action) {
+  const auto found = workers_.find(action.key);
+  if (found == workers_.end() || found->second.told_end) return;
+  services_.prober.ask(
+      model_, {keeper_key(action.key), found->second.pid, action.role},
+      [this, action](const sys::ProbeAnswer& answer) { on_probe(action, answer); });
+}
+
+void PoolRunner::on_probe(const model::ProbeAction& action, const sys::ProbeAnswer& answer) {
+  using Kind = sys::ProbeAnswer::Kind;
+  const auto found = workers_.find(action.key);
+  if (found == workers_.end() || found->second.told_end) return;
+  std::string& text = found->second.probe_texts[static_cast<std::size_t>(action.role)];
+  const std::string news = answer.kind == Kind::passed ? std::string() : answer.text;
+  if (!news.empty() && news != text) {
+    const bool live = action.role == model::ProbeRole::live;
+    spdlog::info("{}/{} pid {}: {} probe {}: {}", name(), action.key.slot, found->second.pid,
+                 live ? "live" : "ready",
+                 answer.kind == Kind::unknown ? "could not be made" : "failed",
+                 escape_for_terminal(news));
+  }
+  text = news;
+  model::Probed probed;
+  probed.key = action.key;
+  probed.role = action.role;
+  probed.outcome = answer.kind == Kind::passed   ? model::ProbeOutcome::passed
+                   : answer.kind == Kind::failed ? model::ProbeOutcome::failed
+                                                 : model::ProbeOutcome::unknown;
+  queue(probed);
 }
 
 void PoolRunner::prepare(const model::PublishAction& action) {

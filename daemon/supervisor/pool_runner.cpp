@@ -11,6 +11,7 @@
 
 #include "common/escape.h"
 #include "daemon/supervisor/model/memory.h"
+#include "daemon/supervisor/prober.h"
 #include "daemon/supervisor/tree_scanner.h"
 #include "daemon/supervisor/worker_label.h"
 #include "daemon/sys/clock.h"
@@ -40,6 +41,7 @@ PoolRunner::PoolRunner(Services& services, config::PoolSpec spec,
 PoolRunner::~PoolRunner() {
   for (auto& entry : workers_) {
     if (!services_.gate.cancel(keeper_key(entry.first))) leave_gate(entry.second);
+    services_.prober.cancel(keeper_key(entry.first));
     services_.pids.erase(entry.second.pid);
     services_.scanner.forget(
         tag_of(services_.hello.instance, name(), entry.first.slot, entry.first.incarnation));
@@ -311,6 +313,7 @@ void PoolRunner::on_entry(const keeper::Entry& entry) {
 void PoolRunner::on_exit(const model::WorkerKey& key, WorkerRecord& record,
                          const keeper::Entry& entry) {
   leave_gate(record);
+  services_.prober.cancel(entry.key);
   services_.before_exit();
   auto& exits = exits_[key.slot];
   exits.push_front({key.incarnation, entry.exited_realtime_ns, entry.user_cpu_us,
@@ -360,9 +363,21 @@ void PoolRunner::on_notification(const model::WorkerKey& key,
     save_slot(key.slot);
     services_.publisher.commit();
   }
+  if (notification.extend) {
+    const auto usec = static_cast<std::int64_t>(*notification.extend);
+    queue(model::NotifiedExtension{key, Duration::nanoseconds(usec * 1000)});
+  }
   if (notification.tasks > 0) queue(model::TasksDone{key, notification.tasks});
   if (notification.ready) queue(model::NotifiedReady{key});
+  if (notification.newline) queue(model::NotifiedReady{key, true});
+  if (notification.alive) queue(model::NotifiedAlive{key});
   if (notification.stopping) queue(model::NotifiedStopping{key});
+  if (notification.trigger) queue(model::NotifiedAlive{key, true});
+}
+
+void PoolRunner::on_memory(const model::WorkerKey& key, std::uint64_t bytes) {
+  const auto found = workers_.find(key);
+  if (found != workers_.end() && !found->second.told_end) queue(model::MemoryUsed{key, bytes});
 }
 
 void PoolRunner::set_stopped_by(std::optional<std::uint32_t> uid) {

@@ -17,6 +17,7 @@
 #include "daemon/supervisor/older_specs.h"
 #include "daemon/supervisor/pool_limits.h"
 #include "daemon/supervisor/services.h"
+#include "daemon/sys/connection_probe.h"
 #include "daemon/sys/notify_socket.h"
 
 namespace mtd::supervisor {
@@ -46,7 +47,8 @@ struct WorkerRecord {
   std::int64_t started_realtime_ns = 0;
   std::uint64_t oom_kills_seen = 0;
   std::string status_text;
-  UniqueFd tree_events;  // while left-overs live
+  std::string probe_texts[2];  // by ProbeRole: what was wrong with the last one; empty: nothing
+  UniqueFd tree_events;        // while left-overs live
   sys::EventLoop::Watch tree_watch;
 };
 
@@ -88,6 +90,7 @@ class PoolRunner {
   void on_entry(const keeper::Entry& entry);
   void on_spawn_error(const model::WorkerKey& key, int error);
   void on_notification(const model::WorkerKey& key, const sys::Notification& notification);
+  void on_memory(const model::WorkerKey& key, std::uint64_t bytes);
   // The tree of an exited worker, looked at again (without cgroups: by the scanner).
   void on_tree(const model::WorkerKey& key, const std::vector<LeftOver>& living);
 
@@ -141,7 +144,9 @@ class PoolRunner {
   void perform(const model::WatchTreeAction& action);
   void perform(const model::ForgetAction& action);
   void perform(const model::FreezeAction& action);
+  void perform(const model::ProbeAction& action);
   void perform(const model::PublishAction&) {}
+  void on_probe(const model::ProbeAction& action, const sys::ProbeAnswer& answer);
   void send_spawn(const model::SpawnAction& action);
   void refuse_later(const model::WorkerKey& key, keeper::Stage stage, int error);
   void set_frozen(const model::FreezeAction& action);

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/escape.h"
 #include "common/exit_status.h"
 #include "common/timestamp.h"
 #include "daemon/supervisor/death_text.h"
@@ -42,6 +43,22 @@ std::string next_text(const model::PublishAction& action) {
   return "; next attempt in " + format_duration_brief(*action.next_attempt);
 }
 
+std::string probe_text(const PoolRunner& pool, const model::WorkerKey& key) {
+  const auto found = pool.workers().find(key);
+  if (found == pool.workers().end()) return {};
+  const auto role = static_cast<std::size_t>(model::ProbeRole::ready);
+  return escape_for_terminal(found->second.probe_texts[role]);
+}
+
+std::string ending_text(const PoolRunner& pool, const model::WorkerKey& key) {
+  const auto slot = pool.model().slot_view(key.slot);
+  if (!slot) return {};
+  for (const auto& process : slot->processes) {
+    if (process.key == key && process.ending) return std::string(model::name_of(*process.ending));
+  }
+  return {};
+}
+
 // Planned and ordinary things are for `events`; the log tells what a person wants to find in it.
 spdlog::level::level_enum level_of(const model::PublishAction& action) {
   switch (action.happening) {
@@ -72,6 +89,7 @@ spdlog::level::level_enum level_of(const model::PublishAction& action) {
       return action.worker ? spdlog::level::debug : spdlog::level::info;
     case Happening::spawn_failed:
     case Happening::stuck:
+    case Happening::unready:
     case Happening::rollout_failed:
     case Happening::breaker_opened:
       return spdlog::level::warn;
@@ -103,6 +121,7 @@ void Supervisor::publish(const PoolRunner& pool, const model::PublishAction& act
   const auto level = level_of(action);
   if (spdlog::should_log(level)) {
     std::string detail = action.exit ? ": " + exit_text(*action.exit) : std::string();
+    if (action.happening == Happening::unready) detail = ": " + probe_text(pool, *action.worker);
     if (action.happening == Happening::scaled) detail = " to " + std::to_string(action.number);
     spdlog::log(level, "{}{}: {}{}{}", worker.empty() ? "pool " + pool.name() : worker,
                 action.pid > 0 ? " pid " + std::to_string(action.pid) : "",
@@ -130,6 +149,8 @@ void Supervisor::publish(const PoolRunner& pool, const model::PublishAction& act
   if (action.next_attempt && !action.next_attempt->is_infinite()) {
     event["next_attempt_ms"] = action.next_attempt->count_ms();
   }
+  if (action.happening == Happening::unready) event["detail"] = probe_text(pool, *action.worker);
+  if (action.happening == Happening::recycling) event["detail"] = ending_text(pool, *action.worker);
   if (action.happening == Happening::scaled)
     event["detail"] = "want " + std::to_string(action.number);
   if (action.happening == Happening::signalled) {

@@ -9,6 +9,7 @@
 #include "daemon/sys/journal_stream.h"
 #include "daemon/sys/keeper_protocol.h"
 #include "daemon/sys/memfd.h"
+#include "daemon/sys/notify_socket.h"
 #include "daemon/sys/resource_names.h"
 #include "daemon/sys/seccomp_filter.h"
 #include "daemon/sys/spawn_spec.h"
@@ -75,6 +76,13 @@ void add_output(const config::PoolSpec& pool, sys::SpawnSpec& spec, PreparedRevi
   }
 }
 
+// What sd_watchdog_enabled(3) looks at.
+void add_watchdog(const config::PoolSpec& pool, sys::SpawnSpec& spec) {
+  if (pool.watchdog.is_zero()) return;
+  spec.environment.push_back("WATCHDOG_USEC=" + std::to_string(pool.watchdog.count_ns() / 1000));
+  spec.environment.push_back("WATCHDOG_PID=" + marker(SpecMarker::kPid));
+}
+
 // From descriptor 3 on, with the environment that sd_listen_fds(3) looks at.
 void add_sockets(const WorkerSockets& sockets, sys::SpawnSpec& spec, PreparedRevision& revision) {
   if (sockets.fds.empty()) return;
@@ -98,6 +106,28 @@ void add_sockets(const WorkerSockets& sockets, sys::SpawnSpec& spec, PreparedRev
   spec.environment.push_back("LISTEN_FDS=" + std::to_string(sockets.fds.size()));
   spec.environment.push_back("LISTEN_FDNAMES=" + names);
   spec.environment.push_back("LISTEN_PID=" + marker(SpecMarker::kPid));
+}
+
+// ready: fd. All workers share one socket that is connected to NOTIFY_SOCKET: who writes to it is
+// told by the kernel, nothing has to be held for a single worker, and it outlives the supervisor.
+// The first number after the listening sockets.
+Result<void> add_ready_descriptor(const config::PoolSpec& pool, const RevisionFacts& facts,
+                                  const WorkerSockets& sockets, sys::SpawnSpec& spec,
+                                  PreparedRevision& revision) {
+  if (pool.ready != config::ReadyMode::fd) return {};
+  auto connected = sys::connect_notify(facts.notify_path);
+  if (!connected) return connected.error();
+  revision.ready = std::move(*connected);
+  const int child = 3 + static_cast<int>(sockets.fds.size());
+  const auto index = static_cast<std::uint32_t>(revision.descriptors.size());
+  // Those that come with each spawn stand after all of the revision.
+  for (auto& [number, at] : spec.descriptors) {
+    if (at >= index) ++at;
+  }
+  spec.descriptors.emplace_back(child, index);
+  revision.descriptors.push_back(revision.ready.get());
+  spec.environment.push_back("MTD_READY_FD=" + std::to_string(child));
+  return {};
 }
 
 Result<sys::Sandbox> sandbox_of(const config::PoolSpec& pool) {
@@ -135,16 +165,9 @@ std::string tag_of(std::uint64_t instance, const std::string& pool, std::uint32_
   return tag_prefix(instance, pool) + std::to_string(slot) + "/" + std::to_string(incarnation);
 }
 
-Result<PreparedRevision> prepare_revision(const config::PoolSpec& pool, const RevisionFacts& facts,
-                                          const WorkerSockets& sockets) {
-  PreparedRevision revision;
+Result<sys::SpawnSpec> surroundings_of(const config::PoolSpec& pool) {
   sys::SpawnSpec spec;
-  spec.executable = pool.executable;
-  spec.command = pool.command;
   spec.environment = pool.environment;
-  spec.environment.push_back("NOTIFY_SOCKET=" + escape_markers(facts.notify_path));
-  spec.environment.push_back("MTD_TAG=" + tag_prefix(facts.instance, pool.name) +
-                             marker(SpecMarker::kSlot) + "/" + marker(SpecMarker::kIncarnation));
   spec.directory = pool.directory;
   if (pool.identity) {
     spec.uid = pool.identity->uid;
@@ -159,15 +182,32 @@ Result<PreparedRevision> prepare_revision(const config::PoolSpec& pool, const Re
   }
   spec.nice = pool.nice;
   spec.oom_score_adj = pool.oom_score_adj;
+  auto sandbox = sandbox_of(pool);
+  if (!sandbox) return sandbox.error().with_context("pool " + pool.name);
+  spec.sandbox = std::move(*sandbox);
+  return spec;
+}
+
+Result<PreparedRevision> prepare_revision(const config::PoolSpec& pool, const RevisionFacts& facts,
+                                          const WorkerSockets& sockets) {
+  PreparedRevision revision;
+  auto surroundings = surroundings_of(pool);
+  if (!surroundings) return surroundings.error();
+  sys::SpawnSpec& spec = *surroundings;
+  spec.executable = pool.executable;
+  spec.command = pool.command;
+  spec.environment.push_back("NOTIFY_SOCKET=" + escape_markers(facts.notify_path));
+  spec.environment.push_back("MTD_TAG=" + tag_prefix(facts.instance, pool.name) +
+                             marker(SpecMarker::kSlot) + "/" + marker(SpecMarker::kIncarnation));
   if (pool.sandbox.private_tmp && config::is_temporary(facts.notify_path)) {
     return Error{"pool " + pool.name + ": sandbox.private_tmp hides " + facts.notify_path +
                  ", to which the workers report; start mtd with a --runtime-dir elsewhere"};
   }
-  auto sandbox = sandbox_of(pool);
-  if (!sandbox) return sandbox.error().with_context("pool " + pool.name);
-  spec.sandbox = std::move(*sandbox);
+  add_watchdog(pool, spec);
   add_output(pool, spec, revision);
   add_sockets(sockets, spec, revision);
+  if (const auto added = add_ready_descriptor(pool, facts, sockets, spec, revision); !added)
+    return added.error().with_context("pool " + pool.name);
 
   auto encoded = sys::encode(spec);
   if (!encoded) return encoded.error().with_context("pool " + pool.name);

@@ -9,6 +9,7 @@
 #include "common/unique_fd.h"
 #include "config/pool_spec.h"
 #include "daemon/supervisor/sockets.h"
+#include "daemon/sys/spawn_spec.h"
 
 namespace mtd::supervisor {
 
@@ -24,6 +25,7 @@ struct PreparedRevision {
   std::vector<int> descriptors;  // valid while this object lives, and the sockets
   std::uint32_t own = 0;         // descriptors that come with each spawn
   UniqueFd journal;              // log.to = journal
+  UniqueFd ready;                // ready = fd
   std::string warning;           // not empty: log.to = journal was not possible
 };
 
@@ -31,6 +33,9 @@ struct PreparedRevision {
 [[nodiscard]] Result<PreparedRevision> prepare_revision(const config::PoolSpec& pool,
                                                         const RevisionFacts& facts,
                                                         const WorkerSockets& sockets);
+// User, limits, sandbox, environment and directory of its workers, without what they are told
+// (NOTIFY_SOCKET, MTD_TAG), sockets, output and command.
+[[nodiscard]] Result<sys::SpawnSpec> surroundings_of(const config::PoolSpec& pool);
 // "0123456789abcdef/": the beginning of the MTD_TAG of every process of a life of mtd.
 [[nodiscard]] std::string instance_prefix(std::uint64_t instance);
 // "0123456789abcdef/web/": the beginning of the MTD_TAG of every process of a pool.

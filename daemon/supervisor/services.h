@@ -21,6 +21,7 @@ namespace mtd::supervisor {
 
 class PoolRunner;
 class TreeScanner;
+class Prober;
 
 // Who is told what happened: event stream, log, waiting calls.
 class Publisher {
@@ -40,7 +41,8 @@ struct Services {
   Sockets& sockets;
   Publisher& publisher;
   SpawnGate& gate;
-  TreeScanner& scanner;                        // without cgroups
+  TreeScanner& scanner;  // without cgroups
+  Prober& prober;
   std::optional<sys::CgroupTree>& cgroups;     // empty: not available
   std::unordered_map<int, keeper::Key>& pids;  // of main processes, until they are forgotten
   std::unordered_map<std::uint64_t, keeper::Key>& spawns;  // by serial, until answered

@@ -214,10 +214,20 @@ bool Supervisor::open_sockets() {
 void Supervisor::make_services() {
   scanner_ = std::make_unique<TreeScanner>(loop_, pids_, hello_.instance, hello_.keeper_pid);
   gate_.set_limit(configuration_.daemon.start_concurrency);
+  errands_ = std::make_unique<Errands>(loop_, keeper_, cgroups_, *scanner_, pids_, spawns_, hello_);
+  prober_ = std::make_unique<Prober>(loop_, *errands_);
   services_ = std::make_unique<Services>(
-      Services{loop_, keeper_, *state_, sockets_, *this, gate_, *scanner_, cgroups_, pids_, spawns_,
-               entropy_, [this] { (void)notifications_->drain(); }, hello_,
+      Services{loop_, keeper_, *state_, sockets_, *this, gate_, *scanner_, *prober_, cgroups_,
+               pids_, spawns_, entropy_, [this] { (void)notifications_->drain(); }, hello_,
                RevisionFacts{hello_.instance, notify_path_}, no_cgroups_reason_});
+  const auto pools = [this] {
+    std::vector<PoolRunner*> all;
+    for (const auto& entry : pools_)
+      all.push_back(entry.second.get());
+    return all;
+  };
+  memory_watch_ = std::make_unique<MemoryWatch>(loop_, cgroups_, pools,
+                                                [this](std::uint32_t id) { return runner_of(id); });
   open_events();
   for (auto* timer : {&pools_timer_, &status_timer_}) {
     auto made = timer == &pools_timer_
@@ -264,6 +274,7 @@ PoolRunner* Supervisor::add_pool(config::PoolSpec spec, bool removing) {
 void Supervisor::make_pools() {
   // Where the state was lost, the labels still say which id is whose.
   for (const auto& [key, entry] : early_entries_) {
+    if (entry.key.pool == kErrandPool) continue;
     const WorkerLabel label = decode_label(entry.label);
     next_pool_id_ = std::max(next_pool_id_, entry.key.pool + 1);
     if (!is_valid_name(label.pool)) continue;
@@ -289,6 +300,10 @@ void Supervisor::make_pools() {
 void Supervisor::adopt_entries() {
   std::set<std::string> strange;  // pools that left the configuration and nobody knows when
   for (const auto& [key, entry] : early_entries_) {
+    if (entry.key.pool == kErrandPool) {
+      errands_->end_left(entry);
+      continue;
+    }
     PoolRunner* pool = runner_of(entry.key.pool);
     if (pool == nullptr) {
       const std::string name = decode_label(entry.label).pool;

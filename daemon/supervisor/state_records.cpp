@@ -19,7 +19,6 @@ constexpr std::size_t kTransactionAt = 8, kKindAt = 16, kSizeAt = 18, kPayloadAt
 constexpr std::size_t kMostDamageTold = 8;
 
 // The order of the records' kinds is that of StateRecord; it is part of the format.
-constexpr std::size_t kCauses = static_cast<std::size_t>(ExitCause::unknown) + 1;
 constexpr std::size_t kPoolStates = static_cast<std::size_t>(PoolState::frozen) + 1;
 constexpr std::size_t kPhases = static_cast<std::size_t>(EmptyingPhase::kept) + 1;
 constexpr std::size_t kReplacings = static_cast<std::size_t>(Replacing::restart) + 1;
@@ -170,6 +169,7 @@ StateMembers members_of(const ProcessState& state) {
   if (const auto* launching = std::get_if<Launching>(&state)) all.at = launching->deadline;
   if (const auto* warming = std::get_if<Warming>(&state)) all.at = warming->deadline;
   if (const auto* up = std::get_if<Up>(&state)) all.at = up->since;
+  if (const auto* unready = std::get_if<Unready>(&state)) all.at = unready->since;
   if (const auto* draining = std::get_if<Draining>(&state))
     all = {draining->cause, draining->deadline, {}};
   if (const auto* stopping = std::get_if<model::Stopping>(&state))
@@ -187,11 +187,27 @@ void give(ProcessState& state, const StateMembers& all) {
   if (auto* launching = std::get_if<Launching>(&state)) launching->deadline = all.at;
   if (auto* warming = std::get_if<Warming>(&state)) warming->deadline = all.at;
   if (auto* up = std::get_if<Up>(&state)) up->since = all.at;
+  if (auto* unready = std::get_if<Unready>(&state)) unready->since = all.at;
   if (auto* draining = std::get_if<Draining>(&state)) *draining = {cause, all.at};
   if (auto* stopping = std::get_if<model::Stopping>(&state)) *stopping = {cause, all.at};
   if (auto* killing = std::get_if<Killing>(&state)) *killing = {cause, all.at};
   if (auto* stuck = std::get_if<Stuck>(&state)) stuck->cause = cause;
   if (auto* emptying = std::get_if<Emptying>(&state)) *emptying = {all.phase, cause, all.at};
+}
+
+template <class A>
+void duration(A& archive, Duration& value) {
+  std::int64_t ns = value.count_ns();
+  archive.number(ns);
+  if (ns < 0) archive.spoil();
+  value = Duration::nanoseconds(ns);
+}
+
+template <class A>
+void members(A& archive, ProbeTurn& turn) {
+  archive.instant(turn.at);
+  archive.flag(turn.under_way);
+  archive.number(turn.failures);
 }
 
 template <class A>
@@ -209,16 +225,27 @@ void members(A& archive, ProcessRecord& record) {
   archive.flag(process.frozen);
   alternative(archive, process.state);
   StateMembers state = members_of(process.state);
-  maybe(archive, state.cause, [&](ExitCause& cause) { archive.choice(cause, kCauses); });
+  maybe(archive, state.cause, [&](ExitCause& cause) { archive.choice(cause, kExitCauses); });
   archive.instant(state.at);
   archive.choice(state.phase, kPhases);
   if constexpr (A::kReads) give(process.state, state);
-  archive.text(record.status, kMaxStoredStatus);
+  archive.text(record.status, A::kReads ? kMaxReadStatus : kMaxStoredStatus);
+  Limits& limits = process.limits;
+  archive.number(limits.rss);
+  archive.flag(limits.rss_exceeded);
+  archive.instant(limits.expires);
+  duration(archive, limits.idle);
+  archive.instant(limits.idle_until);
+  Watch& watch = process.watch;
+  duration(archive, watch.alive_every);
+  archive.instant(watch.alive_until);
+  members(archive, watch.live);
+  members(archive, watch.ready);
 }
 
 template <class A>
 void members(A& archive, ExitRecord& exit) {
-  archive.choice(exit.cause, kCauses);
+  archive.choice(exit.cause, kExitCauses);
   archive.flag(exit.planned);
   archive.number(exit.wait_status);
   archive.number(exit.stage);

@@ -32,7 +32,8 @@ inline constexpr std::size_t kMaxRecordCopyBytes = 4096;
 // A slot beyond it is not believed: slots are kept in a row.
 inline constexpr std::uint32_t kMaxStateSlots = 1 << 20;
 inline constexpr std::size_t kCrashesARecord = 8, kExitsARecord = 3;
-inline constexpr std::size_t kMaxStoredStatus = 112;
+// Of a worker's own words so many bytes are kept; what older versions kept is still read.
+inline constexpr std::size_t kMaxStoredStatus = 64, kMaxReadStatus = 112;
 
 // What the keeper told about an end beyond what the model keeps.
 struct ExitFacts {

@@ -83,6 +83,9 @@ std::string note_of(const PoolRunner& pool, const model::PoolView& view, const M
   }
   for (std::uint32_t slot = 0; slot < view.want; ++slot) {
     const auto each = pool.model().slot_view(slot);
+    if (each && each->state == model::WorkerState::unready) {
+      return pool.name() + "/" + std::to_string(slot) + " is not ready: its ready probe fails";
+    }
     if (!each ||
         (each->state != model::WorkerState::backoff && each->state != model::WorkerState::failed)) {
       continue;

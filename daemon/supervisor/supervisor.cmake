@@ -3,6 +3,7 @@ add_library(mtd_supervisor_core STATIC
   control_handlers.cpp
   death_text.cpp
   ending.cpp
+  errands.cpp
   event_log.cpp
   event_records.cpp
   goals.cpp
@@ -12,6 +13,7 @@ add_library(mtd_supervisor_core STATIC
   loader.cpp
   log.cpp
   loop_reactor.cpp
+  memory_watch.cpp
   notifications.cpp
   options.cpp
   owning.cpp
@@ -21,6 +23,7 @@ add_library(mtd_supervisor_core STATIC
   pool_memory.cpp
   pool_runner.cpp
   persist.cpp
+  prober.cpp
   publish.cpp
   reload.cpp
   revision.cpp

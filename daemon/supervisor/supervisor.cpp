@@ -131,6 +131,7 @@ void Supervisor::handle(const keeper::Ack& ack) {
   if (spawn == spawns_.end()) return;
   const keeper::Key key = spawn->second;
   spawns_.erase(spawn);
+  if (ack.error != 0 && key.pool == kErrandPool) errands_->on_refused(key, ack.error);
   PoolRunner* pool = runner_of(key.pool);
   if (ack.error != 0 && pool != nullptr)
     pool->on_spawn_error({key.slot, key.incarnation}, ack.error);
@@ -143,7 +144,9 @@ void Supervisor::handle(const keeper::Entry& entry) {
     if (known.change <= entry.change) known = entry;
     return;
   }
-  if (PoolRunner* pool = runner_of(entry.key.pool)) {
+  if (entry.key.pool == kErrandPool) {
+    errands_->on_entry(entry);
+  } else if (PoolRunner* pool = runner_of(entry.key.pool)) {
     pool->on_entry(entry);
   } else if (entry.state == keeper::EntryState::exited ||
              entry.state == keeper::EntryState::failed) {
@@ -225,6 +228,7 @@ void Supervisor::settle() {
   if (serving_ && hello_.under_service_manager != 0 && status_timer_.deadline().is_never()) {
     status_timer_.arm(sys::now() + Duration::seconds(1));
   }
+  if (memory_watch_) memory_watch_->look_again();
   if (stopping_) check_stopped();
 }
 
@@ -236,6 +240,7 @@ void Supervisor::arm_pools() {
 }
 
 void Supervisor::on_deadline() {
+  (void)notifications_->drain();  // what a worker has said in time counts
   const Instant now = sys::now();
   if (waits_.deadline() <= now) dirty_ = true;
   for (const auto& entry : pools_) {

@@ -26,9 +26,11 @@
 #include "daemon/supervisor/event_ring.h"
 #include "daemon/supervisor/loader.h"
 #include "daemon/supervisor/loop_reactor.h"
+#include "daemon/supervisor/memory_watch.h"
 #include "daemon/supervisor/notifications.h"
 #include "daemon/supervisor/options.h"
 #include "daemon/supervisor/pool_runner.h"
+#include "daemon/supervisor/prober.h"
 #include "daemon/supervisor/run_time_changes.h"
 #include "daemon/supervisor/services.h"
 #include "daemon/supervisor/sockets.h"
@@ -272,12 +274,15 @@ class Supervisor final : public Publisher {
   std::unordered_map<int, keeper::Key> pids_;
   std::unordered_map<std::uint64_t, keeper::Key> spawns_;
   std::minstd_rand entropy_;
+  std::unique_ptr<Errands> errands_;
+  std::unique_ptr<Prober> prober_;
   std::unique_ptr<Services> services_;
   std::unique_ptr<Notifications> notifications_;
   sys::EventLoop::Watch notify_watch_;
 
   Pools pools_;
   std::unordered_map<std::uint32_t, PoolRunner*> by_id_;
+  std::unique_ptr<MemoryWatch> memory_watch_;
   sys::EventLoop::Timer pools_timer_, status_timer_, hup_timer_;
   Instant last_hup_;
   Waits waits_;

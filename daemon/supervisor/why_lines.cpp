@@ -4,6 +4,7 @@
 
 #include "common/escape.h"
 #include "common/exit_status.h"
+#include "common/size.h"
 #include "daemon/supervisor/model/vocabulary.h"
 #include "daemon/supervisor/pool_runner.h"
 #include "daemon/supervisor/rollout_text.h"
@@ -31,6 +32,35 @@ bool remarkable(const model::SlotView& slot) {
   return slot.state != model::WorkerState::ready || !slot.exits.empty();
 }
 
+// When it is replaced, as far as that is known.
+std::string limits_of(const model::ProcessView& process, const Moment& moment) {
+  std::string text;
+  if (process.rss_limit != 0)
+    text += "; recycled at " + format_size({process.rss_limit}) + " of memory";
+  if (!process.expires.is_never())
+    text += process.expires <= moment.now ? "; its turn to be recycled comes"
+                                          : "; recycled " + in(process.expires, moment);
+  if (!process.alive_until.is_never())
+    text += "; WATCHDOG=1 is due " + in(process.alive_until, moment);
+  return text;
+}
+
+void tell_probes(std::vector<std::string>& lines, const PoolRunner& pool,
+                 const model::ProcessView& process) {
+  const auto record = pool.workers().find(process.key);
+  if (record == pool.workers().end()) return;
+  for (const auto role : {model::ProbeRole::live, model::ProbeRole::ready}) {
+    const bool live = role == model::ProbeRole::live;
+    const std::string& wrong = record->second.probe_texts[static_cast<std::size_t>(role)];
+    const std::uint32_t failures = live ? process.live_failures : process.ready_failures;
+    if (wrong.empty()) continue;
+    lines.push_back(
+        "  Its " + std::string(live ? "live" : "ready") + " probe " +
+        (failures == 0 ? "could not be made" : "failed " + plural(failures, "time") + " in a row") +
+        ": " + escape_for_terminal(wrong) + ".");
+  }
+}
+
 void tell_worker(std::vector<std::string>& lines, const PoolRunner& pool,
                  const model::SlotView& slot, const Moment& moment) {
   const std::string name = pool.name() + "/" + std::to_string(slot.slot);
@@ -45,8 +75,11 @@ void tell_worker(std::vector<std::string>& lines, const PoolRunner& pool,
               " tasks done";
     }
   }
+  if (!slot.processes.empty()) line += limits_of(slot.processes.front(), moment);
   if (!slot.next_attempt.is_never()) line += "; started again " + in(slot.next_attempt, moment);
   lines.push_back(line + ".");
+  for (const auto& process : slot.processes)
+    tell_probes(lines, pool, process);
   for (const auto& exit : slot.exits) {
     lines.push_back("  " + ago(exit.at, moment) +
                     (exit.pid > 0 ? ", pid " + std::to_string(exit.pid) : "") + ": " +
@@ -137,7 +170,14 @@ std::string exit_sentence(const model::ExitRecord& exit) {
       return text + " in the instant of exec: start failure, cause unknown";
     case model::ExitCause::left_over:
       return text + ", left over from an earlier mtd";
+    case model::ExitCause::watchdog:
+      return text + " after it had not said WATCHDOG=1 in time";
+    case model::ExitCause::probe:
+      return text + " after its live probe had failed too often";
     case model::ExitCause::stop:
+    case model::ExitCause::recycle_max_rss:
+    case model::ExitCause::recycle_max_lifetime:
+    case model::ExitCause::recycle_idle:
     case model::ExitCause::recycle_max_tasks:
     case model::ExitCause::recycle_self:
     case model::ExitCause::reload:

@@ -78,6 +78,18 @@ void write_retiring(JsonWriter& out, const model::SlotView& slot) {
   out.end_array();
 }
 
+std::string probe_text_of(const WorkerRecord& worker) {
+  std::string text;
+  for (const auto role : {model::ProbeRole::live, model::ProbeRole::ready}) {
+    const std::string& wrong = worker.probe_texts[static_cast<std::size_t>(role)];
+    if (wrong.empty()) continue;
+    text += text.empty() ? "" : "; ";
+    text += role == model::ProbeRole::live ? "live probe: " : "ready probe: ";
+    text += escape_for_terminal(wrong);
+  }
+  return text;
+}
+
 void write_process(JsonWriter& out, const PoolRunner& pool, const model::ProcessView& process,
                    const Moment& moment) {
   const bool alive = process.pid > 0;
@@ -96,6 +108,9 @@ void write_process(JsonWriter& out, const PoolRunner& pool, const model::Process
   out.member("status_text", record == pool.workers().end()
                                 ? std::nullopt
                                 : unless_empty(escape_for_terminal(record->second.status_text)));
+  out.member("probe_text", record == pool.workers().end()
+                               ? std::nullopt
+                               : unless_empty(probe_text_of(record->second)));
 }
 
 void write_absence(JsonWriter& out, const PoolRunner& pool, const model::SlotView& slot) {
@@ -105,7 +120,7 @@ void write_absence(JsonWriter& out, const PoolRunner& pool, const model::SlotVie
   out.member("started", nullptr);
   out.member("uptime_ms", 0);
   out.member("tasks", 0);
-  for (const char* name : {"task_limit", "ending", "cgroup", "status_text"})
+  for (const char* name : {"task_limit", "ending", "cgroup", "status_text", "probe_text"})
     out.member(name, nullptr);
 }
 

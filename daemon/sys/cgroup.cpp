@@ -288,6 +288,30 @@ std::optional<std::uint64_t> CgroupTree::oom_kills(const CgroupName& name) {
   return count;
 }
 
+std::optional<std::uint64_t> CgroupTree::memory_used(const CgroupName& name,
+                                                     std::uint64_t interesting) {
+  const UniqueFd current = open_leaf(name, "/memory.current", O_RDONLY);
+  std::array<char, 32> number{};
+  if (!current || ::pread(current.get(), number.data(), number.size() - 1, 0) <= 0)
+    return std::nullopt;
+  std::uint64_t used = 0;
+  std::from_chars(number.data(), number.data() + number.size(), used);
+  if (used < interesting) return used;
+  const UniqueFd stat = open_leaf(name, "/memory.stat", O_RDONLY);
+  std::array<char, 8192> text{};
+  if (!stat || ::pread(stat.get(), text.data(), text.size() - 1, 0) <= 0) return used;
+  const auto value = [&](const char* key) {
+    std::uint64_t bytes = 0;
+    if (const char* at = std::strstr(text.data(), key))
+      std::from_chars(at + std::strlen(key), text.data() + text.size(), bytes);
+    return bytes;
+  };
+  // "file" holds shared memory and what is mapped, which is in use.
+  const std::uint64_t in_use = value("\nshmem ") + value("\nfile_mapped ");
+  const std::uint64_t cached = value("\nfile ");
+  return used - std::min(used, cached - std::min(cached, in_use));
+}
+
 std::string CgroupTree::path(const CgroupName& name) const {
   return own_ + "/pools/" + pool_directory_name(name.pool) + "/" + leaf_name(name);
 }

@@ -86,6 +86,10 @@ class CgroupTree {
   void remove_pool(const std::string& pool);
   // How often the kernel killed for want of memory in it; nothing without the memory controller.
   [[nodiscard]] std::optional<std::uint64_t> oom_kills(const CgroupName& name);
+  // Bytes charged to it, without files that are only cached; those are left out only where that
+  // makes a difference to `interesting`. Nothing without the memory controller.
+  [[nodiscard]] std::optional<std::uint64_t> memory_used(const CgroupName& name,
+                                                         std::uint64_t interesting);
   // For people: absolute path.
   [[nodiscard]] std::string path(const CgroupName& name) const;
   // The process's worker, by the path its /proc/PID/cgroup names; nothing when it is elsewhere or

@@ -1,6 +1,7 @@
 #include "daemon/sys/notify_socket.h"
 
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +17,15 @@ constexpr std::size_t kMessageBytes = 4096;
 constexpr std::size_t kMaxStatusBytes = 256;
 constexpr std::uint64_t kMaxTasks = 1'000'000;
 constexpr int kReceiveBuffer = 4 << 20;
+
+constexpr std::uint64_t kMaxExtension = std::uint64_t{365} * 24 * 3600 * 1'000'000;  // µs
+
+std::optional<std::uint64_t> parse_number(std::string_view text) {
+  std::uint64_t number = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) return std::nullopt;
+  return number;
+}
 
 std::uint64_t parse_tasks(std::string_view text) {
   if (!text.empty() && text.front() == '+') text.remove_prefix(1);
@@ -48,11 +58,14 @@ void take_control(msghdr& header, Notification& notification) {
 
 Notification parse_notification(std::string_view text) {
   Notification notification;
+  const bool has_line = text.find('\n') != std::string_view::npos;
+  bool assigns = false;
   while (!text.empty()) {
     const auto end = text.find('\n');
     const std::string_view line = text.substr(0, end);
     text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
     const auto equals = line.find('=');
+    assigns = assigns || equals != std::string_view::npos;
     if (equals == std::string_view::npos) continue;
     const std::string_view name = line.substr(0, equals);
     const std::string_view value = line.substr(equals + 1);
@@ -60,13 +73,33 @@ Notification parse_notification(std::string_view text) {
       notification.ready = notification.ready || value == "1";
     } else if (name == "STOPPING") {
       notification.stopping = notification.stopping || value == "1";
+    } else if (name == "WATCHDOG") {
+      notification.alive = notification.alive || value == "1";
+      notification.trigger = notification.trigger || value == "trigger";
+    } else if (name == "EXTEND_TIMEOUT_USEC") {
+      if (const auto usec = parse_number(value))
+        notification.extend = std::min(*usec, kMaxExtension);
     } else if (name == "STATUS") {
       notification.status = std::string(value.substr(0, kMaxStatusBytes));
     } else if (name == "X_MTD_TASKS") {
       notification.tasks = std::min(kMaxTasks, notification.tasks + parse_tasks(value));
     }
   }
+  notification.newline = has_line && !assigns;
   return notification;
+}
+
+Result<UniqueFd> connect_notify(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path))
+    return Error{"the path " + path + " is too long for a socket", ENAMETOOLONG};
+  path.copy(address.sun_path, path.size());
+  UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd) return Error::from_errno("make a socket", errno);
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)
+    return Error::from_errno("connect to " + path, errno);
+  return fd;
 }
 
 Result<NotifySocket> NotifySocket::prepare(UniqueFd fd) {

@@ -19,13 +19,20 @@ struct Notification {
   pid_t pid = 0;  // 0: the sender is outside our pid namespace
   uid_t uid = 0;
   bool ready = false;
+  bool newline = false;  // no assignment, but a line: from MTD_READY_FD
   bool stopping = false;
-  std::uint64_t tasks = 0;            // X_MTD_TASKS=+n, at most 1 000 000 a message
-  std::optional<std::string> status;  // STATUS=, at most 256 bytes
+  bool alive = false;                   // WATCHDOG=1
+  bool trigger = false;                 // WATCHDOG=trigger
+  std::optional<std::uint64_t> extend;  // EXTEND_TIMEOUT_USEC=, microseconds
+  std::uint64_t tasks = 0;              // X_MTD_TASKS=+n, at most 1 000 000 a message
+  std::optional<std::string> status;    // STATUS=, at most 256 bytes
 };
 
 // Unknown assignments are ignored, as sd_notify(3) wants.
 [[nodiscard]] Notification parse_notification(std::string_view text);
+
+// A datagram socket whose messages arrive there, each with the credentials of its writer.
+[[nodiscard]] Result<UniqueFd> connect_notify(const std::string& path);
 
 class NotifySocket {
  public:

@@ -6,6 +6,7 @@ add_library(mtd_sys STATIC
   cgroup_limits.cpp
   cgroup_paths.cpp
   clock.cpp
+  connection_probe.cpp
   directory_watch.cpp
   durable_file.cpp
   event_loop.cpp
@@ -13,6 +14,7 @@ add_library(mtd_sys STATIC
   journal_stream.cpp
   listen_socket.cpp
   memfd.cpp
+  memory_use.cpp
   notify_socket.cpp
   proc.cpp
   proc_scan.cpp

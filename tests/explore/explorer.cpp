@@ -64,13 +64,22 @@ void add_process(Hash& hash, const Process& process, const Node& node) {
   hash.add(deadline_of(thawed), node.now);
   hash.add_age(process.started, node.now, age);
   if (const auto* up = std::get_if<Up>(&process.state)) hash.add_age(up->since, node.now, age);
+  hash.add(process.watch.alive_until, node.now);
+  for (const ProbeTurn* turn : {&process.watch.live, &process.watch.ready}) {
+    hash.add(turn->at, node.now);
+    hash.add((turn->under_way ? 1U : 0U) | (std::min<std::uint32_t>(turn->failures, 3) << 1U));
+  }
+  hash.add(process.limits.expires, node.now);
+  hash.add(process.limits.idle_until, node.now);
+  hash.add(process.limits.rss_exceeded ? 1 : 0);
   hash.add(std::min(process.tasks, process.task_limit));
 }
 
 void add_body(Hash& hash, const Body& body) {
   hash.add(static_cast<std::uint64_t>(body.life));
   hash.add((body.descendants ? 1U : 0U) | (body.terminated ? 2U : 0U) | (body.killed ? 4U : 0U) |
-           (body.frozen ? 8U : 0U) | (body.watched ? 16U : 0U) | (body.exits_published << 5U));
+           (body.frozen ? 8U : 0U) | (body.watched ? 16U : 0U) | (body.probed[0] ? 32U : 0U) |
+           (body.probed[1] ? 64U : 0U) | (body.exits_published << 7U));
 }
 
 void add_breaker(Hash& hash, const Node& node) {
@@ -197,9 +206,20 @@ class Choices {
     }
   }
 
+  void answers(const WorkerKey& key, const Body& body) {
+    if (body.killed || body.terminated) return;
+    for (const ProbeRole role : {ProbeRole::live, ProbeRole::ready}) {
+      if (!body.probed[static_cast<std::size_t>(role)]) continue;
+      const std::string name = role == ProbeRole::live ? "live probe " : "ready probe ";
+      add(name + "passed", Probed{key, role, ProbeOutcome::passed}, key, Life::running, false);
+      add(name + "failed", Probed{key, role, ProbeOutcome::failed}, key, Life::running, false);
+    }
+  }
+
   void running(const WorkerKey& key, const Body& body) {
     const Menu& menu = walk_.menu;
     const bool asked = body.terminated || body.killed;
+    if (menu.probes) answers(key, body);
     if (menu.crash || asked) exits("crash", key, ReportKind::program, kKilled, false);
     if (menu.leave_descendants)
       exits("crash with left-overs", key, ReportKind::program, kKilled, true);
@@ -208,6 +228,16 @@ class Choices {
     if (walk_.spec.ready == config::ReadyMode::notify) {
       add("ready", NotifiedReady{key}, key, Life::running, false);
     }
+    if (menu.watchdog) {
+      add("alive", NotifiedAlive{key, false}, key, Life::running, false);
+      add("gives up", NotifiedAlive{key, true}, key, Life::running, false);
+    }
+    if (menu.memory) {
+      add("grows", MemoryUsed{key, 2}, key, Life::running, false);
+      add("shrinks", MemoryUsed{key, 1}, key, Life::running, false);
+    }
+    if (menu.extend)
+      add("extends", NotifiedExtension{key, kTimeUnit.scaled_by(3)}, key, Life::running, false);
     if (menu.tasks) add("task done", TasksDone{key, 1}, key, Life::running, false);
     if (menu.self_stop) add("says stopping", NotifiedStopping{key}, key, Life::running, false);
   }
@@ -306,6 +336,8 @@ std::string take(Node& node, const Choice& choice, bool quick) {
   if (choice.about_body) {
     Body& body = node.world.bodies().at(choice.key);
     body.life = choice.life;
+    if (const auto* answer = std::get_if<Probed>(&choice.event))
+      body.probed[static_cast<std::size_t>(answer->role)] = false;
     if (choice.life == Life::dead) {
       if (std::holds_alternative<TreeEmpty>(choice.event)) body.descendants = false;
       if (choice.descendants) body.descendants = true;

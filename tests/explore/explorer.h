@@ -31,7 +31,11 @@ struct Menu {
   bool self_stop = false;
   bool freeze = false;
   bool stale = false;
-  bool quick = false;  // starts and empty trees are told in the same turn: deeper, not as wide
+  bool probes = false;    // answers of either kind, where the spec has probes
+  bool watchdog = false;  // WATCHDOG=1 and WATCHDOG=trigger
+  bool memory = false;    // measured beyond and below the limit
+  bool extend = false;    // EXTEND_TIMEOUT_USEC
+  bool quick = false;     // starts and empty trees are told in the same turn: deeper, not as wide
 };
 
 struct Walk {

@@ -98,6 +98,64 @@ std::vector<Walk> walks() {
   freeze.most_states = 20'000;
   all.push_back(freeze);
 
+  Walk health{"probes, watchdog, freeze, two slots", small_spec(2), {}};
+  health.spec.ready = mtd::config::ReadyMode::probe;
+  health.spec.watchdog = mtd::test::kTimeUnit.scaled_by(2);
+  for (auto* probe : {&health.spec.probes.live, &health.spec.probes.ready}) {
+    probe->tcp = "127.0.0.1:1";
+    probe->period = mtd::test::kTimeUnit;
+    probe->threshold = 2;
+  }
+  health.menu.probes = health.menu.watchdog = health.menu.freeze = health.menu.stop_start = true;
+  health.menu.crash = false;
+  health.most_states = 30'000;
+  all.push_back(health);
+
+  Walk readiness{"ready probe, crash, reload, extend", small_spec(2), {}};
+  readiness.spec.ready = mtd::config::ReadyMode::probe;
+  readiness.spec.probes.ready = health.spec.probes.ready;
+  readiness.menu.probes = readiness.menu.reload = readiness.menu.extend = true;
+  readiness.menu.quick = true;
+  readiness.most_states = 30'000;
+  all.push_back(readiness);
+
+  Walk limits{"memory, age, idleness, tasks, crash", small_spec(3), {}};
+  limits.spec.recycle.max_tasks = 2;
+  limits.spec.recycle.max_rss = 2;
+  limits.spec.recycle.max_lifetime = mtd::test::kTimeUnit.scaled_by(4);
+  limits.spec.recycle.idle_timeout = mtd::test::kTimeUnit.scaled_by(2);
+  limits.menu.quick = limits.menu.memory = limits.menu.tasks = true;
+  limits.most_states = 30'000;
+  all.push_back(limits);
+
+  Walk floor = limits;
+  floor.name = "memory, tasks, crash, no overlap";
+  floor.spec.overlap = false;
+  floor.menu.stop_one = true;
+  all.push_back(floor);
+
+  Walk guarded{"whole: watchdog, stop, start, one slot", small_spec(1), {}};
+  guarded.spec.watchdog = mtd::test::kTimeUnit;
+  guarded.menu.watchdog = guarded.menu.stop_start = guarded.menu.leave_descendants = true;
+  guarded.menu.quick = guarded.menu.self_stop = true;
+  guarded.most_states = 400'000;
+  all.push_back(guarded);
+
+  Walk asked{"whole: probes, freeze, stop, start, one slot", small_spec(1), {}};
+  asked.spec.ready = mtd::config::ReadyMode::probe;
+  asked.spec.probes = health.spec.probes;
+  asked.menu.probes = asked.menu.freeze = asked.menu.stop_start = asked.menu.quick = true;
+  asked.menu.crash = false;
+  asked.most_states = 400'000;
+  all.push_back(asked);
+
+  Walk measured{"whole: memory, crash, no overlap, two slots", small_spec(2), {}};
+  measured.spec.overlap = false;
+  measured.spec.recycle.max_rss = 2;
+  measured.menu.quick = measured.menu.memory = true;
+  measured.most_states = 400'000;
+  all.push_back(measured);
+
   Walk deep{"whole: crash, breaker, stop, start", small_spec(3), {}};
   deep.menu.quick = deep.menu.stop_start = true;
   deep.most_states = 200'000;

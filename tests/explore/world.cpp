@@ -118,12 +118,62 @@ void World::apply(const Pool&, const FreezeAction& action) {
   body->frozen = action.frozen;
 }
 
-void World::apply(const Pool&, const PublishAction& action) {
+void World::apply(const Pool&, const ProbeAction& action) {
+  Body* body = body_of(action.key, "probe");
+  if (body == nullptr) return;
+  if (body->life != Life::running) fail("probe of a process that does not run", action.key);
+  if (body->terminated) fail("probe of a process that is ended", action.key);
+  bool& under_way = body->probed[static_cast<std::size_t>(action.role)];
+  if (under_way && !repeats_forgiven_) fail("a probe was asked for twice", action.key);
+  under_way = true;
+}
+
+// What serves in a slot, by what stands in it.
+bool serves(const Slot& slot) {
+  for (const Process& process : slot.processes) {
+    const auto* draining = std::get_if<Draining>(&process.state);
+    const bool stays = draining != nullptr && draining->cause != ExitCause::recycle_self;
+    if (!process.frozen && (is<Up>(process) || stays)) return true;
+  }
+  return false;
+}
+
+// Recycling has taken one away: the others are there, but for those recycled with it and those that
+// do not come back by themselves.
+void World::check_floor(const Pool& pool, const WorkerKey& key) {
+  if (pool.spec().overlap || pool.spec().probes.ready.is_set()) return;
+  const auto& slots = pool.state().slots;
+  const auto ending = [&]() -> std::optional<ExitCause> {
+    for (const Process& process : slots[key.slot].processes) {
+      if (process.incarnation == key.incarnation) return ending_cause(process);
+    }
+    return std::nullopt;
+  }();
+  if (!ending || !is_recycling(*ending) || *ending == ExitCause::recycle_self) return;
+  std::uint32_t missing = 0;
+  for (std::uint32_t slot = 0; slot < pool.state().want(); ++slot) {
+    const bool given_up = rests_as<Held>(slots[slot]) || rests_as<Failed>(slots[slot]) ||
+                          rests_as<Completed>(slots[slot]);
+    const bool replaced = slots[slot].replacing == Replacing::reload ||
+                          slots[slot].replacing == Replacing::restart;  // their own turns
+    if (replaced) continue;
+    if (!given_up && !serves(slots[slot])) ++missing;
+  }
+  const std::uint32_t allowed = pool.spec().recycle.concurrency;
+  if (missing > (allowed != 0 ? allowed : std::max(1U, pool.state().want() / 10)))
+    fail("recycled while others are missing", key);
+}
+
+void World::apply(const Pool& pool, const PublishAction& action) {
   if (action.happening == Happening::ready && action.worker) {
     if (Body* body = body_of(*action.worker, "ready")) body->ready = true;
   }
+  if (action.happening == Happening::unready && action.worker) {
+    if (Body* body = body_of(*action.worker, "unready")) body->ready = false;
+  }
   if (action.happening == Happening::restarting && paused_)
     fail("a paused roll-out replaces a process");
+  if (action.happening == Happening::recycling && action.worker) check_floor(pool, *action.worker);
   const bool ended =
       action.happening == Happening::exited || action.happening == Happening::spawn_failed;
   if (!ended) return;
@@ -138,11 +188,14 @@ void World::apply(const Pool&, const PublishAction& action) {
 
 void World::check(const Pool& pool, Instant now) {
   std::size_t known = 0;
+  std::uint32_t ready = 0;
   for (std::uint32_t slot = 0; slot < pool.state().slots.size(); ++slot) {
     check_slot(pool, slot);
+    if (slot < pool.state().want() && serves(pool.state().slots[slot])) ++ready;
     known += pool.state().slots[slot].processes.size();
   }
   check_rollout(pool);
+  if (ready != pool.summary(now).ready) fail("ready is miscounted");
   if (known != bodies_.size()) fail("model and world count different processes");
   if (pool.is_empty() != bodies_.empty()) fail("is_empty is wrong");
   if (pool.summary(now).state == PoolState::stopped && pool.state().stopped && !bodies_.empty()) {
@@ -192,6 +245,8 @@ void World::check_slot(const Pool& pool, std::uint32_t number) {
     if (body.frozen != process.frozen && body.life == Life::running) {
       fail("model and world disagree whether it is frozen", key);
     }
+    const bool watched = !pool.spec().watchdog.is_zero() && is_started(process);
+    if (watched && process.watch.alive_until.is_never()) fail("ready without a watchdog", key);
     const bool waits = is<Stopping>(process) && !pool.spec().stop.timeout.is_infinite();
     if (waits && deadline_of(process).is_never()) fail("a stop without a deadline", key);
     const auto* emptying = std::get_if<Emptying>(&process.state);

@@ -29,6 +29,7 @@ struct Body {
   bool ready = false;    // it has been told so
   bool watched = false;  // the model waits for TreeEmpty
   std::uint32_t exits_published = 0;
+  bool probed[2] = {};  // by ProbeRole: a probe is under way
 };
 
 class World {
@@ -59,7 +60,9 @@ class World {
   void apply(const model::Pool& pool, const model::WatchTreeAction& action);
   void apply(const model::Pool& pool, const model::ForgetAction& action);
   void apply(const model::Pool& pool, const model::FreezeAction& action);
+  void apply(const model::Pool& pool, const model::ProbeAction& action);
   void apply(const model::Pool& pool, const model::PublishAction& action);
+  void check_floor(const model::Pool& pool, const model::WorkerKey& key);
   void check_slot(const model::Pool& pool, std::uint32_t slot);
   void check_rollout(const model::Pool& pool);
   void check_replaced(const model::Pool& pool, const model::WorkerKey& key);

@@ -155,7 +155,8 @@ class Mtd:
 
     def _let_start(self):
         """Ready is the daemon, not its workers: their programs are to run, too, where that is all they need."""
-        patient = {name for name, spec in self.pools.items() if spec.get("ready") != "notify"}
+        patient = {name for name, spec in self.pools.items()
+                   if spec.get("ready", "exec") == "exec" and "ready" not in spec.get("probes", {})}
         end = time.monotonic() + 3
         while time.monotonic() < end:
             pools = self.status("*")["pools"] if self.pools else []

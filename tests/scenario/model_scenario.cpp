@@ -11,6 +11,8 @@
 //   pool KEY=VALUE…            a new pool at 0 (see set_key)
 //   at DURATION                time since 0; a tick
 //   spawned S.I · executed S.I · up S.I (both) · ready S.I · stopping S.I · tasks S.I N · empty S.I
+//   alive S.I · gives-up S.I · extend S.I DURATION · memory S.I BYTES
+//   probed S.I live|ready passed|failed|unknown · newline S.I (on MTD_READY_FD)
 //   refused S.I STAGE ERRNO · exited S.I code N|signal N|core N|oom|setup STAGE ERRNO|unknown
 //   adopted S.I REVISION [starting] [ready] [stopping]
 //   start|stop|stop-now|restart|reset-failed [SLOT…] · scale N|reset · reload KEY=VALUE… · undo ·
@@ -57,6 +59,15 @@ Duration duration(const std::string& text) {
   return parse_duration(text).value();
 }
 
+// PERIOD/THRESHOLD, or "none"
+void probe(config::ProbeSpec& probe, const std::string& value) {
+  const std::size_t slash = value.find('/');
+  probe.tcp = slash == std::string::npos ? "" : "127.0.0.1:1";
+  if (slash == std::string::npos) return;
+  probe.period = duration(value.substr(0, slash));
+  probe.threshold = static_cast<std::uint32_t>(std::stoul(value.substr(slash + 1)));
+}
+
 void set_key(config::PoolSpec& spec, const std::string& key, const std::string& value) {
   const auto number = [&] { return static_cast<std::uint32_t>(std::stoul(value)); };
   const std::map<std::string, std::function<void()>> keys{
@@ -66,7 +77,10 @@ void set_key(config::PoolSpec& spec, const std::string& key, const std::string& 
       {"fingerprint", [&] { spec.spawn_fingerprint = number(); }},
       {"ready",
        [&] {
-         spec.ready = value == "notify" ? config::ReadyMode::notify : config::ReadyMode::exec;
+         spec.ready = value == "notify"  ? config::ReadyMode::notify
+                      : value == "fd"    ? config::ReadyMode::fd
+                      : value == "probe" ? config::ReadyMode::probe
+                                         : config::ReadyMode::exec;
        }},
       {"restart",
        [&] {
@@ -103,6 +117,12 @@ void set_key(config::PoolSpec& spec, const std::string& key, const std::string& 
       {"reload.max_surge", [&] { spec.reload.max_surge = number(); }},
       {"reload.max_unavailable", [&] { spec.reload.max_unavailable = number(); }},
       {"recycle.max_tasks", [&] { spec.recycle.max_tasks = number(); }},
+      {"recycle.max_rss", [&] { spec.recycle.max_rss = number(); }},
+      {"recycle.max_lifetime", [&] { spec.recycle.max_lifetime = duration(value); }},
+      {"recycle.idle_timeout", [&] { spec.recycle.idle_timeout = duration(value); }},
+      {"watchdog", [&] { spec.watchdog = duration(value); }},
+      {"live", [&] { probe(spec.probes.live, value); }},
+      {"ready_probe", [&] { probe(spec.probes.ready, value); }},
       {"recycle.jitter", [&] { spec.recycle.jitter = std::stod(value); }},
       {"recycle.concurrency", [&] { spec.recycle.concurrency = number(); }},
   };
@@ -138,6 +158,9 @@ std::string say(const ForgetAction& a) {
 }
 std::string say(const FreezeAction& a) {
   return (a.frozen ? "freeze " : "thaw ") + text_of(a.key);
+}
+std::string say(const ProbeAction& a) {
+  return std::string(a.role == ProbeRole::live ? "live" : "ready") + " probe of " + text_of(a.key);
 }
 std::string say(const PublishAction& a) {
   std::string text = "event " + std::string(name_of(a.happening));
@@ -226,14 +249,25 @@ class Scenario {
   }
 
   static std::optional<Event> fact(const Words& words) {
-    static const std::vector<std::string> verbs{"spawned",  "executed", "ready",
-                                                "stopping", "tasks",    "empty",
-                                                "refused",  "exited",   "adopted"};
+    static const std::vector<std::string> verbs{
+        "spawned", "executed", "ready",    "stopping", "tasks",  "empty",  "refused", "exited",
+        "adopted", "alive",    "gives-up", "extend",   "memory", "probed", "newline"};
     if (std::find(verbs.begin(), verbs.end(), words[0]) == verbs.end()) return std::nullopt;
     const WorkerKey key = parse_key(words.at(1));
     if (words[0] == "spawned") return Spawned{key, 100};
     if (words[0] == "executed") return Executed{key};
     if (words[0] == "ready") return NotifiedReady{key};
+    if (words[0] == "newline") return NotifiedReady{key, true};
+    if (words[0] == "alive") return NotifiedAlive{key};
+    if (words[0] == "gives-up") return NotifiedAlive{key, true};
+    if (words[0] == "extend") return NotifiedExtension{key, duration(words.at(2))};
+    if (words[0] == "memory") return MemoryUsed{key, std::stoull(words.at(2))};
+    if (words[0] == "probed") {
+      return Probed{key, words.at(2) == "live" ? ProbeRole::live : ProbeRole::ready,
+                    words.at(3) == "passed"   ? ProbeOutcome::passed
+                    : words.at(3) == "failed" ? ProbeOutcome::failed
+                                              : ProbeOutcome::unknown};
+    }
     if (words[0] == "stopping") return NotifiedStopping{key};
     if (words[0] == "tasks") return TasksDone{key, std::stoull(words.at(2))};
     if (words[0] == "empty") return TreeEmpty{key};

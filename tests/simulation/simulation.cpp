@@ -57,6 +57,15 @@ class Simulation {
     made.orphans = chance(80) ? config::OrphanPolicy::kill : config::OrphanPolicy::keep;
     made.backoff.initial = Duration::milliseconds(static_cast<std::int64_t>(below(1000)));
     made.recycle.max_tasks = chance(50) ? 20 : 0;
+    made.recycle.max_rss = chance(30) ? 1000 : 0;
+    if (chance(30)) made.recycle.max_lifetime = Duration::seconds(20);
+    if (chance(30)) made.recycle.idle_timeout = Duration::seconds(10);
+    if (chance(30)) made.watchdog = Duration::seconds(3);
+    if (chance(30)) {
+      made.probes.live.tcp = made.probes.ready.tcp = "127.0.0.1:1";
+      made.probes.live.period = made.probes.ready.period = Duration::seconds(2);
+      if (chance(50)) made.ready = config::ReadyMode::probe;
+    }
     made.crash_limit.count = chance(50) ? 0 : 50;
     made.crash_limit.retry_after = Duration::seconds(20);
     made.stop.timeout = Duration::seconds(1 + static_cast<std::int64_t>(below(5)));
@@ -116,6 +125,18 @@ class Simulation {
       const auto it = world_.bodies().find(empty->key);
       if (it == world_.bodies().end() || it->second.life != Life::dead) return;
       it->second.descendants = false;
+    } else if (const auto* extension = std::get_if<NotifiedExtension>(&event)) {
+      const auto it = world_.bodies().find(extension->key);
+      if (it == world_.bodies().end() || it->second.life != Life::running) return;
+    } else if (const auto* alive = std::get_if<NotifiedAlive>(&event)) {
+      const auto it = world_.bodies().find(alive->key);
+      if (it == world_.bodies().end() || it->second.life == Life::dead) return;
+      if (!chance(2))
+        later(Duration::seconds(1) + within(1000), NotifiedAlive{alive->key, chance(1)});
+    } else if (const auto* answer = std::get_if<Probed>(&event)) {
+      const auto it = world_.bodies().find(answer->key);
+      if (it == world_.bodies().end() || it->second.life != Life::running) return;
+      it->second.probed[static_cast<std::size_t>(answer->role)] = false;
     }
     step(event);
   }
@@ -181,6 +202,9 @@ class Simulation {
       std::string operator()(const WatchTreeAction& a) const { return of(a.key); }
       std::string operator()(const ForgetAction& a) const { return of(a.key); }
       std::string operator()(const FreezeAction& a) const { return of(a.key); }
+      std::string operator()(const ProbeAction& a) const {
+        return of(a.key) + (a.role == ProbeRole::live ? "live" : "ready");
+      }
       std::string operator()(const PublishAction& a) const {
         return (a.worker ? of(*a.worker) : std::string()) + "h" +
                std::to_string(static_cast<int>(a.happening)) +
@@ -214,6 +238,10 @@ class Simulation {
     }
     if (chance(70))
       later(Duration::milliseconds(5) + within(60'000), dead(action.key, chance(30) ? 0 : kKilled));
+    if (!pool_.spec().watchdog.is_zero()) later(within(1000), NotifiedAlive{action.key});
+    if (pool_.spec().recycle.max_rss != 0)
+      later(Duration::seconds(1), MemoryUsed{action.key, below(1200)});
+    if (chance(5)) later(within(5000), NotifiedExtension{action.key, within(3000)});
     if (pool_.spec().recycle.max_tasks != 0)
       later(Duration::seconds(1), TasksDone{action.key, 1 + below(30)});
   }
@@ -238,6 +266,12 @@ class Simulation {
   }
   void answer(const ForgetAction&) {}
   void answer(const FreezeAction&) {}
+  void answer(const ProbeAction& action) {
+    const ProbeOutcome outcome = chance(5)    ? ProbeOutcome::unknown
+                                 : chance(20) ? ProbeOutcome::failed
+                                              : ProbeOutcome::passed;
+    later(within(1000), Probed{action.key, action.role, outcome});
+  }
   void answer(const PublishAction&) {}
 
   static Exited dead(const WorkerKey& key, int status) {

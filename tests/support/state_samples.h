@@ -75,6 +75,11 @@ inline supervisor::ProcessRecord sample_process(std::uint32_t slot, std::uint64_
   record.process.tasks = 17;
   record.process.task_limit = 1000;
   record.process.pid = 4711;
+  record.process.limits = {1ULL << 30U, true, Instant::at_ns(5000), Duration::seconds(60),
+                           Instant::at_ns(6000)};
+  record.process.watch.alive_every = Duration::seconds(30);
+  record.process.watch.alive_until = Instant::at_ns(7000);
+  record.process.watch.live = {Instant::at_ns(8000), true, 2};
   record.process.state = state;
   record.status = "serving 3 clients";
   return record;

@@ -64,7 +64,16 @@ PoolSpec any_pool(std::mt19937& random, const std::string& name) {
   spec.stop = {mtd::SignalNumber{static_cast<int>(random() % 64 + 1)}, Duration::infinite(),
                mtd::config::StopScope::process};
   spec.overlap = random() % 2 == 0;
-  spec.recycle = {random() % 3 * 1'000'000'007ULL, 0.25, static_cast<std::uint32_t>(random() % 3)};
+  spec.recycle = {
+      random() % 3 * 1'000'000'007ULL,         random() % 3 * 1'000'000'009ULL, ms(3), ms(3), 0.25,
+      static_cast<std::uint32_t>(random() % 3)};
+  spec.watchdog = Duration::seconds(static_cast<std::int64_t>(random() % 2) * 5);
+  if (random() % 2 == 0) spec.probes.live.unix_path = "/run/\x01s" + any_text(random);
+  if (random() % 2 == 0) {
+    spec.probes.ready.exec = {"check", any_text(random), "\x01i"};
+    spec.probes.ready.executable = "/bin/check";
+    spec.probes.ready.threshold = 7;
+  }
   spec.orphans = mtd::config::OrphanPolicy::keep;
   spec.log = {static_cast<mtd::config::LogTarget>(random() % 5),
               random() % 2 == 0 ? "" : "/l\x01s" + any_text(random)};

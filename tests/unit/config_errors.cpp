@@ -218,7 +218,8 @@ TEST_CASE("wrong types and values") {
        "18: pools.web.backoff.max: is 100ms, less than backoff.initial (500ms)"},
       {"\"crash_limit\":{\"count\":0}",
        "24: pools.web.crash_limit.count: must be a whole number from 1 to 1000000, not 0"},
-      {"\"ready\":\"probe\"", "9: pools.web.ready: must be \"exec\" or \"notify\", not \"probe\""},
+      {"\"ready\":\"maybe\"",
+       "9: pools.web.ready: must be \"exec\", \"notify\", \"fd\" or \"probe\", not \"maybe\""},
       {"\"recycle\":{\"max_tasks\":5,\"maxtasksperchild\":5}",
        "45: pools.web.recycle.maxtasksperchild: is another name of \"max_tasks\"; give one of "
        "them"},

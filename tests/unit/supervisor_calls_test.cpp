@@ -99,6 +99,27 @@ TEST_CASE("notifications are read as sd_notify(3) writes them") {
   CHECK(sys::parse_notification("STATUS=" + std::string(3000, 's')).status->size() == 256);
 }
 
+TEST_CASE("signs of life, extensions, and newlines of MTD_READY_FD") {
+  const auto alive = sys::parse_notification("WATCHDOG=1\n");
+  CHECK(alive.alive);
+  CHECK_FALSE(alive.trigger);
+  CHECK_FALSE(alive.newline);  // an assignment, from NOTIFY_SOCKET
+  CHECK(sys::parse_notification("WATCHDOG=trigger").trigger);
+  CHECK_FALSE(sys::parse_notification("WATCHDOG=0").alive);
+  CHECK(sys::parse_notification("EXTEND_TIMEOUT_USEC=5000000").extend == 5'000'000U);
+  for (const char* bad :
+       {"EXTEND_TIMEOUT_USEC=", "EXTEND_TIMEOUT_USEC=-1", "EXTEND_TIMEOUT_USEC=5s",
+        "EXTEND_TIMEOUT_USEC=99999999999999999999999"}) {
+    CHECK_FALSE(sys::parse_notification(bad).extend);
+  }
+  CHECK(sys::parse_notification("EXTEND_TIMEOUT_USEC=18446744073709551615").extend ==
+        std::uint64_t{365} * 24 * 3600 * 1'000'000);
+  CHECK(sys::parse_notification("\n").newline);
+  CHECK(sys::parse_notification("up and running\n").newline);
+  CHECK_FALSE(sys::parse_notification("up").newline);
+  CHECK_FALSE(sys::parse_notification("").newline);
+}
+
 namespace {
 
 // A socket pair whose far end sends as this process.

@@ -55,6 +55,7 @@ const std::vector<model::ProcessState>& all_states() {
       Launching{at},
       Warming{at},
       Up{at},
+      Unready{at},
       Draining{ExitCause::reload, Instant::never()},
       model::Stopping{ExitCause::scale_down, at},
       Killing{ExitCause::stop_timeout, at},
@@ -89,7 +90,7 @@ std::vector<StateRecord> all_records() {
       FreeRecord{}};
   for (const auto& state : all_states())
     records.push_back(sample_process(4, 9, state));
-  auto longest = sample_process(1, ~0ULL, all_states()[6]);
+  auto longest = sample_process(1, ~0ULL, all_states()[7]);
   longest.status = std::string(kMaxStoredStatus, '\xff');
   records.push_back(longest);
   CrashRecord crashes{~0U, ~0U, ~0ULL, {}};

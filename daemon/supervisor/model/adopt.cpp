@@ -56,10 +56,11 @@ void Turn::apply(const Adopted& fact) {
   }
   process.started = fact.started;
   process.tasks = fact.tasks;
-  process.task_limit = fact.task_limit != 0 ? fact.task_limit : draw_task_limit();
+  process.task_limit = fact.task_limit != 0 ? fact.task_limit : draw(state_.spec.recycle.max_tasks);
   process.pid = fact.pid;
   process.frozen = state_.frozen_since && fact.executed && !fact.stop_sent;
   process.state = state_of(fact, state_, now_);
+  take_up(process);
   const auto after =
       std::find_if(slot.processes.begin(), slot.processes.end(),
                    [&](const Process& p) { return p.incarnation > fact.key.incarnation; });
@@ -67,10 +68,17 @@ void Turn::apply(const Adopted& fact) {
   slot.incarnation = std::max(slot.incarnation, fact.key.incarnation);
   retire_older(slot);
   touch(fact.key.slot);
-  if (is<Up>(process) && process.task_limit != 0 && process.tasks >= process.task_limit) {
-    enqueue(state_.queues.recycle, fact.key.slot);
-  }
+  enqueue_if_due(fact.key.slot, process);
   tally(fact.key.slot);
+}
+
+// Of a process that is not remembered all that is watched begins anew.
+void Turn::take_up(Process& process) {
+  if (is_running(process)) limit_life(process);
+  if (is<Warming>(process)) watch_start(process);
+  if (!is_started(process)) return;
+  watch_service(process);
+  limit_idleness(process);
 }
 
 // It is where it was. Between decision and deed the earlier life may have ended: what can be done
@@ -96,7 +104,18 @@ void Turn::confirm(std::uint32_t slot, Process& process, const Adopted& fact) {
   } else if (process.frozen && !fact.exited) {
     act(FreezeAction{key, true});
   }
+  if (!fact.exited) ask_again(slot, process);
   tally(slot);
+}
+
+// Who asked before died before the answer came.
+void Turn::ask_again(std::uint32_t slot, Process& process) {
+  for (const ProbeRole role : {ProbeRole::live, ProbeRole::ready}) {
+    const bool is_armed = !process.watch.of(role).at.is_never();
+    // A reload that an earlier life did not bring to its end.
+    if (is_started(process) && is_armed != probe_spec(role).is_set()) watch_probe(process, role);
+    if (process.watch.of(role).under_way) act(ProbeAction{key_of(slot, process), role});
+  }
 }
 
 // Remembered, and the keeper does not have it.

@@ -40,7 +40,7 @@ Judgement judge_failed_start(const Exited& exit) {
 
 // One whose end was decided before it came.
 Judgement judge_ended(ExitCause cause, const Exited& exit) {
-  if (cause != ExitCause::start_timeout) return {cause, Verdict::planned};
+  if (!is_fault(cause)) return {cause, Verdict::planned};
   if (exit.kind == ReportKind::program) return {cause, Verdict::crash};
   if (exit.kind == ReportKind::setup_failed) return judge_failed_start(exit);
   return {cause, Verdict::start_failed};
@@ -62,7 +62,8 @@ Judgement judge(const Process& process, const Exited& exit, const config::PoolSp
 
 Sequel sequel_of(const Exited& exit, Verdict verdict, const config::PoolSpec& spec) {
   if (verdict == Verdict::spawn_failed || verdict == Verdict::start_failed) return Sequel::restart;
-  const bool success = is_success(exit, spec);
+  // What mtd ended for a fault has not done its work, whatever its exit code.
+  const bool success = verdict != Verdict::crash && is_success(exit, spec);
   const bool forbidden = exit.kind == ReportKind::program && has_exited(exit.wait_status) &&
                          contains(spec.no_restart_codes, code_of(exit.wait_status));
   const Sequel end = success ? Sequel::completed : Sequel::failed;

@@ -39,7 +39,7 @@ Duration run_of(const Process& process, ExitCause cause, Instant now) {
 
 bool is_ended_on_purpose(const Process& process) {
   const auto ending = ending_cause(process);
-  return ending && *ending != ExitCause::start_timeout;
+  return ending && !is_fault(*ending);
 }
 
 }  // namespace
@@ -132,7 +132,7 @@ void Turn::record(std::uint32_t number, const Process& process, const ExitRecord
   act(told);
   switch (verdict) {
     case Verdict::planned:
-      if (exit.cause == ExitCause::recycle_max_tasks || exit.cause == ExitCause::recycle_self) {
+      if (is_recycling(exit.cause)) {
         ++slot.recycled;
         ++state_.recycled;
       }
@@ -160,7 +160,8 @@ void Turn::await_tree(std::uint32_t slot, Process& process, Verdict verdict, Exi
   }
   Emptying next{EmptyingPhase::killed, cause, now_ + kKillGrace};
   if (const auto* stopping = std::get_if<Stopping>(&process.state)) {
-    if (state_.spec.stop.scope == config::StopScope::tree) {
+    // The ABRT of a missed watchdog went to the main process alone.
+    if (state_.spec.stop.scope == config::StopScope::tree && cause != ExitCause::watchdog) {
       next = {EmptyingPhase::waiting, cause, stopping->deadline};
     }
   } else if (verdict != Verdict::planned && is_serving(process) &&
@@ -168,6 +169,7 @@ void Turn::await_tree(std::uint32_t slot, Process& process, Verdict verdict, Exi
     next = {EmptyingPhase::kept, cause, Instant::never()};
   }
   process.frozen = false;
+  process.watch = {};
   process.state = next;
   if (next.phase == EmptyingPhase::killed) act(KillTreeAction{key});
   act(WatchTreeAction{key});

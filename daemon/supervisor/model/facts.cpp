@@ -37,23 +37,31 @@ void Turn::apply(const Executed& fact) {
   state_.slots[slot].spawn_streak = 0;
   publish(Happening::executed, slot, *process);
   process->state = Warming{deadline};
+  limit_life(*process);
+  watch_start(*process);
   if (state_.spec.ready == config::ReadyMode::exec) become_up(slot, *process);
   if (state_.frozen_since) freeze(slot, *process);
   mark(slot);
 }
 
 void Turn::become_up(std::uint32_t slot, Process& process) {
+  if (!is_started(process)) {
+    watch_service(process);
+    limit_idleness(process);
+  }
   process.state = Up{now_};
   publish(Happening::ready, slot, process);
-  if (process.task_limit != 0 && process.tasks >= process.task_limit) {
-    enqueue(state_.queues.recycle, slot);
-  }
+  enqueue_if_due(slot, process);
   mark(slot);
 }
 
 void Turn::apply(const NotifiedReady& fact) {
   Process* process = process_of(fact.key);
-  if (process == nullptr || state_.spec.ready != config::ReadyMode::notify) return;
+  if (process == nullptr) return;
+  if (state_.spec.ready !=
+      (fact.by_descriptor ? config::ReadyMode::fd : config::ReadyMode::notify)) {
+    return;
+  }
   if (is<Requested>(*process) || is<Launching>(*process)) apply(Executed{fact.key});
   if (is<Warming>(*process)) become_up(fact.key.slot, *process);
 }
@@ -73,13 +81,20 @@ void Turn::apply(const NotifiedStopping& fact) {
   mark(fact.key.slot);
 }
 
-void Turn::apply(const TasksDone& fact) {
+// Later is granted, sooner is not; what mtd ends for a fault gets no more time.
+void Turn::apply(const NotifiedExtension& fact) {
   Process* process = process_of(fact.key);
   if (process == nullptr) return;
-  touch(fact.key.slot);
-  process->tasks += std::min(fact.count, ~std::uint64_t{0} - process->tasks);
-  if (process->task_limit == 0 || process->tasks < process->task_limit) return;
-  if (is<Up>(*process)) enqueue(state_.queues.recycle, fact.key.slot);
+  if (is<Requested>(*process) || is<Launching>(*process)) apply(Executed{fact.key});
+  const Instant until = now_ + fact.by;
+  if (auto* warming = std::get_if<Warming>(&process->state)) {
+    warming->deadline = std::max(warming->deadline, until);
+  } else if (auto* draining = std::get_if<Draining>(&process->state)) {
+    if (!draining->deadline.is_never()) draining->deadline = std::max(draining->deadline, until);
+  } else if (auto* stopping = std::get_if<Stopping>(&process->state)) {
+    if (!is_fault(stopping->cause)) stopping->deadline = std::max(stopping->deadline, until);
+  }
+  mark(fact.key.slot);
 }
 
 }  // namespace mtd::model

@@ -46,12 +46,23 @@ enum class ExitCause {
   spawn_failed,
   start_failed,
   unknown,
+  watchdog,
+  probe,
+  recycle_max_rss,
+  recycle_max_lifetime,
+  recycle_idle,
 };
+// The numbers are part of the state that outlives a supervisor: new ones come last.
+inline constexpr std::size_t kExitCauses = static_cast<std::size_t>(ExitCause::recycle_idle) + 1;
 [[nodiscard]] bool is_planned(ExitCause cause);
+[[nodiscard]] bool is_recycling(ExitCause cause);  // a limit was reached, or the worker said so
+// mtd ended it because it did not do as it should: planned by nobody, a crash.
+[[nodiscard]] bool is_fault(ExitCause cause);
 
 enum class WorkerState {
   starting,
   ready,
+  unready,
   draining,
   stopping,
   killing,
@@ -103,6 +114,7 @@ struct TreeEmpty {
 };  // no descendant of this incarnation lives any more
 struct NotifiedReady {
   WorkerKey key;
+  bool by_descriptor = false;  // a newline on MTD_READY_FD, not READY=1
 };
 struct NotifiedStopping {
   WorkerKey key;
@@ -110,6 +122,26 @@ struct NotifiedStopping {
 struct TasksDone {
   WorkerKey key;
   std::uint64_t count = 0;
+};
+// EXTEND_TIMEOUT_USEC: its start or its end may take this long from now on.
+struct NotifiedExtension {
+  WorkerKey key;
+  Duration by;
+};
+struct NotifiedAlive {
+  WorkerKey key;
+  bool trigger = false;  // WATCHDOG=trigger: it gives itself up
+};                       // WATCHDOG=1
+struct MemoryUsed {
+  WorkerKey key;
+  std::uint64_t bytes = 0;
+};  // by it and all that it started
+enum class ProbeRole { live, ready };
+enum class ProbeOutcome { passed, failed, unknown };  // unknown: it could not be made
+struct Probed {
+  WorkerKey key;
+  ProbeRole role{};
+  ProbeOutcome outcome{};
 };
 // After a restart of the supervisor: a process the keeper still has. Only before any other event.
 // Nothing is decided until the first other event; what a remembered process is owed (a signal that
@@ -169,9 +201,10 @@ struct FreezeCommand {
 };
 
 using Event = std::variant<Tick, Spawned, Executed, SpawnRefused, Exited, TreeEmpty, NotifiedReady,
-                           NotifiedStopping, TasksDone, Adopted, StartCommand, StopCommand,
-                           RestartCommand, ScaleCommand, ReconfigureCommand, RolloutCommand,
-                           ResetFailedCommand, FreezeCommand>;
+                            NotifiedStopping, NotifiedExtension, NotifiedAlive, TasksDone,
+                            MemoryUsed, Probed, Adopted, StartCommand, StopCommand, RestartCommand,
+                            ScaleCommand, ReconfigureCommand, RolloutCommand, ResetFailedCommand,
+                            FreezeCommand>;
 
 // ---- Actions ------------------------------------------------------------------------------------
 // task_limit: what recycling drew for this incarnation, 0: none; belongs into the entry's label.
@@ -198,6 +231,11 @@ struct ForgetAction {
 struct FreezeAction {
   WorkerKey key;
   bool frozen = false;
+};
+// Answered by Probed while the process lives; asked again after a restart of the supervisor.
+struct ProbeAction {
+  WorkerKey key;
+  ProbeRole role{};
 };
 
 struct ExitRecord {
@@ -245,6 +283,7 @@ enum class Happening {
   rollout_paused,
   rollout_resumed,
   rolled_back,
+  unready,
 };
 struct PublishAction {
   Happening happening{};
@@ -256,7 +295,7 @@ struct PublishAction {
 };
 
 using Action = std::variant<SpawnAction, SignalAction, KillTreeAction, WatchTreeAction,
-                            ForgetAction, FreezeAction, PublishAction>;
+                            ForgetAction, FreezeAction, ProbeAction, PublishAction>;
 
 // ---- Views: what status, why and events tell ----------------------------------------------------
 struct ProcessView {
@@ -265,9 +304,13 @@ struct ProcessView {
   int pid = 0;  // 0: none
   std::uint64_t revision = 0;
   Instant started;
-  Instant state_deadline = Instant::never();  // of start, stop, kill
-  std::uint64_t tasks = 0, task_limit = 0;    // limit 0: none
-  std::optional<ExitCause> ending;            // why it is being ended
+  Instant state_deadline = Instant::never();            // of start, stop, kill
+  std::uint64_t tasks = 0, task_limit = 0;              // limit 0: none
+  std::uint64_t rss_limit = 0;                          // bytes; 0: none
+  Instant expires = Instant::never();                   // recycle.max_lifetime, or idle_timeout
+  Instant alive_until = Instant::never();               // WATCHDOG=1 is due
+  std::uint32_t live_failures = 0, ready_failures = 0;  // of probes, in a row
+  std::optional<ExitCause> ending;                      // why it is being ended
 };
 struct SlotView {
   std::uint32_t slot = 0;
@@ -316,6 +359,9 @@ struct ReadySpan {
   Instant first = Instant::never();  // none is ready
   Instant last;
 };
+
+// Less memory than this is under every limit that recycle.max_rss may draw; 0: there is none.
+[[nodiscard]] std::uint64_t least_rss_limit(const config::RecycleSpec& recycle);
 
 // How far a process has come, as far as the pool was told.
 enum class Stage { requested, launching, running, ended };

@@ -1,5 +1,7 @@
 // Wanted against actual, for one slot: what is not wanted is ended, what is missing is spawned,
 // what has been replaced goes.
+#include <algorithm>
+
 #include "daemon/supervisor/model/seeded_fault.h"
 #include "daemon/supervisor/model/turn.h"
 
@@ -78,7 +80,7 @@ void Turn::spawn(std::uint32_t number) {
   process.revision = state_.revision;
   process.fingerprint = state_.spec.spawn_fingerprint;
   process.started = now_;
-  process.task_limit = draw_task_limit();
+  process.task_limit = draw(state_.spec.recycle.max_tasks);
   process.state = Requested{};
   slot.rest = Idle{};
   state_.waiting_for_breaker.erase(number);
@@ -103,8 +105,10 @@ bool Turn::waits_for_stability(std::uint32_t slot) const {
 Instant Turn::slot_deadline(std::uint32_t number) const {
   const Slot& slot = state_.slots[number];
   Instant earliest = Instant::never();
-  for (const Process& process : slot.processes)
-    earliest = std::min(earliest, deadline_of(process));
+  for (const Process& process : slot.processes) {
+    earliest = std::min({earliest, deadline_of(process), next_watch(process)});
+    earliest = std::min(earliest, next_limit(process, now_));
+  }
   if (const auto* backing_off = std::get_if<BackingOff>(&slot.rest)) {
     if (backing_off->until > now_) earliest = std::min(earliest, backing_off->until);
   }

@@ -37,16 +37,14 @@ void Turn::apply(const ReconfigureCommand& command) {
 // What running processes take from the new configuration.
 void Turn::retarget(const config::PoolSpec& before) {
   const config::PoolSpec& spec = state_.spec;
-  const bool limits_differ = before.recycle.max_tasks != spec.recycle.max_tasks ||
-                             before.recycle.jitter != spec.recycle.jitter;
   for (std::uint32_t number = 0; number < state_.slots.size(); ++number) {
     Slot& slot = state_.slots[number];
     for (Process& process : slot.processes) {
       if (!state_.is_outdated(process)) process.revision = state_.revision;
-      if (limits_differ) process.task_limit = draw_task_limit();
+      retarget_limits(before.recycle, process);
+      retarget_probes(before.probes, process);
       if (is<Warming>(process) && spec.ready == config::ReadyMode::exec) become_up(number, process);
-      const bool due = process.task_limit != 0 && process.tasks >= process.task_limit;
-      if (is<Up>(process) && due) enqueue(state_.queues.recycle, number);
+      enqueue_if_due(number, process);
     }
     if (slot.replacing != Replacing::reload) continue;
     const Process* old = slot.draining();

@@ -50,8 +50,14 @@ void Turn::pump() {
 
 bool Turn::pump_one(std::set<std::uint32_t>& queue, Replacing kind, std::uint32_t limit) {
   if (queue.empty() || state_.sums.replacing[static_cast<std::size_t>(kind)] >= limit) return false;
-  const auto next = std::find_if(queue.begin(), queue.end(), [this](std::uint32_t slot) {
-    return state_.slots[slot].replacing == Replacing::no;
+  const bool spare = kind != Replacing::recycle || can_spare_one();
+  if (!spare && state_.sums.by_state[static_cast<std::size_t>(WorkerState::unready)] == 0)
+    return false;
+  const auto next = std::find_if(queue.begin(), queue.end(), [&](std::uint32_t number) {
+    const Slot& slot = state_.slots[number];
+    const Process* current = slot.current();
+    return slot.replacing == Replacing::no &&
+           (spare || (current != nullptr && is<Unready>(*current)));
   });
   if (next == queue.end()) return false;
   const std::uint32_t slot = *next;
@@ -65,21 +71,21 @@ void Turn::start_replacing(std::uint32_t number, Replacing kind) {
   Slot& slot = state_.slots[number];
   Process* process = slot.current();
   if (process == nullptr || !state_.wants(number)) return;
-  const bool due = process->task_limit != 0 && process->tasks >= process->task_limit;
-  if (kind == Replacing::recycle && (!due || !is<Up>(*process))) return;
+  const auto due = due_cause(*process, now_);
+  if (kind == Replacing::recycle && (!due || !is_started(*process))) return;
   if (kind == Replacing::reload && !state_.is_outdated(*process)) return;
   set_replacing(number, kind);
   publish(kind == Replacing::recycle ? Happening::recycling : Happening::restarting, number,
           *process);
+  const ExitCause cause = kind == Replacing::recycle ? *due : cause_of(kind);
   if (runs_beside(kind) && is<Up>(*process)) {
-    process->state = Draining{cause_of(kind), Instant::never()};
-    if constexpr (kSeededFault == SeededFault::stop_first)
-      begin_stop(number, *process, cause_of(kind));
+    process->state = Draining{cause, Instant::never()};
+    if constexpr (kSeededFault == SeededFault::stop_first) begin_stop(number, *process, cause);
   } else {
-    begin_stop(number, *process, cause_of(kind));
+    begin_stop(number, *process, cause);
   }
   mark(number);
-  if (kind == Replacing::reload) tally(number);  // the next one looks at sums.surging
+  tally(number);  // the next one in the queue looks at the sums
 }
 
 // Whether the next slot's new process may run beside the old one.
@@ -145,19 +151,22 @@ void Turn::leave_queues(std::uint32_t slot) {
   state_.queues.restart.erase(slot);
 }
 
+// Without overlap recycling takes away a worker that is ready: not while others are missing for
+// other reasons. Those that do not come back by themselves are not waited for.
+bool Turn::can_spare_one() const {
+  if (state_.spec.overlap || kSeededFault == SeededFault::recycled_below_floor) return true;
+  const auto in_state = [&](WorkerState state) {
+    return state_.sums.by_state[static_cast<std::size_t>(state)];
+  };
+  const std::uint32_t absent =
+      state_.sums.held + in_state(WorkerState::failed) + in_state(WorkerState::completed);
+  const std::uint32_t able = state_.want() - std::min(state_.want(), absent);
+  return state_.sums.ready + recycle_limit() > able;
+}
+
 std::uint32_t Turn::recycle_limit() const {
   const std::uint32_t set = state_.spec.recycle.concurrency;
   return set != 0 ? set : std::max(1U, state_.want() / 10);
-}
-
-// From [max_tasks × (1 − jitter), max_tasks], at least one.
-std::uint64_t Turn::draw_task_limit() {
-  const config::RecycleSpec& recycle = state_.spec.recycle;
-  if (recycle.max_tasks == 0) return 0;
-  const double jitter = std::clamp(recycle.jitter, 0.0, 1.0);
-  const double less = static_cast<double>(recycle.max_tasks) * jitter * entropy_.fraction();
-  const auto off = static_cast<std::uint64_t>(std::max(0.0, less));
-  return std::max<std::uint64_t>(1, recycle.max_tasks - std::min(off, recycle.max_tasks));
 }
 
 }  // namespace mtd::model

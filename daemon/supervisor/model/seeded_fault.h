@@ -23,6 +23,10 @@ enum class SeededFault {
   stop_first,                  // a roll-out stops a process before its replacement is ready
   pause_ignored,               // a paused roll-out goes on
   half_way_stays,              // a failed roll-out leaves the pool in pieces
+  probe_asked_twice,           // a probe is made again while the last one is under way
+  watchdog_not_armed,          // a worker that is ready is not watched
+  unready_serves,              // a worker whose ready probe failed counts as ready
+  recycled_below_floor,        // without overlap a worker is recycled while others are missing
 };
 
 #ifdef MTD_SEEDED_FAULT

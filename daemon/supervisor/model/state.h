@@ -41,7 +41,7 @@ struct Queues {
   std::set<std::uint32_t> recycle, reload, restart;
 };
 
-inline constexpr std::size_t kWorkerStates = 11;
+inline constexpr std::size_t kWorkerStates = 12;
 
 // Sums over the slots' tallies.
 struct Sums {

@@ -32,6 +32,7 @@ void Turn::begin_stop(std::uint32_t slot, Process& process, ExitCause cause) {
     kill(slot, process, cause);
     return;
   }
+  process.watch = {};
   act(SignalAction{key_of(slot, process), stop.signal.value, stop.scope});
   publish(Happening::signalled, slot, process, static_cast<std::uint64_t>(stop.signal.value));
   const Instant deadline =
@@ -62,6 +63,7 @@ void Turn::stop_now(std::uint32_t slot, Process& process, ExitCause cause) {
 void Turn::kill(std::uint32_t slot, Process& process, ExitCause cause) {
   act(KillTreeAction{key_of(slot, process)});
   publish(Happening::signalled, slot, process, kSigKill);
+  process.watch = {};
   process.state = Killing{cause, now_ + kKillGrace};
   mark(slot);
 }

@@ -1,5 +1,6 @@
 // A slot's part of the pool's sums is taken out and put in again whenever the slot was touched, so
 // that the state of a pool costs nothing to know.
+#include "daemon/supervisor/model/seeded_fault.h"
 #include "daemon/supervisor/model/turn.h"
 
 namespace mtd::model {
@@ -33,12 +34,15 @@ bool is_on_its_way(const Process& process, const Slot& slot) {
   if (const auto* draining = std::get_if<Draining>(&process.state)) {
     return !draining->deadline.is_never() || rests_as<Idle>(slot);
   }
-  return !is<Up>(process) && !is<Stuck>(process);
+  return !is_started(process) && !is<Stuck>(process);
 }
 
 bool serves(const Process& process) {
   if (process.frozen) return false;
   const auto* draining = std::get_if<Draining>(&process.state);
+  if constexpr (kSeededFault == SeededFault::unready_serves) {
+    if (is<Unready>(process)) return true;
+  }
   return is<Up>(process) || (draining != nullptr && draining->cause != ExitCause::recycle_self);
 }
 

@@ -65,6 +65,8 @@ void Turn::settle() {
 void Turn::fire(std::uint32_t slot) {
   for (Process& process : state_.slots[slot].processes) {
     if (deadline_of(process) <= now_) expire(slot, process);
+    look_after(slot, process);
+    enqueue_if_due(slot, process);
   }
   mark(slot);
 }

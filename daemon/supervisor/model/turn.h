@@ -3,8 +3,8 @@
 // cost does not grow with the pool (commands to a whole pool excepted).
 //
 // The files: turn.cpp (order of a step), facts.cpp, exits_apply.cpp, commands.cpp, reconfigure.cpp
-// (events); reconcile.cpp, replace.cpp (wanted against actual); stop.cpp (ending processes);
-// breaker_apply.cpp.
+// (events); health.cpp, limits.cpp (watching what runs); reconcile.cpp, replace.cpp (wanted against
+// actual); stop.cpp (ending processes); breaker_apply.cpp.
 #pragma once
 
 #include "common/entropy.h"
@@ -30,7 +30,11 @@ class Turn {
   void apply(const TreeEmpty& fact);
   void apply(const NotifiedReady& fact);
   void apply(const NotifiedStopping& fact);
+  void apply(const NotifiedExtension& fact);
+  void apply(const NotifiedAlive& fact);
   void apply(const TasksDone& fact);
+  void apply(const MemoryUsed& fact);
+  void apply(const Probed& fact);
   void apply(const Adopted& fact);
   // Commands
   void apply(const StartCommand& command);
@@ -51,6 +55,8 @@ class Turn {
   void wake();
   // Adopting what is remembered
   void confirm(std::uint32_t slot, Process& process, const Adopted& fact);
+  void take_up(Process& process);
+  void ask_again(std::uint32_t slot, Process& process);
   void drop_vanished();
   void vanish(std::uint32_t slot, const Process& process);
 
@@ -67,10 +73,27 @@ class Turn {
   void spawn(std::uint32_t slot);
   void become_launching(std::uint32_t slot, Process& process);
   void become_up(std::uint32_t slot, Process& process);
-  [[nodiscard]] std::uint64_t draw_task_limit();
   [[nodiscard]] Instant slot_deadline(std::uint32_t slot) const;
   [[nodiscard]] bool waits_for_stability(std::uint32_t slot) const;
   [[nodiscard]] bool is_stable(const Process& process) const;
+
+  // While it runs: what it has to do, and how long it may
+  void watch_start(Process& process);
+  void watch_service(Process& process);
+  void watch_probe(Process& process, ProbeRole role);
+  [[nodiscard]] const config::ProbeSpec& probe_spec(ProbeRole role) const;
+  void look_after(std::uint32_t slot, Process& process);
+  void ask(std::uint32_t slot, Process& process, ProbeRole role);
+  void judge_readiness(std::uint32_t slot, Process& process, bool passed, bool failed);
+  void miss_watchdog(std::uint32_t slot, Process& process);
+  void give_up_hung(std::uint32_t slot, Process& process);
+  [[nodiscard]] std::uint64_t draw(std::uint64_t whole);
+  [[nodiscard]] Duration draw(Duration whole);
+  void limit_life(Process& process);
+  void limit_idleness(Process& process);
+  void restart_idleness(Process& process);
+  void enqueue_if_due(std::uint32_t slot, const Process& process);
+  void retarget_limits(const config::RecycleSpec& before, Process& process);
 
   // Ending
   void begin_stop(std::uint32_t slot, Process& process, ExitCause cause);
@@ -121,6 +144,7 @@ class Turn {
   [[nodiscard]] std::uint32_t recycle_limit() const;
   [[nodiscard]] bool runs_beside(Replacing kind) const;
   [[nodiscard]] bool may_roll();
+  [[nodiscard]] bool can_spare_one() const;
 
   // Commands to slots
   template <class F>
@@ -128,6 +152,7 @@ class Turn {
   void refresh(std::uint32_t slot);  // forget failures, hold and completion
   void forgive(std::uint32_t slot);  // forget failures
   void retarget(const config::PoolSpec& before);
+  void retarget_probes(const config::ProbesSpec& before, Process& process);
 
   void act(const Action& action) { actions_.push_back(action); }
   void publish(Happening happening, std::uint64_t number = 0);

@@ -14,6 +14,11 @@ ProcessView view_of(std::uint32_t slot, const Process& process) {
   view.state_deadline = deadline_of(process);
   view.tasks = process.tasks;
   view.task_limit = process.task_limit;
+  view.rss_limit = process.limits.rss;
+  view.expires = next_limit(process, Instant());
+  view.alive_until = process.watch.alive_until;
+  view.live_failures = process.watch.live.failures;
+  view.ready_failures = process.watch.ready.failures;
   view.ending = is_kept(process) ? ExitCause::left_over : ending_cause(process);
   return view;
 }

@@ -9,6 +9,7 @@ namespace {
 constexpr std::array kWorkerWords{
     Word<WorkerState>{WorkerState::starting, "starting", "being started, not ready yet"},
     Word<WorkerState>{WorkerState::ready, "ready", "serving"},
+    Word<WorkerState>{WorkerState::unready, "unready", "lives, and its ready probe fails"},
     Word<WorkerState>{WorkerState::draining, "draining", "serving until its replacement is ready"},
     Word<WorkerState>{WorkerState::stopping, "stopping", "asked to end"},
     Word<WorkerState>{WorkerState::killing, "killing", "killed with its whole tree"},
@@ -54,6 +55,14 @@ constexpr std::array kCauseWords{
     Word<ExitCause>{ExitCause::start_failed, "start_failed",
                     "died in the instant of exec, cause unknown"},
     Word<ExitCause>{ExitCause::unknown, "unknown", "not known"},
+    Word<ExitCause>{ExitCause::watchdog, "watchdog", "did not say WATCHDOG=1 in time"},
+    Word<ExitCause>{ExitCause::probe, "probe", "its live probe failed too often"},
+    Word<ExitCause>{ExitCause::recycle_max_rss, "recycle:max_rss",
+                    "recycled for the memory it used"},
+    Word<ExitCause>{ExitCause::recycle_max_lifetime, "recycle:max_lifetime",
+                    "recycled at the age it was to reach"},
+    Word<ExitCause>{ExitCause::recycle_idle, "recycle:idle",
+                    "recycled after a time without a task"},
 };
 
 constexpr std::array kHappeningWords{
@@ -88,6 +97,7 @@ constexpr std::array kHappeningWords{
     Word<Happening>{Happening::rollout_resumed, "rollout_resumed", "the roll-out goes on"},
     Word<Happening>{Happening::rolled_back, "rolled_back",
                     "every worker runs the revision before again"},
+    Word<Happening>{Happening::unready, "unready", "its ready probe fails"},
 };
 
 template <class Value, std::size_t N>
@@ -134,6 +144,9 @@ bool is_planned(ExitCause cause) {
     case ExitCause::stop:
     case ExitCause::stop_timeout:
     case ExitCause::recycle_max_tasks:
+    case ExitCause::recycle_max_rss:
+    case ExitCause::recycle_max_lifetime:
+    case ExitCause::recycle_idle:
     case ExitCause::recycle_self:
     case ExitCause::reload:
     case ExitCause::restart:
@@ -148,9 +161,22 @@ bool is_planned(ExitCause cause) {
     case ExitCause::spawn_failed:
     case ExitCause::start_failed:
     case ExitCause::unknown:
+    case ExitCause::watchdog:
+    case ExitCause::probe:
       return false;
   }
   return false;
+}
+
+bool is_recycling(ExitCause cause) {
+  return cause == ExitCause::recycle_max_tasks || cause == ExitCause::recycle_max_rss ||
+         cause == ExitCause::recycle_max_lifetime || cause == ExitCause::recycle_idle ||
+         cause == ExitCause::recycle_self;
+}
+
+bool is_fault(ExitCause cause) {
+  return cause == ExitCause::start_timeout || cause == ExitCause::watchdog ||
+         cause == ExitCause::probe;
 }
 
 }  // namespace mtd::model

@@ -14,12 +14,16 @@ Overloaded(F...) -> Overloaded<F...>;
 
 bool is_serving(const Process& process) {
   return is<Requested>(process) || is<Launching>(process) || is<Warming>(process) ||
-         is<Up>(process) || is<Draining>(process);
+         is_started(process) || is<Draining>(process);
 }
 
 bool is_current(const Process& process) {
   if (const auto* requested = std::get_if<Requested>(&process.state)) return !requested->cancelled;
-  return is<Launching>(process) || is<Warming>(process) || is<Up>(process);
+  return is<Launching>(process) || is<Warming>(process) || is_started(process);
+}
+
+bool is_started(const Process& process) {
+  return is<Up>(process) || is<Unready>(process);
 }
 
 bool is_kept(const Process& process) {
@@ -28,7 +32,7 @@ bool is_kept(const Process& process) {
 }
 
 bool is_running(const Process& process) {
-  return is<Warming>(process) || is<Up>(process) || is<Draining>(process);
+  return is<Warming>(process) || is_started(process) || is<Draining>(process);
 }
 
 std::optional<ExitCause> ending_cause(const Process& process) {
@@ -36,7 +40,7 @@ std::optional<ExitCause> ending_cause(const Process& process) {
   return std::visit(
       Overloaded{[](const Requested& s) { return s.cancelled; },
                  [](const Launching&) { return Cause(); }, [](const Warming&) { return Cause(); },
-                 [](const Up&) { return Cause(); },
+                 [](const Up&) { return Cause(); }, [](const Unready&) { return Cause(); },
                  [](const Draining& s) { return Cause(s.cause); },
                  [](const Stopping& s) { return Cause(s.cause); },
                  [](const Killing& s) { return Cause(s.cause); },
@@ -51,6 +55,7 @@ Instant deadline_of(const Process& process) {
                                [](const Launching& s) { return s.deadline; },
                                [](const Warming& s) { return s.deadline; },
                                [](const Up&) { return Instant::never(); },
+                               [](const Unready&) { return Instant::never(); },
                                [](const Draining& s) { return s.deadline; },
                                [](const Stopping& s) { return s.deadline; },
                                [](const Killing& s) { return s.deadline; },
@@ -63,11 +68,16 @@ void shift_deadlines(Process& process, Duration by) {
   std::visit(Overloaded{[](Requested&) {}, [&](Launching& s) { s.deadline = s.deadline + by; },
                         [&](Warming& s) { s.deadline = s.deadline + by; },
                         [&](Up& s) { s.since = s.since + by; },
+                        [&](Unready& s) { s.since = s.since + by; },
                         [&](Draining& s) { s.deadline = s.deadline + by; },
                         [&](Stopping& s) { s.deadline = s.deadline + by; },
                         [&](Killing& s) { s.deadline = s.deadline + by; }, [](Stuck&) {},
                         [&](Emptying& s) { s.deadline = s.deadline + by; }},
              process.state);
+  Watch& watch = process.watch;
+  for (Instant* at :
+       {&watch.alive_until, &watch.live.at, &watch.ready.at, &process.limits.idle_until})
+    *at = *at + by;
 }
 
 WorkerState printed_state(const Process& process) {
@@ -76,6 +86,7 @@ WorkerState printed_state(const Process& process) {
                                [](const Launching&) { return WorkerState::starting; },
                                [](const Warming&) { return WorkerState::starting; },
                                [](const Up&) { return WorkerState::ready; },
+                               [](const Unready&) { return WorkerState::unready; },
                                [](const Draining&) { return WorkerState::draining; },
                                [](const Stopping&) { return WorkerState::stopping; },
                                [](const Killing&) { return WorkerState::killing; },
@@ -99,6 +110,9 @@ WorkerState printed_state(const Process& process) {
 bool is_replacement(ExitCause cause) {
   switch (cause) {
     case ExitCause::recycle_max_tasks:
+    case ExitCause::recycle_max_rss:
+    case ExitCause::recycle_max_lifetime:
+    case ExitCause::recycle_idle:
     case ExitCause::recycle_self:
     case ExitCause::reload:
     case ExitCause::restart:
@@ -115,6 +129,8 @@ bool is_replacement(ExitCause cause) {
     case ExitCause::spawn_failed:
     case ExitCause::start_failed:
     case ExitCause::unknown:
+    case ExitCause::watchdog:
+    case ExitCause::probe:
       return false;
   }
   return false;

@@ -1,4 +1,4 @@
-// A process of a pool, as the model sees it: one incarnation of a slot in one of nine states.
+// A process of a pool, as the model sees it: one incarnation of a slot in one of ten states.
 //
 //   requested   the keeper was asked; no process is known to exist. Nothing may be signalled yet: a
 //   stop
@@ -6,6 +6,7 @@
 //   launching   it exists and sets itself up; the program has not begun.
 //   warming     the program runs and has not said READY=1 yet (ready: notify).
 //   up          it serves.
+//   unready     its ready probe failed: it lives and does not serve until the probe passes again.
 //   draining    it serves, and its end is decided: a replacement is being made ready, or it has
 //   said
 //               STOPPING=1 and goes by itself (then with a deadline).
@@ -14,8 +15,8 @@
 //   stuck       it outlived SIGKILL (an uninterruptible sleep); named, waited for by no one.
 //   emptying    the main process is reaped, its descendants are not known to be gone.
 //
-// The first five are "serving", the next three "ending". A deadline lives in the state it belongs
-// to.
+// The first six are "serving", the next three "ending". A deadline lives in the state it belongs
+// to; what a program is asked in turns while it serves lives in `watch`.
 #pragma once
 
 #include <cstdint>
@@ -77,8 +78,42 @@ struct Emptying {
   bool operator==(const Emptying&) const = default;
 };
 
-using ProcessState =
-    std::variant<Requested, Launching, Warming, Up, Draining, Stopping, Killing, Stuck, Emptying>;
+struct Unready {
+  Instant since;
+  bool operator==(const Unready&) const = default;
+};
+
+// The index is part of the state that outlives a supervisor: new ones come last.
+using ProcessState = std::variant<Requested, Launching, Warming, Up, Draining, Stopping, Killing,
+                                  Stuck, Emptying, Unready>;
+
+// A probe of a process: made at `at`, under way until it is answered, then made again.
+struct ProbeTurn {
+  Instant at = Instant::never();  // of the next one; never(): none is made
+  bool under_way = false;
+  std::uint8_t failures = 0;  // in a row
+  bool operator==(const ProbeTurn&) const = default;
+};
+// What a program has to do so that it counts as well. Empty before it runs and once it is ended.
+struct Watch {
+  Duration alive_every;                    // the watchdog of its revision; zero: none
+  Instant alive_until = Instant::never();  // by then WATCHDOG=1 is due
+  ProbeTurn live, ready;
+  [[nodiscard]] ProbeTurn& of(ProbeRole role) { return role == ProbeRole::live ? live : ready; }
+  [[nodiscard]] const ProbeTurn& of(ProbeRole role) const {
+    return role == ProbeRole::live ? live : ready;
+  }
+  bool operator==(const Watch&) const = default;
+};
+// After what it is recycled, beside its tasks. Drawn for each incarnation.
+struct Limits {
+  std::uint64_t rss = 0;               // bytes; 0: none
+  bool rss_exceeded = false;           // as of the last measurement
+  Instant expires = Instant::never();  // recycle.max_lifetime
+  Duration idle;                       // recycle.idle_timeout; zero: none
+  Instant idle_until = Instant::never();
+  bool operator==(const Limits&) const = default;
+};
 
 struct Process {
   std::uint64_t incarnation = 0;
@@ -90,6 +125,8 @@ struct Process {
   int pid = 0;                   // 0: not known
   bool frozen = false;           // its deadlines stand still
   bool expected = false;         // remembered; the keeper has not said yet that it is there
+  Limits limits;
+  Watch watch;
   ProcessState state;
   bool operator==(const Process&) const = default;
 };
@@ -103,12 +140,22 @@ template <class T>
 // Serving, and neither draining nor cancelled: the one the slot counts on.
 [[nodiscard]] bool is_current(const Process& process);
 [[nodiscard]] bool is_kept(const Process& process);
+// Up or Unready: its start is complete, and its end is not decided.
+[[nodiscard]] bool is_started(const Process& process);
 // There is a program that can be signalled or frozen: executed, not reaped.
 [[nodiscard]] bool is_running(const Process& process);
 // Why it is being ended; empty while its end is not decided.
 [[nodiscard]] std::optional<ExitCause> ending_cause(const Process& process);
 // When its state has to be looked at again; never() while frozen.
 [[nodiscard]] Instant deadline_of(const Process& process);
+// Whether its probe is made in this state.
+[[nodiscard]] bool is_asked(const Process& process, ProbeRole role);
+// When something of `watch` is due; never() where nothing is, or while frozen.
+[[nodiscard]] Instant next_watch(const Process& process);
+// When it reaches its next limit of time, after `now`.
+[[nodiscard]] Instant next_limit(const Process& process, Instant now);
+// The limit it has reached.
+[[nodiscard]] std::optional<ExitCause> due_cause(const Process& process, Instant now);
 // All deadlines and the time it is up move by as long as it was frozen.
 void shift_deadlines(Process& process, Duration by);
 [[nodiscard]] WorkerState printed_state(const Process& process);

@@ -12,8 +12,11 @@
 //   storm=N       forks N orphans that exit at once
 //   fork-on-term  on TERM forks one more daemon before it exits
 //   close-output  closes stdout and stderr
+//   memory=MIB    takes so much, and touches all of it
+//   feed=MS       says WATCHDOG=1 and reports "fed" so often, for ever
+//   on-abrt=N     exits with N on ABRT, after it has reported "abrt"
 //   wait          sleeps for ever; USR1 counts a task (X_MTD_TASKS=+1, reports "task"), USR2 says
-//                 READY=1, HUP reports "hup", TERM exits 0
+//                 READY=1 and writes a newline to MTD_READY_FD, HUP reports "hup", TERM exits 0
 // After the last word it exits with 0.
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -57,6 +60,33 @@ void notify(std::string text) {
   for (char& c : text)
     c = c == ';' ? '\n' : c;
   send_to(std::getenv("NOTIFY_SOCKET"), text);
+}
+
+void write_newline() {
+  const std::string number = env("MTD_READY_FD");
+  if (!number.empty() && write(std::atoi(number.c_str()), "\n", 1) != 1)
+    std::perror("MTD_READY_FD");
+}
+
+void take_memory(int mib) {
+  const auto size = static_cast<std::size_t>(mib) << 20U;
+  auto* const memory = static_cast<volatile char*>(std::malloc(size));
+  for (std::size_t at = 0; memory != nullptr && at < size; at += 4096)
+    memory[at] = 1;
+}
+
+[[noreturn]] void feed(int ms) {
+  for (;;) {
+    notify("WATCHDOG=1");
+    report("fed");
+    usleep(static_cast<useconds_t>(ms) * 1000);
+  }
+}
+
+int code_on_abrt = 0;
+void on_abrt(int) {
+  report("abrt");
+  _exit(code_on_abrt);
 }
 
 [[noreturn]] void sleep_for_ever() {
@@ -114,6 +144,7 @@ void storm(int count) {
         break;
       case SIGUSR2:
         notify("READY=1");
+        write_newline();
         break;
       case SIGHUP:
         report("hup");
@@ -166,6 +197,13 @@ int main(int argc, char** argv) {
     } else if (verb == "close-output") {
       close(1);
       close(2);
+    } else if (verb == "memory") {
+      take_memory(number);
+    } else if (verb == "feed") {
+      feed(number);
+    } else if (verb == "on-abrt") {
+      code_on_abrt = number;
+      std::signal(SIGABRT, on_abrt);
     } else if (verb == "wait") {
       serve(fork_on_term, obeys_term);
     } else {
