@@ -87,15 +87,15 @@ void TaskRig::on(const SendTask& action) {
       stored->second.facts.counters.attempts != action.attempt) {
     return fail("sent, but its claim is not on record", action.id);
   }
-  if (!sent_.insert({action.id.value, action.attempt}).second && !action.again) {
-    return fail("the same attempt was sent twice", action.id);
+  if (!sent_.insert({action.id.value, action.attempt}).second) {
+    if (!action.again) fail("the same attempt was sent twice", action.id);
+    return;  // the worker has had it, and ignores it
   }
   const auto found = bodies_.find(action.worker);
   if (found == bodies_.end()) return fail("sent to a worker that is not there", action.id);
   Body& body = found->second;
   const bool has_it = body.has.count(action.id.value) != 0;
-  if (has_it && !action.again) fail("sent to a worker that has it", action.id);
-  if (has_it) return;
+  if (has_it) return fail("sent to a worker that has it", action.id);
   if (body.drained && !action.again) fail("sent to a worker that drains", action.id);
   if (body.has.size() >= menu_.credit) fail("a worker was given more than its credit", action.id);
   ++body.given;
@@ -123,7 +123,8 @@ void TaskRig::on(const KillWorker& action) {
 
 void TaskRig::on(const WorkerLoad& action) {
   const auto body = bodies_.find(action.worker);
-  if (body != bodies_.end() && action.running > menu_.credit)
+  // After a restart answers that are not on record yet count as well.
+  if (body != bodies_.end() && restarts_ == 0 && action.running > menu_.credit)
     fail("a load above the credit was told");
 }
 
@@ -249,7 +250,8 @@ void TaskRig::check() {
   for (const auto& [key, worker] : state.workers) {
     const auto body = bodies_.find(key);
     if (body == bodies_.end()) return fail("the queue has a worker that is not there");
-    if (worker.tasks.size() > worker.credit && worker.ready) fail("more tasks than credit");
+    if (restarts_ == 0 && worker.tasks.size() > worker.credit && worker.ready)
+      fail("more tasks than credit");
   }
 }
 
@@ -552,6 +554,7 @@ void TaskRig::restart(std::size_t committed) {
     (void)apply(under_way_[i], ignored);
   }
   under_way_.clear();
+  orders_.clear();
   tickets_.clear();  // its clients have lost their connections
   Recovered recovered;
   for (const auto& [id, stored] : store_) {
@@ -561,7 +564,6 @@ void TaskRig::restart(std::size_t committed) {
   queue_ = Queue(spec_, recovered, now());
   const auto answers = std::exchange(unsettled_, {});
   late_.clear();
-  std::map<WorkerKey, Body> bodies = bodies_;
   for (auto& [key, body] : bodies_) {
     body.drained = body.killed = body.draining_said = body.spent = false;
     step(WorkerAttached{key, menu_.limit, body.given});

@@ -143,8 +143,8 @@ class TaskRig {
 
   TaskMenu menu_;
   task::QueueSpec spec_;
-  task::Queue queue_;
   Instant now_ = Instant::at_ns(1'000'000'000'000);
+  task::Queue queue_;
   std::uint64_t entropy_ = 1;
   std::map<std::uint64_t, Stored> store_;
   std::map<std::uint64_t, std::uint64_t> orders_;  // of tasks, as they were claimed
