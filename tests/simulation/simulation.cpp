@@ -322,6 +322,9 @@ class Simulation {
     command.spec.spawn_fingerprint = 1 + below(3);
     command.spec.reload.max_surge = static_cast<std::uint32_t>(below(4));
     command.spec.reload.max_unavailable = static_cast<std::uint32_t>(below(3));
+    // Both 0 is an error of the configuration.
+    if (command.spec.reload.max_surge == 0 && command.spec.reload.max_unavailable == 0)
+      command.spec.reload.max_unavailable = 1;
     step(command);
   }
   void undo() {
