@@ -132,6 +132,8 @@ constexpr std::array kPool{
     Member{"spawn_failures", "?int", "starts that failed before the program ran"},
     Member{"revision", "?int", "counts the pool's configurations"},
     Member{"outdated", "?int", "workers that run an older revision"},
+    Member{"enabled", "?bool", "it is started with mtd"},
+    Member{"waits_for", "?string", "what it depends on and is not there, for people"},
     Member{"rollout", "?Rollout", "how a new revision replaces the workers"},
     Member{"since", "?string", "when the state began, RFC 3339"},
     Member{"since_ms", "?int", "how long ago that was"},

@@ -9,6 +9,7 @@
 #include "config/binding.h"
 #include "config/keys_health.h"
 #include "config/keys_limits.h"
+#include "config/keys_order.h"
 #include "config/resolved_json.h"
 
 namespace mtd::config {
@@ -523,7 +524,7 @@ std::vector<PoolKey> make_pool_keys() {
            "How gladly the kernel kills workers when memory is short."},
           of_pool<&S::oom_score_adj>()),
   };
-  for (auto make : {health_keys, limit_keys}) {
+  for (auto make : {health_keys, limit_keys, order_keys}) {
     for (PoolKey& key : make())
       keys.push_back(std::move(key));
   }
@@ -685,6 +686,12 @@ std::string KeyInfo::expectation() const {
              "7";
     case Type::capabilities:
       return "a list of capabilities, like [\"net_bind_service\"]";
+    case Type::stop_steps:
+      return "a list of signals with times, like [[\"TERM\", \"10s\"], [\"QUIT\", \"5s\"], "
+             "[\"KILL\"]], at most " +
+             std::to_string(kMaxStopSteps);
+    case Type::dependencies:
+      return "an object of pools, like {\"db\": \"ready\"}";
     case Type::system_calls:
       return "a list of system calls and groups of them, like [\"@default\", \"socket\"]";
   }

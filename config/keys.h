@@ -39,6 +39,8 @@ enum class Type {
   io_priority,   // text
   capabilities,  // names
   system_calls,  // names, and @groups
+  stop_steps,    // list of [signal, time]
+  dependencies,  // object of pools
 };
 
 // A value of the file after its type and bounds were checked; of a word, its index; of a signal,

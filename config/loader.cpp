@@ -9,6 +9,7 @@
 #include "config/identity.h"
 #include "config/keys.h"
 #include "config/listen.h"
+#include "config/order.h"
 #include "config/problems.h"
 #include "config/read_keys.h"
 #include "config/resolve.h"
@@ -48,6 +49,7 @@ class Loader {
     }
     check_total();
     check_addresses();
+    check_dependencies();
     result_.configuration.warnings = problems_.take_warnings();
     result_.errors = problems_.take_errors();
     return std::move(result_);
@@ -176,6 +178,13 @@ class Loader {
                                          ".listen: " + escape_for_terminal(owner->first) +
                                          " is pool " + owner->second + "'s already");
       }
+    }
+  }
+
+  void check_dependencies() {
+    for (const OrderProblem& problem : check_order(result_.configuration.pools)) {
+      const Node* node = pools_.at(problem.pool)->member("depends_on");
+      problems_.error(node->place, "pools." + problem.pool + ".depends_on: " + problem.message);
     }
   }
 

@@ -43,10 +43,27 @@ struct CrashLimit {
   Duration retry_after = Duration::seconds(300);
 };
 
+struct StopStep {
+  SignalNumber signal{15};
+  Duration timeout;  // until the next step
+  bool operator==(const StopStep&) const = default;
+};
+
 struct StopSpec {
   SignalNumber signal{15};
   Duration timeout = Duration::seconds(10);  // infinite allowed
   StopScope scope = StopScope::tree;
+  std::vector<StopStep> steps;  // in place of signal and timeout; SIGKILL follows the last
+};
+
+enum class DependencyState { started, ready, completed };
+enum class LossPolicy { keep, stop };
+// A pool that has to be so far before another one is started.
+struct Dependency {
+  std::string pool;
+  DependencyState until{};
+  LossPolicy if_lost = LossPolicy::keep;  // what happens to the dependent when it is down
+  bool operator==(const Dependency&) const = default;
 };
 
 // How running workers come to a new configuration.
@@ -175,6 +192,8 @@ struct PoolSpec {
   std::optional<int> oom_score_adj;
   CgroupSpec cgroup;
   SandboxSpec sandbox;
+  std::vector<Dependency> depends_on;  // sorted by name, each once
+  bool essential = false;              // its failure is the end of mtd
 
   // Of all that a running process was given at its start. Two specs with the same fingerprint need
   // no new process; members that apply in place (hot keys) are not in it.

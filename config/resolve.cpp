@@ -49,6 +49,7 @@ class PoolResolver {
     limits();
     sandbox();
     recycle();
+    stop();
     reload();
     listen();
     overlap();
@@ -387,6 +388,13 @@ class PoolResolver {
     }
     spec_.recycle.max_tasks = static_cast<std::uint64_t>(*alias->as<std::int64_t>());
     if (node("recycle.jitter") == nullptr) spec_.recycle.jitter = 0;
+  }
+
+  void stop() {
+    if (node("stop.steps") == nullptr) return;
+    for (const std::string_view other : {"stop.signal", "stop.timeout"}) {
+      if (node(other) != nullptr) fail(other, "is part of \"steps\" already; give either of them");
+    }
   }
 
   void reload() {

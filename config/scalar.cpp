@@ -9,6 +9,7 @@
 #include "common/escape.h"
 #include "common/size.h"
 #include "config/capabilities.h"
+#include "config/keys_order.h"
 #include "config/scheduling.h"
 #include "config/system_calls.h"
 
@@ -266,6 +267,10 @@ Result<Scalar> check_value(const KeyInfo& key, const Node& node) {
       return capabilities(key, node);
     case Type::system_calls:
       return system_calls(key, node);
+    case Type::stop_steps:
+      return check_stop_steps(key, node);
+    case Type::dependencies:
+      return check_dependencies(key, node);
   }
   return wrong(key, node);
 }

@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "config/keys.h"
+#include "config/keys_order.h"
 #include "config/tools.h"
 
 namespace mtd::config {
@@ -60,6 +61,24 @@ Json limits_schema() {
           {"additionalProperties", any_of(value, pair)}};
 }
 
+Json steps_schema() {
+  return {{"type", "array"},
+          {"items", {{"type", "array"}, {"minItems", 1}, {"maxItems", 2}}},
+          {"minItems", 1},
+          {"maxItems", kMaxStopSteps}};
+}
+
+Json dependencies_schema() {
+  const Json until = {{"enum", {"started", "ready", "completed"}}};
+  const Json full = {{"type", "object"},
+                     {"properties", {{"until", until}, {"if_lost", {{"enum", {"keep", "stop"}}}}}},
+                     {"required", Json::array({"until"})},
+                     {"additionalProperties", false}};
+  return {{"type", "object"},
+          {"patternProperties", ignored_keys()},
+          {"additionalProperties", any_of(until, full)}};
+}
+
 Json type_schema(const KeyInfo& key) {
   switch (key.type) {
     case Type::boolean:
@@ -103,6 +122,10 @@ Json type_schema(const KeyInfo& key) {
       return any_of(text_schema(), list_of(whole(0, key.max)));
     case Type::io_priority:
       return {{"type", "string"}, {"pattern", "^(idle|(best-effort|realtime)(:[0-7])?)$"}};
+    case Type::stop_steps:
+      return steps_schema();
+    case Type::dependencies:
+      return dependencies_schema();
     case Type::capabilities:
     case Type::system_calls:
       return list_of(text_schema());

@@ -1,5 +1,5 @@
-// start, stop, restart, reset-failed, freeze, thaw, shutdown: one call, then what the daemon says
-// of every pool.
+// start, stop, restart, enable, disable, reset-failed, freeze, thaw, shutdown: one call, then what
+// the daemon says of every pool.
 #include <nlohmann/json.hpp>
 
 #include "ctl/commands.h"
@@ -42,7 +42,11 @@ Outcome<CtlExit> run_start(Context& context) {
 
 Outcome<CtlExit> run_stop(Context& context) {
   Json parameters = selection(context);
-  if (context.invocation.has("--now")) parameters["now"] = true;
+  const bool now = context.invocation.has("--now");
+  const bool drain = context.invocation.has("--drain");
+  if (now && drain) return Failure{CtlExit::usage, "stop: --now and --drain exclude each other"};
+  if (now) parameters["now"] = true;
+  if (drain) parameters["drain"] = true;
   return call_and_print(context, "Stop", with_wait(context, std::move(parameters)), "stopping");
 }
 
@@ -52,6 +56,18 @@ Outcome<CtlExit> run_restart(Context& context) {
 
 Outcome<CtlExit> run_reset_failed(Context& context) {
   return call_and_print(context, "ResetFailed", selection(context), "resetting");
+}
+
+Outcome<CtlExit> run_enable(Context& context) {
+  auto done = call_and_print(context, "Enable", selection(context), "enabling");
+  if (!done || *done != CtlExit::ok || !context.invocation.has("--now")) return done;
+  return run_start(context);
+}
+
+Outcome<CtlExit> run_disable(Context& context) {
+  auto done = call_and_print(context, "Disable", selection(context), "disabling");
+  if (!done || *done != CtlExit::ok || !context.invocation.has("--now")) return done;
+  return call_and_print(context, "Stop", with_wait(context, selection(context)), "stopping");
 }
 
 Outcome<CtlExit> run_freeze(Context& context) {

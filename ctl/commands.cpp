@@ -37,6 +37,8 @@ constexpr Row kCommands[] = {
     {"completion", run_completion},
     {"help", run_help},
     {"rollout", run_rollout},
+    {"enable", run_enable},
+    {"disable", run_disable},
     // Tasks.
     {"put", run_put},
     {"run", run_run},

@@ -38,6 +38,8 @@ using Command = Outcome<CtlExit> (*)(Context&);
 [[nodiscard]] Outcome<CtlExit> run_restart(Context& context);
 [[nodiscard]] Outcome<CtlExit> run_scale(Context& context);
 [[nodiscard]] Outcome<CtlExit> run_reload(Context& context);
+[[nodiscard]] Outcome<CtlExit> run_enable(Context& context);
+[[nodiscard]] Outcome<CtlExit> run_disable(Context& context);
 [[nodiscard]] Outcome<CtlExit> run_rollout(Context& context);
 [[nodiscard]] Outcome<CtlExit> run_signal(Context& context);
 [[nodiscard]] Outcome<CtlExit> run_events(Context& context);

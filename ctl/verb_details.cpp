@@ -30,13 +30,20 @@ const std::vector<VerbDetail>& verb_details() {
        {{"mtctl start web", ""}, {"mtctl start --all --timeout 30s", ""}}},
       {"stop",
        "Ends the workers with everything they started, and waits until nothing of them is left. "
-       "The pool stays stopped until it is started again.",
+       "The pool stays stopped until it is started again, after a restart of mtd and of the "
+       "machine "
+       "too. Pools that others depend on are stopped after those of them that are stopped as "
+       "well.\n\n"
+       "With --drain the workers get their first stop signal and all the time they need; a later "
+       "stop without it begins the usual times, and --now kills.",
        1,
        kAnyNumber,
        true,
        WordKind::selector,
-       {{"--now", "", "Kill at once instead of asking first", ""}},
+       {{"--now", "", "Kill at once instead of asking first", ""},
+        {"--drain", "", "Let the workers take all the time they need", ""}},
        {{"mtctl stop web", ""},
+        {"mtctl stop --drain web", "until the last one has ended by itself"},
         {"mtctl stop --now web/3", "one worker, at once"},
         {"mtctl stop --all", ""}}},
       {"restart",
@@ -150,6 +157,24 @@ const std::vector<VerbDetail>& verb_details() {
        WordKind::selector,
        {},
        {{"mtctl reset-failed web", "try again at once"}}},
+      {"enable",
+       "In place of \"enabled\" in the configuration, until said otherwise; kept when the machine "
+       "starts again. What runs or is stopped now stays so without --now.",
+       1,
+       kAnyNumber,
+       true,
+       WordKind::selector,
+       {{"--now", "", "Start it now as well", ""}},
+       {{"mtctl enable --now web", ""}}},
+      {"disable",
+       "In place of \"enabled\" in the configuration, until said otherwise; kept when the machine "
+       "starts again. What runs now goes on without --now.",
+       1,
+       kAnyNumber,
+       true,
+       WordKind::selector,
+       {{"--now", "", "Stop it now as well", ""}},
+       {{"mtctl disable web", ""}}},
       {"freeze",
        "The workers stay in memory and get no processor time until they are thawed.",
        1,

@@ -6,6 +6,7 @@ add_executable(config_test
   unit/config_files.cpp
   unit/config_listen.cpp
   unit/config_limits.cpp
+  unit/config_order.cpp
   unit/config_plan.cpp
   unit/config_pool.cpp
   unit/config_probes.cpp

@@ -5,6 +5,7 @@ set(MTD_MODEL_TESTS ${CMAKE_CURRENT_LIST_DIR})
 add_library(mtd_explorer OBJECT
   ${MTD_MODEL_TESTS}/explore/explorer.cpp
   ${MTD_MODEL_TESTS}/explore/main.cpp
+  ${MTD_MODEL_TESTS}/explore/order_walk.cpp
   ${MTD_MODEL_TESTS}/explore/restart.cpp
   ${MTD_MODEL_TESTS}/explore/world.cpp)
 target_link_libraries(mtd_explorer PRIVATE mtd_options)
@@ -40,7 +41,8 @@ set(MTD_SEEDED_FAULTS
   stop_without_deadline two_replacements signal_before_spawned deadline_left_behind
   exit_published_twice breaker_ignored thaw_forgotten left_over_survives_timeout deadline_begins_anew
   stop_first pause_ignored half_way_stays
-  probe_asked_twice watchdog_not_armed unready_serves recycled_below_floor)
+  probe_asked_twice watchdog_not_armed unready_serves recycled_below_floor
+  steps_left_out admitted_unmet stopped_while_needed)
 set(MTD_SEEDED_SOURCES)
 get_target_property(MTD_MODEL_FILES mtd_model SOURCES)
 foreach(file ${MTD_MODEL_FILES})

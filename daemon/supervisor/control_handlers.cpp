@@ -33,6 +33,8 @@ const HandlerSet::Row* HandlerSet::find(std::string_view method) {
       Row{"Why", &HandlerSet::why, true},
       Row{"GetConfig", &HandlerSet::get_config, true},
       Row{"ResetFailed", &HandlerSet::reset_failed, false},
+      Row{"Enable", &HandlerSet::enable, false},
+      Row{"Disable", &HandlerSet::disable, false},
       Row{"Freeze", &HandlerSet::freeze, false},
       Row{"Thaw", &HandlerSet::thaw, true},
       Row{"Tree", &HandlerSet::tree, true},

@@ -107,7 +107,9 @@ void Supervisor::begin_stop(bool now) {
   for (const auto& entry : pools_) {
     entry.second->set_removing(false);
     entry.second->successor.reset();
-    entry.second->apply(model::StopCommand{{}, now});
+    PoolRunner& pool = *entry.second;
+    const auto manner = now ? model::StopManner::now : model::StopManner::gently;
+    pool.apply(model::StopCommand{{}, manner, !now && is_needed(pool)});
   }
   status_timer_.arm(sys::now());
   dirty_ = true;
@@ -136,7 +138,8 @@ void Supervisor::check_stopped() {
   for (const auto& process : stuck) {
     spdlog::error("{} does not end even by SIGKILL; it is left to the kernel", process);
   }
-  finish(stuck.empty() ? code(DaemonExit::stopped) : code(DaemonExit::failed));
+  const int clean = final_code_ != 0 ? final_code_ : code(DaemonExit::stopped);
+  finish(stuck.empty() ? clean : code(DaemonExit::failed));
 }
 
 void Supervisor::finish(int code) {
@@ -153,7 +156,7 @@ void Supervisor::finish(int code) {
       cgroups_->remove_pool(entry.first);
     cgroups_->dissolve(hello_.keeper_pid);
   }
-  if (code == mtd::code(DaemonExit::stopped)) sys::forget_owner(lock_.get());
+  if (code != mtd::code(DaemonExit::failed)) sys::forget_owner(lock_.get());
   keeper_.finish(code);
   (void)keeper_.flush().has_value();
   loop_.stop(0);

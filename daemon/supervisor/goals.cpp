@@ -27,6 +27,7 @@ const PoolRunner* find_pool(const Goal& goal, const Supervisor& supervisor) {
 }
 
 bool is_ready(const model::PoolView& view) {
+  if (view.held_back) return false;
   return view.state == PoolState::completed || view.ready >= view.want;
 }
 
@@ -45,6 +46,9 @@ bool new_ones_failed(const Goal& goal, const PoolRunner& pool, const model::Pool
 // the new ones have failed.
 std::string hopeless(const Goal& goal, const PoolRunner& pool, const model::PoolView& view) {
   if (view.state == PoolState::stopped) return "it was stopped meanwhile";
+  // What comes by itself is waited for; what somebody has to start, or mend, is not.
+  if (view.held_back && pool.order_note().find("(it is ") != std::string::npos)
+    return "it " + pool.order_note();
   const bool failing =
       view.state == PoolState::backoff && view.alive == 0 && new_ones_failed(goal, pool, view);
   if (view.state != PoolState::failed && !view.breaker_open && !failing) return {};
@@ -235,7 +239,8 @@ std::string done_text(const Goal& goal, const model::PoolView& view, const std::
     case GoalKind::ready:
       return ready;
     case GoalKind::stopped:
-      return stop_text(*goal.tally, elapsed);
+      return stop_text(*goal.tally, elapsed) +
+             (goal.done_text.empty() ? "" : "; " + goal.done_text);
     case GoalKind::restarted:
       return "restarted in " + elapsed + ", " + ready;
     case GoalKind::reloaded:

@@ -45,6 +45,9 @@ class HandlerSet final : public Dispatcher {
   void rollout(const CallRef& call);
   void signal(const CallRef& call);
   void reset_failed(const CallRef& call);
+  void enable(const CallRef& call);
+  void disable(const CallRef& call);
+  void set_enabled(const CallRef& call, bool enabled);
   void freeze(const CallRef& call);
   void thaw(const CallRef& call);
   void upgrade(const CallRef& call);

@@ -67,18 +67,68 @@ void HandlerSet::start(const CallRef& call) {
 }
 
 void HandlerSet::stop(const CallRef& call) {
+  const bool now = call->parameters().value("now", false);
+  const bool drain = call->parameters().value("drain", false);
+  if (now && drain) {
+    invalid(call, "drain", "now and drain exclude each other");
+    return;
+  }
   const auto targets = selected(call);
   if (!targets) return;
-  const bool now = call->parameters().value("now", false);
+  const auto manner = now     ? model::StopManner::now
+                      : drain ? model::StopManner::drain
+                              : model::StopManner::gently;
   std::vector<Goal> goals;
   for (const auto& target : *targets) {
     PoolRunner& pool = *supervisor_.find(target.pool);
     goals.push_back(make_goal(GoalKind::stopped, target, pool));
+    goals.back().done_text = target.whole()
+                                 ? "stays so, after a restart of mtd too, until it is started"
+                                 : "stays so until it is started or mtd is restarted";
     if (target.whole()) pool.set_stopped_by(call->peer().credentials.uid);
-    pool.apply(model::StopCommand{target.slots, now});
+  }
+  // All of them are asked first: what needs another one goes before it.
+  for (const auto& target : *targets) {
+    PoolRunner& pool = *supervisor_.find(target.pool);
+    const bool waits = target.whole() && !now && supervisor_.is_needed(pool);
+    pool.apply(model::StopCommand{target.slots, manner, waits});
   }
   supervisor_.changed();
   answer_when(call, std::move(goals), json::object());
+}
+
+void HandlerSet::set_enabled(const CallRef& call, bool enabled) {
+  const auto targets = selected(call);
+  if (!targets) return;
+  for (const auto& target : *targets) {
+    if (target.whole()) continue;
+    invalid(call, "select",
+            "only whole pools can be enabled and disabled, not single workers of " + target.pool);
+    return;
+  }
+  std::vector<Goal> goals;
+  for (const auto& target : *targets) {
+    PoolRunner& pool = *supervisor_.find(target.pool);
+    const bool as_in_file = pool.model().spec().enabled == enabled;
+    pool.set_enabled(as_in_file ? std::nullopt : std::optional<bool>(enabled));
+    goals.push_back(make_goal(GoalKind::at_once, target, pool));
+    std::string& text = goals.back().done_text;
+    text = enabled ? "enabled: it is started with mtd" : "disabled: it is not started with mtd";
+    if (!as_in_file)
+      text += enabled ? ", though the file says false" : ", though the file says true";
+    if (enabled && pool.stopped_by())
+      text += "; but it was stopped, and stays so until it is started";
+  }
+  supervisor_.changed();
+  answer_when(call, std::move(goals), json::object());
+}
+
+void HandlerSet::enable(const CallRef& call) {
+  set_enabled(call, true);
+}
+
+void HandlerSet::disable(const CallRef& call) {
+  set_enabled(call, false);
 }
 
 void HandlerSet::restart(const CallRef& call) {

@@ -1,6 +1,6 @@
-// Supervisor: run-time changes (scale, stop) that outlive the daemon and the machine. Written by a
-// helper process after each change, read once at the start; a disk that hangs or is full holds up
-// nothing.
+// Supervisor: run-time changes (scale, stop, enable) that outlive the daemon and the machine.
+// Written by a helper process after each change, read once at the start; a disk that hangs or is
+// full holds up nothing.
 #include <spdlog/spdlog.h>
 
 #include <utility>
@@ -37,6 +37,7 @@ void Supervisor::take_run_time_changes(const LoadAnswer& answer) {
     record.memory.want = change.want;
     record.memory.stopped = change.stopped_by.has_value();
     record.stopped_by = change.stopped_by ? *change.stopped_by + 1 : 0;
+    remembered_.pools[name].changes.enabled = change.enabled;
   }
   kept_changes_ = std::move(*changes);
 }
@@ -48,7 +49,8 @@ void Supervisor::persist_run_time_changes() {
     if (pool->removing() && !pool->successor) continue;
     const auto& record = pool->record();
     const RunTimeChange change{record.memory.want,
-                               record.memory.stopped ? pool->stopped_by() : std::nullopt};
+                               record.memory.stopped ? pool->stopped_by() : std::nullopt,
+                               pool->enabled()};
     if (change != RunTimeChange{}) changes[name] = change;
   }
   if (kept_changes_ == changes) return;

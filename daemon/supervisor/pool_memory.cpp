@@ -45,12 +45,16 @@ model::PoolMemory PoolRunner::memory_of(const StateStore::Pool& remembered,
   memory.rollout.paused = changes.paused;
   memory.rollout.back = changes.back;
   memory.rollout.settling = changes.settling;
+  memory.held_back = changes.held_back;
+  memory.stop_due = changes.stop_due;
+  memory.enabled = changes.enabled;
   for (const auto& [number, slot] : remembered.slots)
     memory.slots[number] = slot.memory;
   return memory;
 }
 
 void PoolRunner::take_over(const StateStore::Pool& remembered) {
+  enabled_ = remembered.changes.enabled;
   for (const auto& [number, slot] : remembered.slots) {
     if (!slot.facts.empty()) exits_[number].assign(slot.facts.begin(), slot.facts.end());
     if (slot.is_known) closed_[number] = slot.memory.slot.incarnation;
@@ -112,6 +116,9 @@ void PoolRunner::save_changes(const model::PoolMemory& memory) {
   changes.paused = memory.rollout.paused;
   changes.back = memory.rollout.back;
   changes.settling = memory.rollout.settling;
+  changes.held_back = memory.held_back;
+  changes.stop_due = memory.stop_due;
+  changes.enabled = enabled_;
   if (changes == changes_ && is_saved_) return;
   changes_ = changes;
   services_.state.put(changes_);
@@ -223,7 +230,9 @@ void PoolRunner::adopt(const keeper::Entry& entry) {
   if (!exited || !record.told_end) services_.pids[entry.pid] = entry.key;
 
   // A CONT follows each stop signal, and is then the last one the keeper knows of.
-  const int stop_signal = model_.spec().stop.signal.value;
+  const int in_step = model_.stop_signal_of(key);
+  const int stop_signal =
+      in_step != 0 ? in_step : model::step_of(model_.spec().stop, 0).signal.value;
   const auto is_stop = [&](const keeper::SentSignal& sent) {
     return sent.times > 0 && (sent.signal == stop_signal || sent.signal == SIGKILL ||
                               (known && sent.signal == SIGCONT));

@@ -176,7 +176,7 @@ void PoolRunner::trim_sockets() {
 void PoolRunner::apply(const model::Event& event) {
   queue(event);
   if (const auto* stop = std::get_if<model::StopCommand>(&event);
-      stop != nullptr && stop->slots.empty()) {
+      stop != nullptr && stop->slots.empty() && !stop->when_free) {
     end_lingering();
     cancel_waiting();
   }
@@ -388,6 +388,12 @@ void PoolRunner::set_stopped_by(std::optional<std::uint32_t> uid) {
 std::optional<std::uint32_t> PoolRunner::stopped_by() const {
   if (record_.stopped_by == 0) return std::nullopt;
   return record_.stopped_by - 1;
+}
+
+void PoolRunner::set_enabled(std::optional<bool> enabled) {
+  enabled_ = enabled;
+  save_pool();
+  services_.publisher.commit();
 }
 
 void PoolRunner::set_removing(bool removing) {

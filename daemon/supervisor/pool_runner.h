@@ -104,6 +104,12 @@ class PoolRunner {
 
   void watch_tally(const std::shared_ptr<Tally>& tally) { tallies_.push_back(tally); }
   [[nodiscard]] const PoolLimits& limits() const { return limits_; }
+  // In place of the configuration, also when the machine starts again; empty: what it says.
+  void set_enabled(std::optional<bool> enabled);
+  [[nodiscard]] std::optional<bool> enabled() const { return enabled_; }
+  // For people: what a held back pool waits for, or what a running one has lost. "": nothing.
+  void set_order_note(std::string note) { order_note_ = std::move(note); }
+  [[nodiscard]] const std::string& order_note() const { return order_note_; }
   void set_stopped_by(std::optional<std::uint32_t> uid);
   [[nodiscard]] std::optional<std::uint32_t> stopped_by() const;
   [[nodiscard]] const PoolRecord& record() const { return record_; }
@@ -184,6 +190,8 @@ class PoolRunner {
   std::uint64_t revision_;         // of the configuration, as the model counts
   std::uint64_t newest_revision_;  // ever; numbers are not used twice
   bool went_back_ = false;
+  std::optional<bool> enabled_;
+  std::string order_note_;
   model::Pool model_;
   PoolLimits limits_;
   std::map<model::WorkerKey, WorkerRecord> workers_;

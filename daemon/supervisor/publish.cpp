@@ -80,6 +80,9 @@ spdlog::level::level_enum level_of(const model::PublishAction& action) {
     case Happening::rollout_paused:
     case Happening::rollout_resumed:
     case Happening::rolled_back:
+    case Happening::draining:
+    case Happening::waiting:
+    case Happening::admitted:
     case Happening::restarting:
     case Happening::frozen:
     case Happening::thawed:

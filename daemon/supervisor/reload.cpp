@@ -7,6 +7,7 @@
 
 #include "common/escape.h"
 #include "config/loader.h"
+#include "config/order.h"
 #include "daemon/supervisor/log.h"
 #include "daemon/supervisor/revision.h"
 #include "daemon/supervisor/supervisor.h"
@@ -170,6 +171,8 @@ ReloadOutcome Supervisor::apply_configuration(config::Configuration wanted, bool
   ReloadOutcome outcome;
   const std::string too_many = check_capacity(wanted);
   if (!too_many.empty()) outcome.errors.push_back(too_many);
+  for (const auto& problem : config::check_order(wanted.pools))
+    outcome.errors.push_back("pool " + problem.pool + ": depends_on: " + problem.message);
   outcome.plan = config::make_plan(configuration_, wanted);
   if (outcome.errors.empty()) outcome.errors = sockets_.open(wanted);
   if (!outcome.errors.empty()) return outcome;
@@ -207,7 +210,7 @@ ReloadOutcome Supervisor::apply_configuration(config::Configuration wanted, bool
       case config::Apply::remove:
         pool->set_removing(true);
         pool->successor.reset();
-        pool->apply(model::StopCommand{});
+        pool->apply(model::StopCommand{{}, model::StopManner::gently, is_needed(*pool)});
         break;
       case config::Apply::hot:
       case config::Apply::rolling:

@@ -33,6 +33,7 @@ std::string encode(const RunTimeChanges& changes) {
     json pool = json::object();
     if (change.want) pool["want"] = *change.want;
     if (change.stopped_by) pool["stopped_by"] = *change.stopped_by;
+    if (change.enabled) pool["enabled"] = *change.enabled;
     pools[name] = std::move(pool);
   }
   return json{{"version", kVersion}, {"pools", std::move(pools)}}.dump(2) + "\n";
@@ -54,7 +55,12 @@ Result<RunTimeChanges> decode_run_time_changes(std::string_view text) {
     const auto stopped_by = number(pool, "stopped_by", kMostUid);
     if (!want) return want.error();
     if (!stopped_by) return stopped_by.error();
-    changes[name] = {*want, *stopped_by};
+    std::optional<bool> enabled;
+    if (const auto found = pool.find("enabled"); found != pool.end()) {
+      if (!found->is_boolean()) return Error{"enabled is neither true nor false"};
+      enabled = found->get<bool>();
+    }
+    changes[name] = {*want, *stopped_by, enabled};
   }
   return changes;
 }

@@ -1,6 +1,7 @@
 // What was changed at run time and outlives the daemon and the machine: how many workers were asked
 // for
-// (`mtctl scale`) and which pools were stopped (`mtctl stop`). The flat form is JSON in the file
+// (`mtctl scale`), which pools were stopped (`mtctl stop`), and which are started with mtd or not
+// (`mtctl enable`, `disable`) whatever the configuration says. The flat form is JSON in the file
 // STATE_DIR/run-time.json. Pure; the text read back is treated as hostile.
 #pragma once
 
@@ -20,6 +21,7 @@ inline constexpr std::size_t kMaxRunTimeChangesBytes = 4 << 20;
 struct RunTimeChange {
   std::optional<std::uint32_t> want;        // 0..10 000, in place of the file's number
   std::optional<std::uint32_t> stopped_by;  // uid; empty: not stopped
+  std::optional<bool> enabled;              // mtctl enable, disable
   bool operator==(const RunTimeChange&) const = default;
 };
 using RunTimeChanges =

@@ -127,6 +127,7 @@ void Supervisor::commit() {
   record.ending = stopping_now_ ? Ending::at_once : stopping_ ? Ending::gently : Ending::no;
   record.event_number = events_->last_number();
   record.reloading = reloading_;
+  record.exit_code = static_cast<std::uint8_t>(final_code_);
   if (serving_ && server_) record.attempts = 0;
   state_->put(record);
   state_->commit();
@@ -134,6 +135,7 @@ void Supervisor::commit() {
 
 // What was asked of the one before, and is not done.
 void Supervisor::resume_ending() {
+  final_code_ = asked_before_.exit_code;
   if (asked_before_.ending != Ending::no) {
     begin_stop(asked_before_.ending == Ending::at_once);
   } else if (asked_before_.reloading) {

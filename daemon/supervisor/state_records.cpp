@@ -66,6 +66,7 @@ void members(A& archive, DaemonRecord& record) {
   archive.number(record.event_number);
   archive.number(record.places);
   archive.flag(record.reloading);
+  archive.number(record.exit_code);
 }
 
 template <class A>
@@ -162,6 +163,8 @@ struct StateMembers {
   std::optional<ExitCause> cause;
   Instant at;  // deadline, or since when
   EmptyingPhase phase{};
+  std::uint8_t step = 0;
+  bool drain = false;
 };
 StateMembers members_of(const ProcessState& state) {
   StateMembers all;
@@ -171,14 +174,14 @@ StateMembers members_of(const ProcessState& state) {
   if (const auto* up = std::get_if<Up>(&state)) all.at = up->since;
   if (const auto* unready = std::get_if<Unready>(&state)) all.at = unready->since;
   if (const auto* draining = std::get_if<Draining>(&state))
-    all = {draining->cause, draining->deadline, {}};
+    all = {draining->cause, draining->deadline, {}, 0, false};
   if (const auto* stopping = std::get_if<model::Stopping>(&state))
-    all = {stopping->cause, stopping->deadline, {}};
+    all = {stopping->cause, stopping->deadline, {}, stopping->step, stopping->drain};
   if (const auto* killing = std::get_if<Killing>(&state))
-    all = {killing->cause, killing->deadline, {}};
+    all = {killing->cause, killing->deadline, {}, 0, false};
   if (const auto* stuck = std::get_if<Stuck>(&state)) all.cause = stuck->cause;
   if (const auto* emptying = std::get_if<Emptying>(&state))
-    all = {emptying->cause, emptying->deadline, emptying->phase};
+    all = {emptying->cause, emptying->deadline, emptying->phase, 0, false};
   return all;
 }
 void give(ProcessState& state, const StateMembers& all) {
@@ -189,7 +192,8 @@ void give(ProcessState& state, const StateMembers& all) {
   if (auto* up = std::get_if<Up>(&state)) up->since = all.at;
   if (auto* unready = std::get_if<Unready>(&state)) unready->since = all.at;
   if (auto* draining = std::get_if<Draining>(&state)) *draining = {cause, all.at};
-  if (auto* stopping = std::get_if<model::Stopping>(&state)) *stopping = {cause, all.at};
+  if (auto* stopping = std::get_if<model::Stopping>(&state))
+    *stopping = {cause, all.at, all.step, all.drain};
   if (auto* killing = std::get_if<Killing>(&state)) *killing = {cause, all.at};
   if (auto* stuck = std::get_if<Stuck>(&state)) stuck->cause = cause;
   if (auto* emptying = std::get_if<Emptying>(&state)) *emptying = {all.phase, cause, all.at};
@@ -228,7 +232,6 @@ void members(A& archive, ProcessRecord& record) {
   maybe(archive, state.cause, [&](ExitCause& cause) { archive.choice(cause, kExitCauses); });
   archive.instant(state.at);
   archive.choice(state.phase, kPhases);
-  if constexpr (A::kReads) give(process.state, state);
   archive.text(record.status, A::kReads ? kMaxReadStatus : kMaxStoredStatus);
   Limits& limits = process.limits;
   archive.number(limits.rss);
@@ -241,6 +244,9 @@ void members(A& archive, ProcessRecord& record) {
   archive.instant(watch.alive_until);
   members(archive, watch.live);
   members(archive, watch.ready);
+  archive.number(state.step);
+  archive.flag(state.drain);
+  if constexpr (A::kReads) give(process.state, state);
 }
 
 template <class A>
@@ -268,6 +274,9 @@ void members(A& archive, ChangeRecord& record) {
   archive.flag(record.paused);
   archive.flag(record.back);
   archive.flag(record.settling);
+  archive.flag(record.held_back);
+  maybe(archive, record.stop_due, [&](StopManner& manner) { archive.choice(manner, 3); });
+  maybe(archive, record.enabled, [&](bool& enabled) { archive.flag(enabled); });
 }
 
 template <class A>

@@ -55,6 +55,7 @@ struct DaemonRecord {
   std::uint64_t event_number = 0;  // of the newest event that counts
   std::uint32_t places = 0;        // in the file
   bool reloading = false;          // the files are being looked at
+  std::uint8_t exit_code = 0;      // what mtd is to end with
   bool operator==(const DaemonRecord&) const = default;
 };
 struct PoolRecord {
@@ -112,6 +113,9 @@ struct ChangeRecord {
   std::uint32_t failed_slot = 0;
   model::ExitRecord failed_exit;
   bool paused = false, back = false, settling = false;
+  bool held_back = false;
+  std::optional<model::StopManner> stop_due;
+  std::optional<bool> enabled;  // as a person has said, in place of the configuration
   bool operator==(const ChangeRecord&) const = default;
 };
 struct FreeRecord {

@@ -62,6 +62,9 @@ json worker_json(const PoolRunner& pool, const model::SlotView& slot, const Mome
 std::string note_of(const PoolRunner& pool, const model::PoolView& view, const Moment& moment) {
   const auto in = [&](Instant at) { return format_duration_brief(at.since(moment.now)); };
   if (pool.removing()) return pool.successor ? "being replaced" : "left the configuration; ending";
+  if (view.held_back || view.stop_due) {
+    if (!pool.order_note().empty()) return pool.order_note();
+  }
   if (view.breaker_open) {
     const std::string what = "crash limit reached (" + std::to_string(view.crashes_in_window) +
                              " in " +
@@ -75,8 +78,10 @@ std::string note_of(const PoolRunner& pool, const model::PoolView& view, const M
   }
   if (view.state == model::PoolState::stopped) {
     if (const auto uid = pool.stopped_by()) return "by uid " + std::to_string(*uid);
-    return pool.model().spec().enabled ? "" : "not enabled";
+    return pool.enabled().value_or(pool.model().spec().enabled) ? "" : "not enabled";
   }
+  if (view.state == model::PoolState::running && !pool.order_note().empty())
+    return pool.order_note();
   if (view.state != model::PoolState::degraded && view.state != model::PoolState::backoff &&
       view.state != model::PoolState::failed) {
     return {};
@@ -137,6 +142,8 @@ json pool_json(const PoolRunner& pool, const Moment& moment) {
           {"revision", view.revision},
           {"outdated", view.outdated},
           {"rollout", rollout_json(pool, view)},
+          {"enabled", pool.enabled().value_or(spec.enabled)},
+          {"waits_for", text_or_null(view.held_back ? pool.order_note() : std::string())},
           {"since", moment.timestamp(view.since)},
           {"since_ms", moment.now.since(view.since).count_ms()},
           {"note", note_of(pool, view, moment)},

@@ -16,6 +16,7 @@ add_library(mtd_supervisor_core STATIC
   memory_watch.cpp
   notifications.cpp
   options.cpp
+  ordering.cpp
   owning.cpp
   pool_actions.cpp
   pool_limits.cpp

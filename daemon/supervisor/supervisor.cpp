@@ -222,6 +222,8 @@ void Supervisor::after_turn() {
 void Supervisor::settle() {
   dirty_ = false;
   follow_pools();
+  check_essential();
+  order_pools();
   waits_.look_again();
   drop_emptied_pools();
   persist_run_time_changes();

@@ -4,7 +4,7 @@
 // A life: HELLO and LIST of the keeper, what earlier lives left with it (FETCH), runtime directory
 // and lock, configuration (of the earlier life, or from the loader), then pools and READY. The
 // files: owning.cpp lock and left-overs, startup.cpp up to READY, supervisor.cpp the conversation,
-// reload.cpp, rolling.cpp, ending.cpp, publish.cpp, state_keeping.cpp, persist.cpp.
+// ordering.cpp, reload.cpp, rolling.cpp, ending.cpp, publish.cpp, state_keeping.cpp, persist.cpp.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,7 @@
 #include "daemon/supervisor/loader.h"
 #include "daemon/supervisor/loop_reactor.h"
 #include "daemon/supervisor/memory_watch.h"
+#include "daemon/supervisor/model/order.h"
 #include "daemon/supervisor/notifications.h"
 #include "daemon/supervisor/options.h"
 #include "daemon/supervisor/pool_runner.h"
@@ -103,6 +104,8 @@ class Supervisor final : public Publisher {
   void reload(const std::string& pool, ReloadDone done);
   // Back to the revision the pool had before the one in force.
   [[nodiscard]] ReloadOutcome undo(PoolRunner& pool);
+  // A pool that has processes depends on it.
+  [[nodiscard]] bool is_needed(const PoolRunner& pool) const;
   void begin_stop(bool now);
   void begin_upgrade(UpgradeBegun begun);
 
@@ -190,6 +193,13 @@ class Supervisor final : public Publisher {
   void choose_state_dir();
   void take_run_time_changes(const LoadAnswer& answer);
   void persist_run_time_changes();
+
+  // ordering.cpp
+  void order_pools();
+  void take(const model::OrderStep& step);
+  [[nodiscard]] std::string order_text(const std::vector<config::Dependency>& dependencies,
+                                       bool waits) const;
+  void check_essential();
 
   // rolling.cpp
   void hold_older(const config::Plan& plan);
@@ -324,7 +334,8 @@ class Supervisor final : public Publisher {
   bool leaving_ = false;
 
   bool stopping_ = false, stopping_now_ = false, finished_ = false, told_to_stop_ = false;
-  int exit_code_ = 0;  // of this process
+  int exit_code_ = 0;   // of this process
+  int final_code_ = 0;  // of mtd
 };
 
 }  // namespace mtd::supervisor

@@ -206,10 +206,12 @@ std::vector<std::string> why_lines(const Supervisor& supervisor, const PoolRunne
     if (const auto uid = pool.stopped_by(); uid && view.state == model::PoolState::stopped) {
       lines.push_back("It was stopped by uid " + std::to_string(*uid) + "; `mtctl start " +
                       pool.name() + "` starts it.");
-    } else if (view.state == model::PoolState::stopped && !spec.enabled) {
-      lines.push_back("It is not enabled in the configuration; `mtctl start " + pool.name() +
-                      "` starts it.");
+    } else if (view.state == model::PoolState::stopped && !pool.enabled().value_or(spec.enabled)) {
+      lines.push_back("It is not enabled" +
+                      std::string(pool.enabled() ? " any more" : " in the configuration") +
+                      "; `mtctl start " + pool.name() + "` starts it.");
     }
+    if (!pool.order_note().empty()) lines.push_back("Order: " + pool.order_note() + ".");
     lines.push_back(plural(view.restarts, "unplanned restart") + ", " +
                     plural(view.recycled, "recycling") + ", " +
                     plural(view.spawn_failures, "failed start") + " so far.");

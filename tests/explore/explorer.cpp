@@ -55,6 +55,8 @@ void add_process(Hash& hash, const Process& process, const Node& node) {
   hash.add(process.state.index());
   hash.add(state.is_outdated(process) ? 1 : 0);
   hash.add(process.frozen ? 1 : 0);
+  if (const auto* stopping = std::get_if<Stopping>(&process.state))
+    hash.add(stopping->step * 2 + (stopping->drain ? 1 : 0));
   hash.add(ending_cause(process) ? static_cast<std::uint64_t>(*ending_cause(process)) + 1 : 0);
   if (const auto* emptying = std::get_if<Emptying>(&process.state)) {
     hash.add(static_cast<std::uint64_t>(emptying->phase));
@@ -104,6 +106,8 @@ std::uint64_t canonical(const Node& node) {
   hash.add(state.previous ? state.previous->spec->spawn_fingerprint : 0);
   hash.add(state.failed ? state.failed->revision.spec->spawn_fingerprint : 0);
   hash.add((state.stopped ? 1U : 0U) | (state.awake ? 2U : 0U) | (state.was_full ? 4U : 0U));
+  hash.add((state.held_back ? 1U : 0U) |
+           (state.stop_due ? 2U + static_cast<unsigned>(*state.stop_due) : 0U) << 1U);
   hash.add(state.want());
   hash.add(state.frozen_since ? state.frozen_since->since(Instant()).count_ns() != 0 : 2U);
   if (state.frozen_since) hash.add_age(*state.frozen_since, node.now, kTimeUnit.scaled_by(4));
@@ -260,11 +264,20 @@ class Choices {
     const std::uint32_t workers = walk_.spec.workers;
     if (menu.stop_start) {
       add("stop", StopCommand{});
-      add("stop now", StopCommand{{}, true});
+      add("stop now", StopCommand{{}, StopManner::now});
       add("start", StartCommand{});
     }
+    if (menu.drain) {
+      add("stop --drain", StopCommand{{}, StopManner::drain});
+      add("stop --drain 0", StopCommand{{0}, StopManner::drain});
+    }
+    if (menu.order) {
+      add("hold back", HoldBackCommand{true});
+      add("admit", HoldBackCommand{false});
+      add("stop when free", StopCommand{{}, StopManner::gently, true});
+    }
     if (menu.stop_one) {
-      add("stop 0", StopCommand{{0}, false});
+      add("stop 0", StopCommand{{0}});
       add("start 0", StartCommand{{0}});
     }
     if (menu.scale) {

@@ -23,6 +23,8 @@ struct Menu {
   bool leave_descendants = false;
   bool stop_start = false;
   bool stop_one = false;  // of one slot
+  bool drain = false;
+  bool order = false;  // held back, admitted, stopped when nothing needs it
   bool scale = false;
   bool reload = false;
   bool pause = false;  // of roll-outs

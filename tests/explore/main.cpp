@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "tests/explore/explorer.h"
+#include "tests/explore/order_walk.h"
 
 namespace {
 
@@ -83,6 +84,17 @@ std::vector<Walk> walks() {
   no_surge.menu.reload = no_surge.menu.scale = no_surge.menu.stop_start = true;
   no_surge.most_states = 20'000;
   all.push_back(no_surge);
+
+  Walk steps{"stop in steps, drain, left-overs", small_spec(2), {}};
+  steps.spec.stop.steps = {{{15}, mtd::test::kTimeUnit}, {{3}, mtd::test::kTimeUnit}};
+  steps.menu.stop_start = steps.menu.drain = steps.menu.leave_descendants = true;
+  steps.most_states = 30'000;
+  all.push_back(steps);
+
+  Walk order{"held back, admitted, stopped when free", small_spec(2), {}};
+  order.menu.stop_start = order.menu.order = true;
+  order.most_states = 20'000;
+  all.push_back(order);
 
   Walk recycle{"recycling, self-stop, scale", small_spec(3), {}};
   recycle.spec.recycle.max_tasks = 1;
@@ -249,6 +261,17 @@ int main(int argc, char** argv) {
   }
   std::size_t states = 0;
   std::size_t steps = 0;
+  if (only == nullptr || std::strcmp(only, "order") == 0) {
+    const mtd::test::Finding finding = mtd::test::explore_order();
+    if (!finding.wrong.empty()) {
+      std::printf("%s\n%s\n", finding.wrong.c_str(), finding.trace.c_str());
+      return expects ? 0 : 1;
+    }
+    if (!expects) {
+      std::printf("%-50s %7zu states, %8zu steps, complete\n", "order of pools", finding.states,
+                  finding.steps);
+    }
+  }
   std::vector<Walk> all = walks();
   for (Walk& walk : all) {
     if (only != nullptr && walk.name.find(only) == std::string::npos) continue;

@@ -44,6 +44,7 @@ void World::perform(const Pool& pool, const std::vector<Action>& actions, Instan
 
 void World::apply(const Pool& pool, const SpawnAction& action) {
   if (pool.state().stopped) fail("spawned while stopped", action.key);
+  if (pool.state().held_back) fail("spawned while held back", action.key);
   if (pool.state().frozen_since) fail("spawned while frozen", action.key);
   if (action.key.slot >= pool.state().want()) fail("spawned beyond want", action.key);
   if (std::holds_alternative<BreakerTripped>(pool.state().breaker) &&
@@ -79,20 +80,34 @@ void World::apply(const Pool& pool, const SignalAction& action) {
   if (body == nullptr) return;
   if (body->ready) check_replaced(pool, action.key);
   if (body->life != Life::running) fail("signal to a process that does not run", action.key);
-  if (body->terminated) fail("the stop signal was sent twice", action.key);
+  const std::size_t steps = std::max<std::size_t>(1, pool.spec().stop.steps.size());
+  if (++body->stop_signals > steps) fail("more stop signals than steps", action.key);
   if (body->frozen) fail("stop signal to a frozen process", action.key);
   body->terminated = true;
 }
 
-void World::apply(const Pool&, const KillTreeAction& action) {
+void World::apply(const Pool& pool, const KillTreeAction& action) {
   Body* body = body_of(action.key, "kill");
   if (body == nullptr) return;
+  check_steps(pool, action.key, *body);
   if (body->life == Life::asked) fail("kill before the process is there", action.key);
   // Once more when the main process is gone is allowed: a scan without cgroups may have missed a
   // fork.
   if (body->killed && !repeats_forgiven_ && (body->life != Life::dead || body->watched))
     fail("killed twice", action.key);
   body->killed = true;
+}
+
+// Who ran into the deadline of a stop has had every signal before KILL.
+void World::check_steps(const Pool& pool, const WorkerKey& key, const Body& body) {
+  if (body.life != Life::running || body.stop_signals == 0) return;
+  for (const Process& process : pool.state().slots[key.slot].processes) {
+    const auto* killing = std::get_if<Killing>(&process.state);
+    if (process.incarnation != key.incarnation || killing == nullptr) continue;
+    if (killing->cause == ExitCause::stop_timeout &&
+        body.stop_signals < pool.spec().stop.steps.size())
+      fail("killed before its stop had come to the last step", key);
+  }
 }
 
 void World::apply(const Pool&, const WatchTreeAction& action) {
@@ -247,7 +262,9 @@ void World::check_slot(const Pool& pool, std::uint32_t number) {
     }
     const bool watched = !pool.spec().watchdog.is_zero() && is_started(process);
     if (watched && process.watch.alive_until.is_never()) fail("ready without a watchdog", key);
-    const bool waits = is<Stopping>(process) && !pool.spec().stop.timeout.is_infinite();
+    const auto* stopping = std::get_if<Stopping>(&process.state);
+    const bool waits =
+        stopping != nullptr && !stopping->drain && !pool.spec().stop.timeout.is_infinite();
     if (waits && deadline_of(process).is_never()) fail("a stop without a deadline", key);
     const auto* emptying = std::get_if<Emptying>(&process.state);
     if (emptying != nullptr && emptying->phase == EmptyingPhase::waiting &&

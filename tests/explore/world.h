@@ -24,7 +24,8 @@ struct Body {
   bool told_executed = false;
   bool descendants = false;  // something of its tree outlives the main process
   bool terminated = false;   // a stop signal has reached it
-  bool killed = false;       // SIGKILL has reached main process and tree
+  std::size_t stop_signals = 0;
+  bool killed = false;  // SIGKILL has reached main process and tree
   bool frozen = false;
   bool ready = false;    // it has been told so
   bool watched = false;  // the model waits for TreeEmpty
@@ -64,6 +65,7 @@ class World {
   void apply(const model::Pool& pool, const model::PublishAction& action);
   void check_floor(const model::Pool& pool, const model::WorkerKey& key);
   void check_slot(const model::Pool& pool, std::uint32_t slot);
+  void check_steps(const model::Pool& pool, const model::WorkerKey& key, const Body& body);
   void check_rollout(const model::Pool& pool);
   void check_replaced(const model::Pool& pool, const model::WorkerKey& key);
 

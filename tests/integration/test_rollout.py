@@ -224,7 +224,7 @@ def test_the_supervisor_dies_in_a_roll_out(actor, when):
 def test_a_listening_socket_of_the_old_revision_is_there_on_the_way_back(actor, tmp_path):
     path = str(tmp_path / "s")
     os.chmod(tmp_path, 0o755)
-    with Mtd({"web": pool([actor, "wait"], workers=2, overlap=False, min_uptime="0s", listen=f"unix:{path}")}) as mtd:
+    with Mtd({"web": pool([actor, "wait"], workers=2, overlap=False, min_uptime="300ms", listen=f"unix:{path}")}) as mtd:
         mtd.wait_ready()
         other = str(tmp_path / "t")
         change(mtd, "web", [actor, "exit=1"], listen=f"unix:{other}")

@@ -226,3 +226,50 @@ def test_many_stops_at_once(actor):
         for thread in threads:
             thread.join()
         assert all(p["state"] == "stopped" for p in mtd.status()["pools"])
+
+
+def test_steps_come_one_after_the_other(actor):
+    steps = [["HUP", "300ms"], ["TERM", "300ms"], ["KILL"]]
+    with Mtd({"web": {**pool([actor, "ignore=15", "wait"]), "stop": {"steps": steps}}}) as mtd:
+        mtd.reports.expect("waiting")
+        done = mtd.ctl("stop", "web").stdout
+        mtd.reports.expect("hup")
+        assert "1 killed" in done, done
+        sent = [e["detail"] for e in mtd.events.drain() if e["event"] == "signalled"]
+        assert len(sent) == 3 and "HUP" in sent[0] and "TERM" in sent[1] and "KILL" in sent[2], sent
+
+
+def test_the_supervisor_dies_between_two_steps(actor):
+    """The successor goes on with the step, its deadline included, and sends nothing twice."""
+    steps = [["HUP", "1s"], ["TERM", "infinity"]]
+    with Mtd({"web": {**pool([actor, "ignore=15", "wait"]), "stop": {"steps": steps}}}) as mtd:
+        mtd.reports.expect("waiting")
+        pid = mtd.pids("web")[0]
+        mtd.ctl("--no-wait", "stop", "web")
+        mtd.reports.expect("hup")
+        mtd.kill_supervisor()
+        mtd.events.expect(lambda e: "TERM" in e.get("detail", ""), event="signalled")
+        assert not [r for r in mtd.reports.seen if r["what"] == "hup"] and is_alive(pid)
+        mtd.ctl("stop", "--now", "web")
+        assert not is_alive(pid)
+
+
+def test_drain_waits_as_long_as_it_takes(actor):
+    with Mtd({"web": pool([actor, "ignore=15", "wait"], workers=2, stop={"timeout": "100ms"})}) as mtd:
+        mtd.reports.expect("waiting", count=2)
+        pids = mtd.pids("web")
+        mtd.ctl("--timeout", "1s", "stop", "--drain", "web", code=6)
+        assert mtd.pool("web")["state"] == "draining" and all(map(is_alive, pids)), "ten times the usual time"
+        assert {w["state"] for w in mtd.workers("web")} == {"draining"}
+        mtd.kill_supervisor()
+        assert mtd.pool("web")["state"] == "draining"
+        os.kill(pids[0], signal.SIGKILL)  # this one has ended by itself
+        mtd.until(lambda: len(mtd.pids("web")) == 1)
+        assert all(map(is_alive, pids[1:]))
+        mtd.ctl("stop", "web")  # the patience is over
+        assert not any(map(is_alive, pids)) and mtd.pool("web")["state"] == "stopped"
+
+
+def test_drain_and_now_exclude_each_other(actor):
+    with Mtd({"web": pool([actor, "wait"])}) as mtd:
+        assert "exclude each other" in mtd.ctl("stop", "--now", "--drain", "web", code=2).stderr

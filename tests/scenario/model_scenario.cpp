@@ -15,8 +15,8 @@
 //   probed S.I live|ready passed|failed|unknown · newline S.I (on MTD_READY_FD)
 //   refused S.I STAGE ERRNO · exited S.I code N|signal N|core N|oom|setup STAGE ERRNO|unknown
 //   adopted S.I REVISION [starting] [ready] [stopping]
-//   start|stop|stop-now|restart|reset-failed [SLOT…] · scale N|reset · reload KEY=VALUE… · undo ·
-//   rollout pause|resume|forget · freeze · thaw
+//   start|stop|stop-now|stop-drain|stop-when-free|hold-back|admit|restart|reset-failed [SLOT…] ·
+//   scale N|reset · reload KEY=VALUE… · undo · rollout pause|resume|forget · freeze · thaw
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -109,6 +109,16 @@ void set_key(config::PoolSpec& spec, const std::string& key, const std::string& 
       {"start_timeout", [&] { spec.start_timeout = duration(value); }},
       {"min_uptime", [&] { spec.min_uptime = duration(value); }},
       {"stop.timeout", [&] { spec.stop.timeout = duration(value); }},
+      {"stop.step",  // SIGNAL:TIME, once for each
+       [&] {
+         const std::size_t colon = value.find(':');
+         spec.stop.steps.push_back(
+             {{std::stoi(value.substr(0, colon))}, duration(value.substr(colon + 1))});
+       }},
+      {"depends_on",
+       [&] {
+         spec.depends_on.push_back({value, config::DependencyState::ready});
+       }},
       {"stop.scope",
        [&] {
          spec.stop.scope =
@@ -205,6 +215,8 @@ std::string say(const Pool& pool, Instant now) {
       text += ", going back";
       break;
   }
+  if (view.held_back) text += ", held back";
+  if (view.stop_due) text += ", to be stopped";
   const Instant next = pool.next_deadline();
   if (!next.is_never()) text += ", next at " + format_duration(next.since(Instant()));
   return text + (pool.is_settled() ? "" : ", unsettled") + (pool.is_empty() ? ", empty" : "");
@@ -341,8 +353,12 @@ class Scenario {
       slots.push_back(static_cast<std::uint32_t>(std::stoul(words[i])));
     }
     if (verb == "start") return StartCommand{slots};
-    if (verb == "stop") return StopCommand{slots, false};
-    if (verb == "stop-now") return StopCommand{slots, true};
+    if (verb == "stop") return StopCommand{slots, StopManner::gently};
+    if (verb == "stop-now") return StopCommand{slots, StopManner::now};
+    if (verb == "stop-drain") return StopCommand{slots, StopManner::drain};
+    if (verb == "stop-when-free") return StopCommand{slots, StopManner::gently, true};
+    if (verb == "hold-back") return HoldBackCommand{true};
+    if (verb == "admit") return HoldBackCommand{false};
     if (verb == "restart") return RestartCommand{slots};
     if (verb == "reset-failed") return ResetFailedCommand{slots};
     throw std::runtime_error("no such command: " + verb);

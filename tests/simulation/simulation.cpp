@@ -284,9 +284,9 @@ class Simulation {
   // ---- What people and bad luck do
   void disturb() {
     const WorkerKey any{static_cast<std::uint32_t>(below(plan_.workers)), below(5)};
-    switch (below(16)) {
+    switch (below(19)) {
       case 0:
-        return step(StopCommand{{}, chance(30)});
+        return step(StopCommand{{}, chance(30) ? StopManner::now : StopManner::gently});
       case 1:
         return step(ScaleCommand{static_cast<std::uint32_t>(below(plan_.workers * 2))});
       case 2:
@@ -294,7 +294,7 @@ class Simulation {
       case 3:
         return step(RestartCommand{{any.slot}});
       case 4:
-        return step(StopCommand{{any.slot}, false});
+        return step(StopCommand{{any.slot}});
       case 5:
         return reload();
       case 6:
@@ -313,6 +313,12 @@ class Simulation {
         return step(RolloutCommand{chance(50) ? RolloutOrder::pause : RolloutOrder::resume});
       case 13:
         return undo();
+      case 14:
+        return step(StopCommand{{any.slot}, StopManner::drain});
+      case 15:
+        return step(HoldBackCommand{chance(50)});
+      case 16:
+        return step(StopCommand{{}, StopManner::gently, true});
       default:
         return step(StartCommand{});
     }

@@ -41,7 +41,9 @@ inline supervisor::ChangeRecord sample_changes(std::uint32_t pool = 7) {
   record.failed_exit.cause = model::ExitCause::start_timeout;
   record.failed_exit.wait_status = 9;
   record.failed_exit.incarnation = 5;
-  record.paused = record.settling = true;
+  record.paused = record.settling = record.held_back = true;
+  record.stop_due = model::StopManner::drain;
+  record.enabled = false;
   return record;
 }
 

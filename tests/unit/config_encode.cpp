@@ -61,8 +61,21 @@ PoolSpec any_pool(std::mt19937& random, const std::string& name) {
   spec.ready = static_cast<mtd::config::ReadyMode>(random() % 2);
   spec.start_timeout = ms(90'000);
   spec.min_uptime = ms(9);
-  spec.stop = {mtd::SignalNumber{static_cast<int>(random() % 64 + 1)}, Duration::infinite(),
-               mtd::config::StopScope::process};
+  spec.stop = {mtd::SignalNumber{static_cast<int>(random() % 64 + 1)},
+               Duration::infinite(),
+               mtd::config::StopScope::process,
+               {}};
+  if (random() % 2 == 0)
+    spec.stop.steps = {{mtd::SignalNumber{3}, ms(50)},
+                       {mtd::SignalNumber{34}, Duration::infinite()}};
+  spec.reload = {mtd::config::ReloadMode::signal, mtd::SignalNumber{10},
+                 static_cast<std::uint32_t>(random() % 4), 1};
+  spec.essential = random() % 2 == 0;
+  if (random() % 2 == 0) {
+    spec.depends_on = {
+        {"db", mtd::config::DependencyState::completed},
+        {"x.y-z", mtd::config::DependencyState::ready, mtd::config::LossPolicy::stop}};
+  }
   spec.overlap = random() % 2 == 0;
   spec.recycle = {
       random() % 3 * 1'000'000'007ULL,         random() % 3 * 1'000'000'009ULL, ms(3), ms(3), 0.25,

@@ -199,7 +199,7 @@ TEST_CASE("a copy goes its own way") {
 TEST_CASE("a slot that does not exist is no error") {
   Pool pool = running(1, spec_of(1));
   const std::vector<std::uint32_t> far{4'000'000'000U};
-  CHECK(pool.step(StopCommand{far, true}, at_ms(1), 1).empty());
+  CHECK(pool.step(StopCommand{far, StopManner::now}, at_ms(1), 1).empty());
   CHECK(pool.step(StartCommand{far}, at_ms(1), 1).empty());
   CHECK(pool.step(RestartCommand{far}, at_ms(1), 1).empty());
   CHECK(pool.step(NotifiedReady{{4'000'000'000U, 1}}, at_ms(1), 1).empty());

@@ -32,9 +32,9 @@ struct TempDirectory {
 
 TEST_CASE("run-time changes come back as they were written") {
   RunTimeChanges changes;
-  changes["web"] = {4, std::nullopt};
-  changes["mail"] = {std::nullopt, 1000};
-  changes["both"] = {0, 0};
+  changes["web"] = {4, std::nullopt, std::nullopt};
+  changes["mail"] = {std::nullopt, 1000, false};
+  changes["all"] = {0, 0, true};
   const auto back = decode_run_time_changes(encode(changes));
   REQUIRE(back.has_value());
   CHECK(*back == changes);
@@ -43,7 +43,7 @@ TEST_CASE("run-time changes come back as they were written") {
 
 TEST_CASE("every cut and every flipped bit of a small file is refused or harmless") {
   RunTimeChanges changes;
-  changes["web"] = {4, 1000};
+  changes["web"] = {4, 1000, false};
   const std::string text = encode(changes);
   for (std::size_t size = 1; size < text.size() - 1; ++size) {
     INFO("cut at ", size);
@@ -66,6 +66,7 @@ TEST_CASE("hostile text is refused with a reason") {
         R"({"version":1,"pools":{"web":3}})", R"({"version":1,"pools":{"web":{"want":-1}}})",
         R"({"version":1,"pools":{"web":{"want":1.5}}})",
         R"({"version":1,"pools":{"web":{"want":10001}}})",
+        R"({"version":1,"pools":{"web":{"enabled":1}}})",
         R"({"version":1,"pools":{"web":{"stopped_by":4294967295}}})"}) {
     INFO(text);
     const auto result = decode_run_time_changes(text);

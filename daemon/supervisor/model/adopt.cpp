@@ -16,7 +16,7 @@ ProcessState state_of(const Adopted& fact, const Pool::State& pool, Instant now)
     const ExitCause cause = !unwanted      ? ExitCause::restart
                             : pool.stopped ? ExitCause::stop
                                            : ExitCause::scale_down;
-    return Stopping{cause, now + spec.stop.timeout};
+    return Stopping{cause, now + step_of(spec.stop, 0).timeout, 0, false};
   }
   if (!fact.executed) return Launching{now + spec.start_timeout};
   if (fact.was_ready || spec.ready == config::ReadyMode::exec) return Up{fact.started};
@@ -89,7 +89,7 @@ void Turn::confirm(std::uint32_t slot, Process& process, const Adopted& fact) {
   process.expected = false;
   if constexpr (kSeededFault == SeededFault::deadline_begins_anew) {
     if (auto* stopping = std::get_if<Stopping>(&process.state))
-      stopping->deadline = now_ + state_.spec.stop.timeout;
+      stopping->deadline = now_ + step_of(state_.spec.stop, stopping->step).timeout;
   }
   if (emptying != nullptr && !fact.exited) {  // it lives: the memory is of something else
     process.state = state_of(fact, state_, now_);
@@ -99,8 +99,10 @@ void Turn::confirm(std::uint32_t slot, Process& process, const Adopted& fact) {
     act(WatchTreeAction{key});
   } else if (is<Killing>(process)) {
     act(KillTreeAction{key});
-  } else if (is<Stopping>(process) && !fact.stop_sent && !fact.exited) {
-    act(SignalAction{key, state_.spec.stop.signal.value, state_.spec.stop.scope});
+  } else if (const auto* stopping = std::get_if<Stopping>(&process.state);
+             stopping != nullptr && !fact.stop_sent && !fact.exited) {
+    const config::StopStep step = step_of(state_.spec.stop, stopping->step);
+    act(SignalAction{key, step.signal.value, state_.spec.stop.scope});
   } else if (process.frozen && !fact.exited) {
     act(FreezeAction{key, true});
   }

@@ -22,9 +22,18 @@ void Turn::refresh(std::uint32_t number) {
   if (rests_as<Held>(slot) || rests_as<Completed>(slot)) slot.rest = Idle{};
 }
 
+void Turn::apply(const HoldBackCommand& command) {
+  if (command.held_back == state_.held_back) return;
+  state_.held_back = command.held_back;
+  if (!state_.stopped) publish(command.held_back ? Happening::waiting : Happening::admitted);
+  if (!command.held_back) state_.was_full = false;
+  mark_all();
+}
+
 // A slot named in a stopped pool starts alone: the others are held.
 void Turn::apply(const StartCommand& command) {
   const bool whole = command.slots.empty();
+  state_.stop_due.reset();
   if (state_.stopped) {
     state_.stopped = false;
     state_.was_full = false;
@@ -41,17 +50,31 @@ void Turn::apply(const StartCommand& command) {
 
 void Turn::apply(const StopCommand& command) {
   const bool whole = command.slots.empty();
+  if (whole && command.when_free && !state_.stopped) {
+    state_.stop_due = command.manner;
+    return;
+  }
+  if (whole) state_.stop_due.reset();
   if (whole && !state_.stopped) {
     state_.stopped = true;
-    publish(Happening::stopping);
+    publish(command.manner == StopManner::drain ? Happening::draining : Happening::stopping);
     reset_breaker();
   }
   for_slots(command.slots, [&](std::uint32_t number) {
     Slot& slot = state_.slots[number];
     if (!whole && number < state_.want()) slot.rest = Held{};
-    if (command.now) {
-      for (Process& process : slot.processes)
-        stop_now(number, process, ExitCause::stop);
+    for (Process& process : slot.processes) {
+      switch (command.manner) {
+        case StopManner::gently:
+          end_drain(number, process);
+          break;
+        case StopManner::now:
+          stop_now(number, process, ExitCause::stop);
+          break;
+        case StopManner::drain:
+          drain(number, process);
+          break;
+      }
     }
     mark(number);
   });

@@ -162,7 +162,11 @@ void Turn::await_tree(std::uint32_t slot, Process& process, Verdict verdict, Exi
   if (const auto* stopping = std::get_if<Stopping>(&process.state)) {
     // The ABRT of a missed watchdog went to the main process alone.
     if (state_.spec.stop.scope == config::StopScope::tree && cause != ExitCause::watchdog) {
-      next = {EmptyingPhase::waiting, cause, stopping->deadline};
+      // What a drained worker leaves behind gets the time that a stop would have given it.
+      const Instant deadline = stopping->drain
+                                   ? now_ + step_of(state_.spec.stop, stopping->step).timeout
+                                   : stopping->deadline;
+      next = {EmptyingPhase::waiting, cause, deadline};
     }
   } else if (verdict != Verdict::planned && is_serving(process) &&
              state_.spec.orphans == config::OrphanPolicy::keep && state_.wants(slot)) {

@@ -71,7 +71,7 @@ void Turn::apply(const NotifiedStopping& fact) {
   if (process == nullptr) return;
   if (is<Requested>(*process) || is<Launching>(*process)) apply(Executed{fact.key});
   if (!is_running(*process)) return;
-  const Instant deadline = now_ + state_.spec.stop.timeout;
+  const Instant deadline = now_ + step_of(state_.spec.stop, 0).timeout;
   if (auto* draining = std::get_if<Draining>(&process->state)) {
     draining->deadline = std::min(draining->deadline, deadline);
   } else {

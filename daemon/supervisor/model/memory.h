@@ -21,6 +21,9 @@ struct PoolMemory {
   std::uint64_t fingerprint = 0;      // of the spec it was for; 0: not known
   std::optional<std::uint32_t> want;  // set at run time
   bool stopped = false;
+  bool held_back = false;
+  std::optional<StopManner> stop_due;
+  std::optional<bool> enabled;  // in place of what the configuration says
   bool was_full = false;
   std::optional<Instant> frozen_since;
   Breaker breaker;

@@ -20,7 +20,10 @@ Pool::Pool(config::PoolSpec spec, std::uint64_t revision, Instant now, const Poo
   state.revision = revision;
   state.remembered_fingerprint = memory.fingerprint;
   state.want_override = memory.want;
-  state.stopped = memory.stopped || (memory.fingerprint == 0 && !state.spec.enabled);
+  const bool is_new = memory.fingerprint == 0;
+  state.stopped = memory.stopped || (is_new && !memory.enabled.value_or(state.spec.enabled));
+  state.held_back = memory.held_back || (is_new && !state.spec.depends_on.empty());
+  state.stop_due = memory.stop_due;
   state.was_full = memory.was_full;
   state.frozen_since = memory.frozen_since;
   state.breaker = memory.breaker;
@@ -74,6 +77,21 @@ Instant Pool::next_deadline() const {
 const config::PoolSpec& Pool::spec() const {
   return state_->spec;
 }
+int Pool::stop_signal_of(const WorkerKey& key) const {
+  if (!knows(key)) return 0;
+  const auto* stopping =
+      std::get_if<Stopping>(&state_->slots[key.slot].find(key.incarnation)->state);
+  return stopping == nullptr ? 0 : step_of(state_->spec.stop, stopping->step).signal.value;
+}
+bool Pool::is_stopped() const {
+  return state_->stopped;
+}
+bool Pool::is_ordered() const {
+  return state_->held_back || state_->stop_due.has_value();
+}
+StopManner Pool::stop_due() const {
+  return state_->stop_due.value_or(StopManner::gently);
+}
 std::uint64_t Pool::revision() const {
   return state_->revision;
 }
@@ -99,6 +117,8 @@ PoolMemory Pool::memory_without_slots() const {
       state_->awake ? state_->spec.spawn_fingerprint : state_->remembered_fingerprint;
   memory.want = state_->want_override;
   memory.stopped = state_->stopped;
+  memory.held_back = state_->held_back;
+  memory.stop_due = state_->stop_due;
   memory.was_full = state_->was_full;
   memory.frozen_since = state_->frozen_since;
   memory.breaker = state_->breaker;

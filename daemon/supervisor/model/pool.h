@@ -170,10 +170,22 @@ struct Adopted {
 struct StartCommand {
   std::vector<std::uint32_t> slots;
 };
+// when_free: only what is noted of a whole pool; another one without it follows when nothing needs
+// the pool any more (order.h).
+enum class StopManner {
+  gently,
+  now,    // KILL at once
+  drain,  // the first stop signal, and all the time it takes
+};
 struct StopCommand {
   std::vector<std::uint32_t> slots;
-  bool now = false;
-};  // now: KILL at once
+  StopManner manner = StopManner::gently;
+  bool when_free = false;
+};
+// What the pool depends on is not there (true): it wants nothing meanwhile. Order decides.
+struct HoldBackCommand {
+  bool held_back = true;
+};
 struct RestartCommand {
   std::vector<std::uint32_t> slots;
 };
@@ -200,11 +212,11 @@ struct FreezeCommand {
   bool frozen = true;
 };
 
-using Event = std::variant<Tick, Spawned, Executed, SpawnRefused, Exited, TreeEmpty, NotifiedReady,
-                            NotifiedStopping, NotifiedExtension, NotifiedAlive, TasksDone,
-                            MemoryUsed, Probed, Adopted, StartCommand, StopCommand, RestartCommand,
-                            ScaleCommand, ReconfigureCommand, RolloutCommand, ResetFailedCommand,
-                            FreezeCommand>;
+using Event =
+    std::variant<Tick, Spawned, Executed, SpawnRefused, Exited, TreeEmpty, NotifiedReady,
+                 NotifiedStopping, NotifiedExtension, NotifiedAlive, TasksDone, MemoryUsed, Probed,
+                 Adopted, StartCommand, StopCommand, HoldBackCommand, RestartCommand, ScaleCommand,
+                 ReconfigureCommand, RolloutCommand, ResetFailedCommand, FreezeCommand>;
 
 // ---- Actions ------------------------------------------------------------------------------------
 // task_limit: what recycling drew for this incarnation, 0: none; belongs into the entry's label.
@@ -284,6 +296,9 @@ enum class Happening {
   rollout_resumed,
   rolled_back,
   unready,
+  draining,
+  waiting,
+  admitted,
 };
 struct PublishAction {
   Happening happening{};
@@ -350,6 +365,9 @@ struct PoolView {
   std::uint32_t crashes_in_window = 0;
   std::uint32_t crash_limit = 0;  // in force: crash_limit.count or 5 × workers
   RolloutView rollout;
+  bool held_back = false;               // it waits for what it depends on
+  bool stop_due = false;                // it is stopped as soon as nothing needs it
+  bool programs_run = false;            // those of all wanted slots
   std::uint32_t restart_remaining = 0;  // … by a restart command
   std::vector<SlotView> slots;          // 0..want−1, and higher ones that still hold a process
 };
@@ -413,6 +431,13 @@ class Pool {
   [[nodiscard]] const config::PoolSpec& spec() const;
   // The number of spec(). A roll-out that fails goes back to an older one by itself.
   [[nodiscard]] std::uint64_t revision() const;
+  // The signal of the step that the process's stop has come to; 0: it is in none.
+  [[nodiscard]] int stop_signal_of(const WorkerKey& key) const;
+  // A person has stopped it, or it was never started.
+  [[nodiscard]] bool is_stopped() const;
+  // It is held back, or its stop is due.
+  [[nodiscard]] bool is_ordered() const;
+  [[nodiscard]] StopManner stop_due() const;  // gently where none is
   // What an undo leads to, and what a failing roll-out goes back to.
   [[nodiscard]] const std::optional<Revision>& previous() const;
   // What previous() will be after a ReconfigureCommand that needs new processes.

@@ -23,8 +23,9 @@ void Turn::reconcile(std::uint32_t number) {
 
 void Turn::end_unwanted(std::uint32_t number) {
   Slot& slot = state_.slots[number];
-  const ExitCause cause =
-      state_.stopped || number < state_.want() ? ExitCause::stop : ExitCause::scale_down;
+  const ExitCause cause = state_.stopped || state_.held_back || number < state_.want()
+                              ? ExitCause::stop
+                              : ExitCause::scale_down;
   for (Process& process : slot.processes)
     begin_stop(number, process, cause);
   set_replacing(number, Replacing::no);

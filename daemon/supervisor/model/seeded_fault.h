@@ -27,6 +27,9 @@ enum class SeededFault {
   watchdog_not_armed,          // a worker that is ready is not watched
   unready_serves,              // a worker whose ready probe failed counts as ready
   recycled_below_floor,        // without overlap a worker is recycled while others are missing
+  steps_left_out,              // a stop kills at the end of its first step
+  admitted_unmet,              // a pool is started though what it depends on is not there
+  stopped_while_needed,        // a pool is stopped before what needs it
 };
 
 #ifdef MTD_SEEDED_FAULT

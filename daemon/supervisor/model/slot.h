@@ -50,8 +50,10 @@ struct Tally {
   bool unsettled = false;  // something is on its way
   bool waiting = false;    // backing off
   bool held = false;
-  bool surging = false;  // a roll-out has a second process in it
-  bool missing = false;  // a roll-out has left it without a ready one
+  bool programs = false;  // a program runs
+  bool draining = false;  // one is stopped with all the time it needs
+  bool surging = false;   // a roll-out has a second process in it
+  bool missing = false;   // a roll-out has left it without a ready one
   std::uint32_t alive = 0;
   std::uint32_t outdated = 0;
   std::uint32_t stuck = 0;

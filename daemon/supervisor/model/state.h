@@ -53,6 +53,8 @@ struct Sums {
   std::uint32_t unsettled = 0;
   std::uint32_t waiting = 0;                 // slots backing off
   std::uint32_t held = 0;                    // of slots < want
+  std::uint32_t programs = 0;                // of slots < want: a program runs
+  std::uint32_t draining = 0;                // stopped with all the time they need
   std::uint32_t surging = 0;                 // slots with two processes because of a roll-out
   std::uint32_t missing = 0;                 // slots without a ready one because of it
   std::array<std::uint32_t, 4> replacing{};  // slots, by Replacing
@@ -62,8 +64,10 @@ struct Pool::State {
   config::PoolSpec spec;
   std::uint64_t revision = 0;
   std::optional<std::uint32_t> want_override;
-  bool stopped = false;  // wanted: nothing
-  bool awake = false;    // the first event that is not Adopted has come
+  bool stopped = false;                // wanted: nothing
+  bool held_back = false;              // wanted: nothing, until what it depends on is there
+  std::optional<StopManner> stop_due;  // noted, for when nothing needs the pool
+  bool awake = false;                  // the first event that is not Adopted has come
   std::optional<Instant> frozen_since;
   bool was_full = false;  // all wanted slots have been ready since the last start or growth
   Breaker breaker;
@@ -86,7 +90,7 @@ struct Pool::State {
 
   [[nodiscard]] std::uint32_t want() const { return want_override.value_or(spec.workers); }
   [[nodiscard]] bool wants(std::uint32_t slot) const {
-    return !stopped && slot < want() && !rests_as<Held>(slots[slot]);
+    return !stopped && !held_back && slot < want() && !rests_as<Held>(slots[slot]);
   }
   [[nodiscard]] bool is_outdated(const Process& process) const {
     return process.fingerprint != spec.spawn_fingerprint;

@@ -1,5 +1,7 @@
 // Ending processes: signal, deadline, SIGKILL to the tree, grace, stuck. Whatever the reason, this
 // is the only way a process is ended.
+#include <algorithm>
+
 #include "daemon/supervisor/model/seeded_fault.h"
 #include "daemon/supervisor/model/turn.h"
 
@@ -9,6 +11,12 @@ namespace {
 constexpr int kSigKill = 9;
 
 }  // namespace
+
+// A stop without steps is one of one step.
+config::StopStep step_of(const config::StopSpec& stop, std::uint32_t step) {
+  if (stop.steps.empty()) return {stop.signal, stop.timeout};
+  return stop.steps[std::min<std::size_t>(step, stop.steps.size() - 1)];
+}
 
 void Turn::begin_stop(std::uint32_t slot, Process& process, ExitCause cause) {
   if (auto* requested = std::get_if<Requested>(&process.state)) {
@@ -27,17 +35,56 @@ void Turn::begin_stop(std::uint32_t slot, Process& process, ExitCause cause) {
   }
   if (!is_serving(process)) return;
   thaw(slot, process);
-  const config::StopSpec& stop = state_.spec.stop;
-  if (is<Launching>(process) || stop.timeout.is_zero() || stop.signal.value == kSigKill) {
+  const config::StopStep step = step_of(state_.spec.stop, 0);
+  if (is<Launching>(process) || step.timeout.is_zero() || step.signal.value == kSigKill) {
     kill(slot, process, cause);
     return;
   }
   process.watch = {};
-  act(SignalAction{key_of(slot, process), stop.signal.value, stop.scope});
-  publish(Happening::signalled, slot, process, static_cast<std::uint64_t>(stop.signal.value));
-  const Instant deadline =
-      kSeededFault == SeededFault::stop_without_deadline ? Instant::never() : now_ + stop.timeout;
-  process.state = Stopping{cause, deadline};
+  take_step(slot, process, Stopping{cause, Instant::never(), 0, false});
+}
+
+// Sends the signal of a step; its deadline begins now.
+void Turn::take_step(std::uint32_t slot, Process& process, Stopping next) {
+  const config::StopStep step = step_of(state_.spec.stop, next.step);
+  act(SignalAction{key_of(slot, process), step.signal.value, state_.spec.stop.scope});
+  publish(Happening::signalled, slot, process, static_cast<std::uint64_t>(step.signal.value));
+  const bool timed = kSeededFault != SeededFault::stop_without_deadline && !next.drain;
+  next.deadline = timed ? now_ + step.timeout : Instant::never();
+  process.state = next;
+  mark(slot);
+}
+
+// The deadline of a step has come: the next one, or KILL.
+void Turn::end_step(std::uint32_t slot, Process& process) {
+  Stopping next = std::get<Stopping>(process.state);
+  const bool last =
+      next.cause == ExitCause::watchdog || next.step + 1U >= state_.spec.stop.steps.size();
+  if (!last && kSeededFault != SeededFault::steps_left_out) {
+    ++next.step;
+    take_step(slot, process, next);
+    return;
+  }
+  const bool by_command = next.cause == ExitCause::stop;
+  kill(slot, process, by_command ? ExitCause::stop_timeout : next.cause);
+}
+
+// By command, with all the time it needs; one that has begun to stop gets it, too.
+void Turn::drain(std::uint32_t slot, Process& process) {
+  if (is_serving(process) && !is<Requested>(process)) begin_stop(slot, process, ExitCause::stop);
+  auto* stopping = std::get_if<Stopping>(&process.state);
+  if (stopping == nullptr || stopping->cause != ExitCause::stop) return;
+  stopping->drain = true;
+  stopping->deadline = Instant::never();
+  mark(slot);
+}
+
+// The patience is over: the step it is in gets its time from now.
+void Turn::end_drain(std::uint32_t slot, Process& process) {
+  auto* stopping = std::get_if<Stopping>(&process.state);
+  if (stopping == nullptr || !stopping->drain) return;
+  stopping->drain = false;
+  stopping->deadline = now_ + step_of(state_.spec.stop, stopping->step).timeout;
   mark(slot);
 }
 
@@ -85,9 +132,8 @@ void Turn::expire(std::uint32_t slot, Process& process) {
     begin_stop(slot, process, ExitCause::start_timeout);
   } else if (const auto* draining = std::get_if<Draining>(&process.state)) {
     begin_stop(slot, process, draining->cause);
-  } else if (const auto* stopping = std::get_if<Stopping>(&process.state)) {
-    const bool by_command = stopping->cause == ExitCause::stop;
-    kill(slot, process, by_command ? ExitCause::stop_timeout : stopping->cause);
+  } else if (is<Stopping>(process)) {
+    end_step(slot, process);
   } else if (const auto* killing = std::get_if<Killing>(&process.state)) {
     process.state = Stuck{killing->cause};
     publish(Happening::stuck, slot, process);

@@ -63,7 +63,9 @@ void add(Sums& sums, const Slot& slot, std::uint32_t sign) {
     sums.by_state[static_cast<std::size_t>(tally.state)] += sign;
     if (tally.ready) sums.ready += sign;
     if (tally.held) sums.held += sign;
+    if (tally.programs) sums.programs += sign;
   }
+  if (tally.draining) sums.draining += sign;
   if (tally.surging) sums.surging += sign;
   if (tally.missing) sums.missing += sign;
   sums.alive += sign * tally.alive;
@@ -87,6 +89,9 @@ void Turn::tally(std::uint32_t number) {
   next.alive = static_cast<std::uint32_t>(slot.processes.size());
   for (const Process& process : slot.processes) {
     if (serves(process)) next.ready = true;
+    if (is_running(process)) next.programs = true;
+    const auto* stopping = std::get_if<Stopping>(&process.state);
+    if (stopping != nullptr && stopping->drain) next.draining = true;
     if (is_serving(process) && state_.is_outdated(process)) ++next.outdated;
     if (printed_state(process) == WorkerState::stuck) ++next.stuck;
     if (is_on_its_way(process, slot)) next.unsettled = true;

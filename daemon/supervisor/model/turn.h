@@ -39,6 +39,7 @@ class Turn {
   // Commands
   void apply(const StartCommand& command);
   void apply(const StopCommand& command);
+  void apply(const HoldBackCommand& command);
   void apply(const RestartCommand& command);
   void apply(const ScaleCommand& command);
   void apply(const ReconfigureCommand& command);
@@ -97,6 +98,10 @@ class Turn {
 
   // Ending
   void begin_stop(std::uint32_t slot, Process& process, ExitCause cause);
+  void take_step(std::uint32_t slot, Process& process, Stopping next);
+  void end_step(std::uint32_t slot, Process& process);
+  void drain(std::uint32_t slot, Process& process);
+  void end_drain(std::uint32_t slot, Process& process);
   void stop_now(std::uint32_t slot, Process& process, ExitCause cause);
   void kill(std::uint32_t slot, Process& process, ExitCause cause);
   void kill_left_overs(std::uint32_t slot, Process& process);

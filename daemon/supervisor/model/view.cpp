@@ -75,7 +75,9 @@ std::uint32_t in_state(const Sums& sums, WorkerState state) {
 }  // namespace
 
 PoolState Pool::State::state_now() const {
-  if (stopped) return sums.alive > 0 ? PoolState::stopping : PoolState::stopped;
+  if (stopped && sums.alive == 0) return PoolState::stopped;
+  if (stopped) return sums.draining > 0 ? PoolState::draining : PoolState::stopping;
+  if (held_back) return sums.alive > 0 ? PoolState::stopping : PoolState::starting;
   if (frozen_since) return PoolState::frozen;
   if (std::holds_alternative<BreakerTripped>(breaker)) return PoolState::failed;
   const std::uint32_t slots_wanted = want() - std::min(want(), sums.held);
@@ -122,6 +124,9 @@ PoolView Pool::summary(Instant now) const {
     return state.sums.replacing[static_cast<std::size_t>(kind)];
   };
   view.rollout = view_of_rollout(state);
+  view.held_back = state.held_back;
+  view.stop_due = state.stop_due.has_value();
+  view.programs_run = state.sums.programs + state.sums.held >= state.want();
   view.restart_remaining =
       static_cast<std::uint32_t>(state.queues.restart.size()) + replacing(Replacing::restart);
   return view;

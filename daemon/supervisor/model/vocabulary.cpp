@@ -98,6 +98,10 @@ constexpr std::array kHappeningWords{
     Word<Happening>{Happening::rolled_back, "rolled_back",
                     "every worker runs the revision before again"},
     Word<Happening>{Happening::unready, "unready", "its ready probe fails"},
+    Word<Happening>{Happening::draining, "draining",
+                    "the pool was stopped by command, with all the time its workers need"},
+    Word<Happening>{Happening::waiting, "waiting", "what the pool depends on is not there"},
+    Word<Happening>{Happening::admitted, "admitted", "what the pool depends on is there"},
 };
 
 template <class Value, std::size_t N>

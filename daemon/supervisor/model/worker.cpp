@@ -88,7 +88,9 @@ WorkerState printed_state(const Process& process) {
                                [](const Up&) { return WorkerState::ready; },
                                [](const Unready&) { return WorkerState::unready; },
                                [](const Draining&) { return WorkerState::draining; },
-                               [](const Stopping&) { return WorkerState::stopping; },
+                               [](const Stopping& s) {
+                                 return s.drain ? WorkerState::draining : WorkerState::stopping;
+                               },
                                [](const Killing&) { return WorkerState::killing; },
                                [](const Stuck&) { return WorkerState::stuck; },
                                [](const Emptying& s) {

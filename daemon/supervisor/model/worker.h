@@ -10,10 +10,10 @@
 //   draining    it serves, and its end is decided: a replacement is being made ready, or it has
 //   said
 //               STOPPING=1 and goes by itself (then with a deadline).
-//   stopping    the stop signal is sent; at the deadline the tree is killed.
-//   killing     SIGKILL is sent to the tree; the grace is for the kernel.
-//   stuck       it outlived SIGKILL (an uninterruptible sleep); named, waited for by no one.
-//   emptying    the main process is reaped, its descendants are not known to be gone.
+//   stopping    a stop signal is sent; at the deadline the next one is, at the end the tree is
+//   killed. killing     SIGKILL is sent to the tree; the grace is for the kernel. stuck       it
+//   outlived SIGKILL (an uninterruptible sleep); named, waited for by no one. emptying    the main
+//   process is reaped, its descendants are not known to be gone.
 //
 // The first six are "serving", the next three "ending". A deadline lives in the state it belongs
 // to; what a program is asked in turns while it serves lives in `watch`.
@@ -54,6 +54,8 @@ struct Draining {
 struct Stopping {
   ExitCause cause{};
   Instant deadline;
+  std::uint8_t step = 0;  // of the stop's steps: the one whose signal was sent
+  bool drain = false;     // it has all the time it needs
   bool operator==(const Stopping&) const = default;
 };
 struct Killing {
@@ -159,6 +161,9 @@ template <class T>
 // All deadlines and the time it is up move by as long as it was frozen.
 void shift_deadlines(Process& process, Duration by);
 [[nodiscard]] WorkerState printed_state(const Process& process);
+
+// The step of this number; beyond the last one, the last.
+[[nodiscard]] config::StopStep step_of(const config::StopSpec& stop, std::uint32_t step);
 
 // Causes that end a process in order to have a newer one in its place.
 [[nodiscard]] bool is_replacement(ExitCause cause);
