@@ -46,6 +46,8 @@ std::string_view streaming_sentence(Streaming streaming) {
       return " With more: several replies.";
     case Streaming::required:
       return " Only with more.";
+    case Streaming::upgrade:
+      return " Only with upgrade.";
   }
   return {};
 }
@@ -80,27 +82,42 @@ void add_error(std::string& out, const ErrorType& error) {
 
 }  // namespace
 
+const Interface& manager_interface() {
+  static const Interface kManager{
+      kInterface,
+      "Pools of worker processes, supervised by mtd. Selectors: \"web\" (a pool), "
+      "\"web/3\" (a worker), \"web*\"; none: all pools. Members named _ms are "
+      "milliseconds, _bytes bytes. Replies may gain members; unknown members of a call "
+      "are refused.",
+      kMethods, object_types(), errors()};
+  return kManager;
+}
+
+const Method* find_method(const Interface& interface, std::string_view name) {
+  const auto at = std::find_if(interface.methods.begin(), interface.methods.end(),
+                               [&](const Method& method) { return method.name == name; });
+  return at == interface.methods.end() ? nullptr : &*at;
+}
+
 const Method* find_method(std::string_view name) {
-  const auto* at = std::find_if(kMethods.begin(), kMethods.end(),
-                                [&](const Method& method) { return method.name == name; });
-  return at == kMethods.end() ? nullptr : at;
+  return find_method(manager_interface(), name);
+}
+
+std::string interface_description(const Interface& interface) {
+  std::string out;
+  add_comment(out, "", interface.about);
+  out += "interface " + std::string(interface.name) + "\n";
+  for (const ObjectType& type : interface.types)
+    add_type(out, type);
+  for (const Method& method : interface.methods)
+    add_method(out, method);
+  for (const ErrorType& error : interface.errors)
+    add_error(out, error);
+  return out;
 }
 
 std::string interface_description() {
-  std::string out;
-  add_comment(out, "",
-              "Pools of worker processes, supervised by mtd. Selectors: \"web\" (a pool), "
-              "\"web/3\" (a worker), \"web*\"; none: all pools. Members named _ms are "
-              "milliseconds, _bytes bytes. Replies may gain members; unknown members of a call "
-              "are refused.");
-  out += "interface " + std::string(kInterface) + "\n";
-  for (const ObjectType& type : object_types())
-    add_type(out, type);
-  for (const Method& method : kMethods)
-    add_method(out, method);
-  for (const ErrorType& error : errors())
-    add_error(out, error);
-  return out;
+  return interface_description(manager_interface());
 }
 
 std::string service_interface_description() {

@@ -3,8 +3,11 @@
 #pragma once
 
 #include <array>
+#include <span>
 #include <string>
 #include <string_view>
+
+#include "common/control_types.h"
 
 namespace mtd::control {
 
@@ -14,8 +17,9 @@ enum class Tier { read, operate, admin };
 enum class Streaming {
   no,
   optional,
-  required
-};  // does it answer `more` calls with several replies
+  required,  // does it answer `more` calls with several replies
+  upgrade,   // only with `upgrade`: after the answer the connection speaks something else
+};
 
 // Whether a call whose answer was lost can be made again without harm. `absolute`: unless it names
 // something relative to what it finds.
@@ -96,11 +100,23 @@ inline constexpr std::array kMethods{
            "shutdown", "[--now]", "Stop every pool and end mtd"},
 };
 
+// Everything that makes a Varlink interface. io.mtd.Tasks is in task_methods.h.
+struct Interface {
+  std::string_view name;
+  std::string_view about;  // sentences
+  std::span<const Method> methods;
+  std::span<const ObjectType> types;
+  std::span<const ErrorType> errors;
+};
+[[nodiscard]] const Interface& manager_interface();
+
 // nullptr: no such method. `name` without the interface.
-[[nodiscard]] const Method* find_method(std::string_view name);
+[[nodiscard]] const Method* find_method(const Interface& interface, std::string_view name);
+[[nodiscard]] const Method* find_method(std::string_view name);  // of io.mtd.Manager
 
 // The interface in Varlink's interface language, with comments: methods, types and errors.
-[[nodiscard]] std::string interface_description();
+[[nodiscard]] std::string interface_description(const Interface& interface);
+[[nodiscard]] std::string interface_description();  // of io.mtd.Manager
 // Likewise of org.varlink.service.
 [[nodiscard]] std::string service_interface_description();
 

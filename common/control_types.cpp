@@ -41,7 +41,8 @@ constexpr std::array kBreaker{
 
 constexpr std::array kExit{
     Member{"cause", "string",
-           "exit, signal, core, oom, watchdog, probe, start_timeout, task_timeout, stop, "
+           "exit, signal, core, oom, watchdog, probe, start_timeout, task_timeout, "
+           "task_protocol, stop, "
            "stop_timeout, recycle:max_tasks, recycle:max_rss, recycle:max_lifetime, recycle:idle, "
            "recycle:self, reload, restart, scale_down, drain, left_over, spawn_failed, "
            "start_failed, unknown"},

@@ -2,6 +2,7 @@
 add_library(mtd_varlink STATIC
   control_methods.cpp
   control_types.cpp
+  task_methods.cpp
   json_writer.cpp
   varlink_client.cpp
   varlink_frames.cpp

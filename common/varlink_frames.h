@@ -16,6 +16,8 @@ class FrameBuffer {
   // call that is not const. nullopt: none is complete.
   [[nodiscard]] std::optional<std::string_view> next();
   [[nodiscard]] bool has_frame();
+  // All that is there, whatever it is.
+  [[nodiscard]] std::string_view rest() const { return std::string_view(bytes_).substr(begin_); }
   [[nodiscard]] std::size_t size() const { return bytes_.size() - begin_; }
   [[nodiscard]] bool empty() const { return size() == 0; }
 

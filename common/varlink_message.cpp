@@ -29,12 +29,7 @@ CallFault take_member(CallMessage& call, const std::string& name, json& value) {
   }
   if (name == "more") return take_flag(value, name, call.more);
   if (name == "oneway") return take_flag(value, name, call.oneway);
-  if (name == "upgrade") {
-    bool upgrade = false;
-    CallFault fault = take_flag(value, name, upgrade);
-    if (upgrade) return {name, "no method of this service upgrades the connection"};
-    return fault;
-  }
+  if (name == "upgrade") return take_flag(value, name, call.upgrade);
   return {name, "a call has the members method, parameters, more, oneway and upgrade only"};
 }
 
@@ -67,6 +62,9 @@ std::variant<CallMessage, CallFault> parse_call(std::string_view frame) {
   if (call.method.empty()) return CallFault{"method", "method is missing"};
   if (call.more && call.oneway) {
     return CallFault{"oneway", "a call cannot be both more and oneway"};
+  }
+  if (call.upgrade && (call.more || call.oneway)) {
+    return CallFault{"upgrade", "a call that upgrades has one answer: neither more nor oneway"};
   }
   return call;
 }

@@ -18,6 +18,7 @@ struct CallMessage {
   std::unique_ptr<nlohmann::json> parameters;  // an object, maybe empty
   bool more = false;
   bool oneway = false;
+  bool upgrade = false;  // the connection speaks something else after the answer
 
   CallMessage();
   CallMessage(CallMessage&&) noexcept;

@@ -250,6 +250,8 @@ Result<void> decode_daemon(const Node& node, const Json& json, Problems& problem
                   "daemon.resolved");
   daemon.operate_gid = members.optional_id("operate_gid");
   daemon.readonly_gid = members.optional_id("readonly_gid");
+  daemon.task_uid = members.optional_id("task_uid");
+  daemon.task_gid = members.optional_id("task_gid");
   if (!members.flaw().empty()) return Error{members.flaw()};
   return {};
 }
@@ -285,7 +287,9 @@ std::string encode(const Configuration& configuration) {
   Json json;
   json["daemon"] = plain_keys(daemon_keys(), configuration.daemon);
   json["daemon"]["resolved"] = {{"operate_gid", optional(configuration.daemon.operate_gid)},
-                                {"readonly_gid", optional(configuration.daemon.readonly_gid)}};
+                                {"readonly_gid", optional(configuration.daemon.readonly_gid)},
+                                {"task_uid", optional(configuration.daemon.task_uid)},
+                                {"task_gid", optional(configuration.daemon.task_gid)}};
   json["pools"] = Json::array();
   for (const PoolSpec& pool : configuration.pools)
     json["pools"].push_back(json_pool(pool));

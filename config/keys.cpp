@@ -10,6 +10,7 @@
 #include "config/keys_health.h"
 #include "config/keys_limits.h"
 #include "config/keys_order.h"
+#include "config/keys_tasks.h"
 #include "config/resolved_json.h"
 
 namespace mtd::config {
@@ -384,17 +385,18 @@ std::vector<PoolKey> make_pool_keys() {
            "Without "
            "overlap, or with max_surge 0, it is at least 1."},
           of_pool<&S::reload, &ReloadSpec::max_unavailable>()),
-      resolved<S>({"overlap",
-                   Type::boolean,
-                   0,
-                   0,
-                   {},
-                   "false where a single instance is likely, else true",
-                   Apply::hot,
-                   "Whether the old and the new process of a slot may run at once, so that the new "
-                   "one is ready before the old one is stopped. The default is false for a single "
-                   "worker without listen, and where command, env or cwd use MTD_WORKER_ID."},
-                  [](const S& spec, const KeyInfo&) { return Json(spec.overlap); }),
+      resolved<S>(
+          {"overlap",
+           Type::boolean,
+           0,
+           0,
+           {},
+           "false where a single instance is likely, else true",
+           Apply::hot,
+           "Whether the old and the new process of a slot may run at once, so that the new "
+           "one is ready before the old one is stopped. The default is false for a single "
+           "worker without listen or tasks, and where command, env or cwd use MTD_WORKER_ID."},
+          [](const S& spec, const KeyInfo&) { return Json(spec.overlap); }),
       row({"recycle.max_tasks",
            Type::integer,
            1,
@@ -524,7 +526,7 @@ std::vector<PoolKey> make_pool_keys() {
            "How gladly the kernel kills workers when memory is short."},
           of_pool<&S::oom_score_adj>()),
   };
-  for (auto make : {health_keys, limit_keys, order_keys}) {
+  for (auto make : {health_keys, limit_keys, order_keys, task_keys}) {
     for (PoolKey& key : make())
       keys.push_back(std::move(key));
   }
@@ -601,6 +603,16 @@ std::vector<DaemonKey> make_daemon_keys() {
            Apply::hot,
            "How many clients may be connected to the control socket at once."},
           of_daemon<&S::max_clients>()),
+      row({"tasks.user",
+           Type::text,
+           0,
+           0,
+           {},
+           "mtd-tasks if there is such a user, else nobody",
+           Apply::restart,
+           "Who the broker, which reads what clients and workers send, runs as when mtd runs as "
+           "root."},
+          of_daemon<&S::task_user>()),
   };
 }
 

@@ -133,6 +133,27 @@ class Loader {
     };
     daemon.operate_gid = group("control.group");
     daemon.readonly_gid = group("control.readonly_group");
+    const auto user = given.find("tasks.user");
+    task_user(user == given.end() ? nullptr : user->second);
+  }
+
+  // Only root can become another.
+  void task_user(const Node* given) {
+    DaemonSpec& daemon = result_.configuration.daemon;
+    if (own_identity().uid != 0) return;
+    for (const std::string& name : given != nullptr
+                                       ? std::vector<std::string>{*given->as<std::string>()}
+                                       : std::vector<std::string>{"mtd-tasks", "nobody"}) {
+      auto resolved = resolve_identity({name, std::nullopt, std::nullopt});
+      if (const auto* found = std::get_if<Identity>(&resolved)) {
+        daemon.task_uid = found->uid;
+        daemon.task_gid = found->gid;
+        return;
+      }
+      if (given != nullptr) {
+        problems_.error(given->place, "tasks.user: " + std::get<IdentityError>(resolved).message);
+      }
+    }
   }
 
   std::string socket_path(const Node& node) {

@@ -152,6 +152,38 @@ struct SandboxSpec {
   std::vector<std::string> read_only_paths;  // absolute; may hold markers of SpecMarker
 };
 
+enum class TaskMode { none, task, exec, filter, notify };
+enum class TaskDurability { fsync, process, memory };
+enum class OnFullQueue { refuse, block };
+enum class OnLostTask { retry, dead };
+
+// The pool's queue of tasks. Infinite durations: none.
+struct TasksSpec {
+  TaskMode mode = TaskMode::none;  // none: no tasks object
+  Duration timeout = Duration::infinite();
+  Duration grace = Duration::seconds(5);
+  std::uint32_t max_attempts = 3;
+  Duration retry_delay = Duration::seconds(5);
+  Duration retry_max = Duration::seconds(600);
+  std::uint32_t max_crashes = 3;
+  std::uint64_t max_queue = 100'000;
+  std::uint64_t max_queue_bytes = 256ULL << 20;
+  OnFullQueue on_full = OnFullQueue::refuse;
+  Duration queue_timeout = Duration::infinite();
+  std::uint64_t max_body = 8ULL << 20;
+  std::uint32_t credit = 1;
+  TaskDurability durability = TaskDurability::fsync;
+  std::uint64_t max_result = 1ULL << 20;
+  Duration result_ttl = Duration::seconds(3600);
+  Duration dead_ttl = Duration::seconds(14 * 86'400);
+  OnLostTask on_lost = OnLostTask::retry;
+
+  // Its workers get their tasks from mtd.
+  [[nodiscard]] bool has_queue() const {
+    return mode != TaskMode::none && mode != TaskMode::notify;
+  }
+};
+
 struct Identity {  // resolved at load
   std::string user_name, group_name, home, shell;
   std::uint32_t uid = 0, gid = 0;
@@ -194,6 +226,7 @@ struct PoolSpec {
   SandboxSpec sandbox;
   std::vector<Dependency> depends_on;  // sorted by name, each once
   bool essential = false;              // its failure is the end of mtd
+  TasksSpec tasks;
 
   // Of all that a running process was given at its start. Two specs with the same fingerprint need
   // no new process; members that apply in place (hot keys) are not in it.
@@ -208,6 +241,8 @@ struct DaemonSpec {
   std::uint32_t max_processes = 0;      // 0: what the descriptors allow
   std::uint32_t start_concurrency = 0;  // processes being set up at once, all pools; 0: no limit
   std::uint32_t max_clients = 1024;
+  std::string task_user;  // tasks.user; empty: mtd-tasks if there is one, else nobody
+  std::optional<std::uint32_t> task_uid, task_gid;  // resolved; empty: mtd's own
 };
 
 struct Configuration {

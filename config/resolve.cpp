@@ -52,6 +52,7 @@ class PoolResolver {
     stop();
     reload();
     listen();
+    tasks();
     overlap();
     if (problems_.count() == errors_before) {
       for (const CrossError& error : cross_check(spec_))
@@ -448,9 +449,19 @@ class PoolResolver {
     return socket;
   }
 
+  // An object without a mode is one of workers that speak the protocol, and say when they are
+  // ready.
+  void tasks() {
+    TasksSpec& tasks = spec_.tasks;
+    const bool any = pool_.member("tasks") != nullptr;
+    if (any && tasks.mode == TaskMode::none) tasks.mode = TaskMode::task;
+    if (!tasks.has_queue()) return;
+    if (node("ready") == nullptr) spec_.ready = ReadyMode::notify;
+  }
+
   void overlap() {
     const Node* given = node("overlap");
-    const bool single = spec_.workers == 1 && spec_.listen.empty();
+    const bool single = spec_.workers == 1 && spec_.listen.empty() && !spec_.tasks.has_queue();
     spec_.overlap = given != nullptr ? *given->as<bool>() : !uses_slot_ && !single;
   }
 
@@ -499,6 +510,17 @@ std::vector<CrossError> cross_check(const PoolSpec& spec) {
     const std::string address = listen_address(socket);
     if (!addresses.insert(address).second)
       errors.push_back({"listen", "names " + escape_for_terminal(address) + " twice"});
+  }
+  const TasksSpec& tasks = spec.tasks;
+  if (tasks.has_queue() && spec.ready != ReadyMode::notify) {
+    errors.push_back({"ready",
+                      "must be \"notify\" in a pool with tasks: a worker is ready when it "
+                      "says so on its task socket"});
+  }
+  if (tasks.retry_max < tasks.retry_delay) {
+    errors.push_back({"tasks.retry_max", "is " + text(tasks.retry_max) +
+                                             ", less than tasks.retry_delay (" +
+                                             text(tasks.retry_delay) + ")"});
   }
   const SandboxSpec& sandbox = spec.sandbox;
   if (!sandbox.seccomp.empty() && !sandbox.no_new_privs) {

@@ -21,7 +21,7 @@ add_executable(control_test
   support/control_fixture.cpp
   support/test_reactor.cpp
 )
-target_link_libraries(control_test PRIVATE mtd_control doctest::doctest)
+target_link_libraries(control_test PRIVATE mtd_control mtd_event_ring doctest::doctest)
 add_test(NAME control COMMAND control_test)
 
 add_executable(control_many_test
@@ -29,7 +29,7 @@ add_executable(control_many_test
   support/control_fixture.cpp
   support/test_reactor.cpp
 )
-target_link_libraries(control_many_test PRIVATE mtd_control doctest::doctest)
+target_link_libraries(control_many_test PRIVATE mtd_control mtd_event_ring doctest::doctest)
 add_test(NAME control_many COMMAND control_many_test)
 
 add_executable(control_foreign_test
@@ -38,7 +38,7 @@ add_executable(control_foreign_test
   support/test_reactor.cpp
 )
 target_compile_definitions(control_foreign_test PRIVATE MTD_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-target_link_libraries(control_foreign_test PRIVATE mtd_control doctest::doctest)
+target_link_libraries(control_foreign_test PRIVATE mtd_control mtd_event_ring doctest::doctest)
 add_test(NAME control_foreign COMMAND control_foreign_test)
 set_tests_properties(control_foreign PROPERTIES SKIP_RETURN_CODE 77)
 

@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "daemon/supervisor/control_call.h"
+#include "daemon/supervisor/control_names.h"
 
 namespace mtd::supervisor {
 

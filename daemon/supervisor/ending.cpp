@@ -135,6 +135,8 @@ void Supervisor::check_stopped() {
     }
     if (!any_stuck || any_other) return;
   }
+  tasks_->stop();
+  if (!tasks_->is_stopped()) return;
   for (const auto& process : stuck) {
     spdlog::error("{} does not end even by SIGKILL; it is left to the kernel", process);
   }
@@ -150,6 +152,7 @@ void Supervisor::finish(int code) {
   server_->flush();
   sys::remove_socket(notify_path_);
   sys::remove_socket(control_path_);
+  if (tasks_->listener() >= 0) sys::remove_socket(task_socket_path());
   sockets_.remove_files();
   if (cgroups_) {
     for (const auto& entry : pools_)
@@ -167,6 +170,7 @@ void Supervisor::end_without_keeper() {
   if (std::exchange(finished_, true) || !serving_) return;
   sys::remove_socket(notify_path_);
   sys::remove_socket(control_path_);
+  if (tasks_->listener() >= 0) sys::remove_socket(task_socket_path());
   sockets_.remove_files();
   if (cgroups_) {
     cgroups_->end_all();

@@ -16,7 +16,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "daemon/supervisor/control_call.h"
+#include "daemon/supervisor/control_names.h"
 
 namespace mtd::supervisor {
 

@@ -9,7 +9,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "daemon/supervisor/control_call.h"
+#include "daemon/supervisor/control_names.h"
 #include "daemon/supervisor/goals.h"
 #include "daemon/supervisor/selection.h"
 

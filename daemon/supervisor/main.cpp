@@ -9,8 +9,8 @@
 
 #include "common/escape.h"
 #include "common/exit_codes.h"
+#include "daemon/role/log.h"
 #include "daemon/supervisor/loader.h"
-#include "daemon/supervisor/log.h"
 #include "daemon/supervisor/options.h"
 #include "daemon/supervisor/self_test.h"
 #include "daemon/supervisor/supervisor.h"
@@ -46,7 +46,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "mtd-supervisor: %s; start mtd instead\n", socket.error().message.c_str());
     return mtd::code(mtd::DaemonExit::usage);
   }
-  set_up_log(options.log_level);
+  mtd::role::set_up_log(options.log_level);
   auto loop = mtd::sys::EventLoop::create();
   if (!loop) {
     std::fprintf(stderr, "mtd-supervisor: %s\n", loop.error().message.c_str());

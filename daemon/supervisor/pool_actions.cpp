@@ -65,6 +65,17 @@ void PoolRunner::send_spawn(const model::SpawnAction& action) {
     refuse_later(action.key, keeper::Stage::descriptors, sockets.error().errno_value);
     return;
   }
+  std::vector<int> own = *sockets;
+  UniqueFd task_socket;
+  if (model_.spec().tasks.has_queue()) {
+    auto made = services_.tasks.make_socket(keeper_key(action.key), action.task_limit);
+    if (!made) {
+      refuse_later(action.key, keeper::Stage::descriptors, made.error().errno_value);
+      return;
+    }
+    task_socket = std::move(*made);
+    own.push_back(task_socket.get());
+  }
   UniqueFd directory;
   if (services_.cgroups) {
     auto made = services_.cgroups->make(cgroup_name(action.key));
@@ -86,7 +97,7 @@ void PoolRunner::send_spawn(const model::SpawnAction& action) {
                           action.revision};
   const auto serial = services_.keeper.spawn(keeper_key(action.key), record.keeper_revision,
                                              encode(label), setup_timeout_ms(model_.spec()),
-                                             directory ? directory.get() : -1, *sockets);
+                                             directory ? directory.get() : -1, own);
   services_.spawns[serial] = keeper_key(action.key);
 }
 
@@ -125,7 +136,22 @@ void PoolRunner::perform(const model::SignalAction& action) {
     perform(model::KillTreeAction{action.key});
     return;
   }
+  if (finishes_first(action)) return;
   send_signal(action.key, action.signal, action.scope);
+}
+
+// A worker that has a task gets the first stop signal once it has none. How long that may take is
+// the model's: its deadline stands already.
+bool PoolRunner::finishes_first(const model::SignalAction& action) {
+  const auto found = workers_.find(action.key);
+  if (found == workers_.end() || found->second.told_end) return false;
+  if (found->second.after_drain) {  // the next step: it had its time
+    found->second.after_drain.reset();
+    return false;
+  }
+  if (!services_.tasks.drain(keeper_key(action.key), model_.spec().stop.timeout)) return false;
+  found->second.after_drain = {action.signal, action.scope};
+  return true;
 }
 
 void PoolRunner::perform(const model::KillTreeAction& action) {
@@ -258,7 +284,8 @@ void PoolRunner::perform(const model::ForgetAction& action) {
   const auto pid = services_.pids.find(record.pid);
   if (pid != services_.pids.end() && pid->second == keeper_key(action.key))
     services_.pids.erase(pid);
-  services_.keeper.release(keeper_key(action.key));
+  if (!services_.tasks.release_later(keeper_key(action.key)))
+    services_.keeper.release(keeper_key(action.key));
   const bool of_older = !is_current(found->second);
   workers_.erase(found);
   if (of_older) forget_unused_revisions();
@@ -344,6 +371,7 @@ void PoolRunner::on_probe(const model::ProbeAction& action, const sys::ProbeAnsw
 
 void PoolRunner::prepare(const model::PublishAction& action) {
   if (action.exit && action.worker) {
+    services_.tasks.ended(keeper_key(*action.worker), *action.exit);
     const bool killed =
         WIFSIGNALED(action.exit->wait_status) && WTERMSIG(action.exit->wait_status) == SIGKILL;
     tallies_.erase(std::remove_if(tallies_.begin(), tallies_.end(),

@@ -249,6 +249,8 @@ void PoolRunner::adopt(const keeper::Entry& entry) {
   adopted.exited = exited;
   adopted.fingerprint = label.fingerprint;
   adopted.task_limit = label.task_limit;
+  if (model_.spec().tasks.has_queue())
+    services_.tasks.adopt_worker(entry.key, label.task_limit, record.told_end);
   queue(adopted);
 }
 

@@ -283,7 +283,9 @@ void PoolRunner::on_entry(const keeper::Entry& entry) {
       entry.state == keeper::EntryState::failed || entry.state == keeper::EntryState::exited;
   if (found == workers_.end()) {
     // Told before, and closed: only the keeper still has to hear so.
-    if (ended) services_.keeper.release(entry.key);
+    if (!ended) return;
+    if (model_.spec().tasks.has_queue()) services_.tasks.forget_socket(entry.key);
+    services_.keeper.release(entry.key);
     return;
   }
   auto& record = found->second;
@@ -378,6 +380,53 @@ void PoolRunner::on_notification(const model::WorkerKey& key,
 void PoolRunner::on_memory(const model::WorkerKey& key, std::uint64_t bytes) {
   const auto found = workers_.find(key);
   if (found != workers_.end() && !found->second.told_end) queue(model::MemoryUsed{key, bytes});
+}
+
+void PoolRunner::on_task_fact(const model::WorkerKey& key, const TaskFact& fact) {
+  const auto found = workers_.find(key);
+  if (found == workers_.end()) return;
+  auto& record = found->second;
+  if (std::holds_alternative<broker::Ready>(fact)) {
+    queue(model::NotifiedReady{key});
+  } else if (std::holds_alternative<broker::Drained>(fact)) {
+    if (const auto signal = std::exchange(record.after_drain, std::nullopt))
+      send_signal(key, signal->first, signal->second);
+  } else if (std::holds_alternative<broker::Spent>(fact)) {
+    on_spent(key);
+  } else if (const auto* condemned = std::get_if<broker::Condemned>(&fact)) {
+    condemn(key, condemned->cause);
+  }
+}
+
+std::optional<sys::BoardQueue> PoolRunner::queue() const {
+  if (!model_.spec().tasks.has_queue()) return std::nullopt;
+  return services_.tasks.board().look(id_);
+}
+
+std::optional<sys::BoardWorker> PoolRunner::tasks_of(const model::WorkerKey& key) const {
+  if (!model_.spec().tasks.has_queue()) return std::nullopt;
+  return services_.tasks.board().look(broker::WorkerRef{id_, key.slot, key.incarnation});
+}
+
+// It has had all the tasks it is to have, or wants to be replaced.
+void PoolRunner::on_spent(const model::WorkerKey& key) {
+  const auto slot = model_.slot_view(key.slot);
+  if (!slot) return;
+  for (const auto& process : slot->processes) {
+    if (process.key.incarnation != key.incarnation) continue;
+    if (process.task_limit > process.tasks) {
+      queue(model::TasksDone{key, process.task_limit - process.tasks});
+    } else if (process.task_limit == 0) {
+      queue(model::NotifiedStopping{key});
+    }
+  }
+}
+
+// The whole tree, at once: it goes on with a task that it was told to give up, or talks nonsense.
+void PoolRunner::condemn(const model::WorkerKey& key, broker::KillCause cause) {
+  const bool nonsense = cause == broker::KillCause::protocol;
+  queue(model::Condemned{
+      key, nonsense ? model::ExitCause::task_protocol : model::ExitCause::task_timeout});
 }
 
 void PoolRunner::set_stopped_by(std::optional<std::uint32_t> uid) {

@@ -17,6 +17,7 @@
 #include "daemon/supervisor/older_specs.h"
 #include "daemon/supervisor/pool_limits.h"
 #include "daemon/supervisor/services.h"
+#include "daemon/supervisor/task_plane.h"
 #include "daemon/sys/connection_probe.h"
 #include "daemon/sys/notify_socket.h"
 
@@ -47,6 +48,8 @@ struct WorkerRecord {
   std::int64_t started_realtime_ns = 0;
   std::uint64_t oom_kills_seen = 0;
   std::string status_text;
+  // The stop signal that is sent once the worker has no task any more.
+  std::optional<std::pair<int, config::StopScope>> after_drain;
   std::string probe_texts[2];  // by ProbeRole: what was wrong with the last one; empty: nothing
   UniqueFd tree_events;        // while left-overs live
   sys::EventLoop::Watch tree_watch;
@@ -91,6 +94,8 @@ class PoolRunner {
   void on_spawn_error(const model::WorkerKey& key, int error);
   void on_notification(const model::WorkerKey& key, const sys::Notification& notification);
   void on_memory(const model::WorkerKey& key, std::uint64_t bytes);
+  // What the broker says of a worker.
+  void on_task_fact(const model::WorkerKey& key, const TaskFact& fact);
   // The tree of an exited worker, looked at again (without cgroups: by the scanner).
   void on_tree(const model::WorkerKey& key, const std::vector<LeftOver>& living);
 
@@ -101,6 +106,10 @@ class PoolRunner {
   [[nodiscard]] std::string cgroup_of(const model::WorkerKey& key) const;  // empty: none
   [[nodiscard]] sys::CgroupName cgroup_name(const model::WorkerKey& key) const;
   [[nodiscard]] keeper::Key keeper_key(const model::WorkerKey& key) const;
+
+  // What the broker does with its workers; empty: it has no queue, or nothing is known yet.
+  [[nodiscard]] std::optional<sys::BoardQueue> queue() const;
+  [[nodiscard]] std::optional<sys::BoardWorker> tasks_of(const model::WorkerKey& key) const;
 
   void watch_tally(const std::shared_ptr<Tally>& tally) { tallies_.push_back(tally); }
   [[nodiscard]] const PoolLimits& limits() const { return limits_; }
@@ -130,6 +139,9 @@ class PoolRunner {
   std::optional<config::PoolSpec> successor;
 
  private:
+  [[nodiscard]] bool finishes_first(const model::SignalAction& action);
+  void on_spent(const model::WorkerKey& key);
+  void condemn(const model::WorkerKey& key, broker::KillCause cause);
   Result<void> upload(const config::PoolSpec& spec, std::uint64_t revision);
   void drain();
   void follow_up_soon();

@@ -8,7 +8,7 @@
 #include "common/escape.h"
 #include "config/loader.h"
 #include "config/order.h"
-#include "daemon/supervisor/log.h"
+#include "daemon/role/log.h"
 #include "daemon/supervisor/revision.h"
 #include "daemon/supervisor/supervisor.h"
 #include "daemon/sys/clock.h"
@@ -78,6 +78,13 @@ std::string Supervisor::check_capacity(const config::Configuration& wanted) cons
   if (wanted.daemon.max_processes != 0 && workers > wanted.daemon.max_processes) {
     return "the pools have " + std::to_string(workers) + " workers, but limits.processes allows " +
            std::to_string(wanted.daemon.max_processes);
+  }
+  std::uint64_t task_workers = 0;
+  for (const auto& spec : wanted.pools)
+    task_workers += spec.tasks.has_queue() ? spec.workers : 0;
+  if (task_workers > kMaxTaskWorkers) {
+    return "the pools with tasks have " + std::to_string(task_workers) + " workers; at most " +
+           std::to_string(kMaxTaskWorkers) + " are possible";
   }
   const std::uint64_t sockets = socket_count(wanted);
   if (sockets > kMaxSockets) {
@@ -231,6 +238,7 @@ ReloadOutcome Supervisor::apply_configuration(config::Configuration wanted, bool
   hold_older({});
   hold_configuration();
   apply_daemon_settings();
+  tasks_->configure(configuration_);
   for (const auto& key : outcome.plan.daemon_restart_keys) {
     spdlog::warn("reload: {} changes with the next start of mtd only", key);
   }
@@ -275,7 +283,7 @@ void Supervisor::hold_configuration() {
 
 void Supervisor::apply_daemon_settings() {
   const auto& daemon = configuration_.daemon;
-  if (options_.log_level.empty()) set_log_level(daemon.log_level);
+  if (options_.log_level.empty()) role::set_log_level(daemon.log_level);
   gate_.set_limit(daemon.start_concurrency);
   AccessPolicy policy;
   policy.owner = sys::own_uid();

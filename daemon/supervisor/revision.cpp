@@ -17,6 +17,8 @@
 namespace mtd::supervisor {
 namespace {
 
+constexpr int kFirstSocket = 3;  // as sd_listen_fds(3) has it
+
 std::string marker(char kind) {
   return {SpecMarker::kEscape, kind};
 }
@@ -86,12 +88,11 @@ void add_watchdog(const config::PoolSpec& pool, sys::SpawnSpec& spec) {
 // From descriptor 3 on, with the environment that sd_listen_fds(3) looks at.
 void add_sockets(const WorkerSockets& sockets, sys::SpawnSpec& spec, PreparedRevision& revision) {
   if (sockets.fds.empty()) return;
-  constexpr int kFirst = 3;
   std::vector<int> own;
   std::string names;
   for (std::size_t i = 0; i < sockets.fds.size(); ++i) {
     names += (i == 0 ? "" : ":") + sockets.names[i];
-    const int child = kFirst + static_cast<int>(i);
+    const int child = kFirstSocket + static_cast<int>(i);
     if (sockets.fds[i] < 0) {
       own.push_back(child);
       continue;
@@ -128,6 +129,40 @@ Result<void> add_ready_descriptor(const config::PoolSpec& pool, const RevisionFa
   revision.descriptors.push_back(revision.ready.get());
   spec.environment.push_back("MTD_READY_FD=" + std::to_string(child));
   return {};
+}
+
+// A program that knows nothing of tasks gets one in front of it that does (mtd-worker(7)).
+Result<void> add_adapter(const config::PoolSpec& pool, const RevisionFacts& facts,
+                         sys::SpawnSpec& spec) {
+  const config::TasksSpec& tasks = pool.tasks;
+  const bool exec = tasks.mode == config::TaskMode::exec;
+  if (!exec && tasks.mode != config::TaskMode::filter) return {};
+  if (facts.adapter.empty()) {
+    return Error{"pool " + pool.name + ": tasks.mode needs the program mtd-worker, which is not " +
+                 "beside mtd, nor in " MTD_LIBEXECDIR};
+  }
+  std::vector<std::string> command{"mtd-worker", exec ? "exec" : "filter"};
+  if (exec) {
+    command.push_back("--max-result");
+    command.push_back(std::to_string(tasks.max_result));
+  }
+  command.emplace_back("--");
+  command.push_back(spec.executable);
+  command.insert(command.end(), spec.command.begin() + 1, spec.command.end());
+  spec.executable = facts.adapter;
+  spec.command = std::move(command);
+  return {};
+}
+
+// After the listening sockets; each worker has its own, which comes with its spawn.
+void add_task_socket(const config::PoolSpec& pool, const WorkerSockets& sockets,
+                     sys::SpawnSpec& spec, PreparedRevision& revision) {
+  if (!pool.tasks.has_queue()) return;
+  const int child = kFirstSocket + static_cast<int>(sockets.fds.size());
+  const auto index = static_cast<std::uint32_t>(revision.descriptors.size()) + revision.own++;
+  spec.descriptors.emplace_back(child, index);
+  spec.environment.push_back("MTD_TASK_FD=" + std::to_string(child));
+  spec.environment.push_back("MTD_TASK_PROTO=1");
 }
 
 Result<sys::Sandbox> sandbox_of(const config::PoolSpec& pool) {
@@ -196,6 +231,7 @@ Result<PreparedRevision> prepare_revision(const config::PoolSpec& pool, const Re
   sys::SpawnSpec& spec = *surroundings;
   spec.executable = pool.executable;
   spec.command = pool.command;
+  if (const auto adapted = add_adapter(pool, facts, spec); !adapted) return adapted.error();
   spec.environment.push_back("NOTIFY_SOCKET=" + escape_markers(facts.notify_path));
   spec.environment.push_back("MTD_TAG=" + tag_prefix(facts.instance, pool.name) +
                              marker(SpecMarker::kSlot) + "/" + marker(SpecMarker::kIncarnation));
@@ -208,6 +244,7 @@ Result<PreparedRevision> prepare_revision(const config::PoolSpec& pool, const Re
   add_sockets(sockets, spec, revision);
   if (const auto added = add_ready_descriptor(pool, facts, sockets, spec, revision); !added)
     return added.error().with_context("pool " + pool.name);
+  add_task_socket(pool, sockets, spec, revision);
 
   auto encoded = sys::encode(spec);
   if (!encoded) return encoded.error().with_context("pool " + pool.name);

@@ -16,6 +16,7 @@ namespace mtd::supervisor {
 struct RevisionFacts {
   std::uint64_t instance = 0;  // the keeper's
   std::string notify_path;     // NOTIFY_SOCKET of workers
+  std::string adapter;  // mtd-worker, in front of programs that know no tasks; empty: not found
 };
 
 struct PreparedRevision {

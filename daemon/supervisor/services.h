@@ -20,6 +20,7 @@
 namespace mtd::supervisor {
 
 class PoolRunner;
+class TaskPlane;
 class TreeScanner;
 class Prober;
 
@@ -40,6 +41,7 @@ struct Services {
   StateStore& state;
   Sockets& sockets;
   Publisher& publisher;
+  TaskPlane& tasks;
   SpawnGate& gate;
   TreeScanner& scanner;  // without cgroups
   Prober& prober;

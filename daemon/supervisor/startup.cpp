@@ -11,8 +11,8 @@
 #include "common/exit_codes.h"
 #include "common/names.h"
 #include "config/loader.h"
+#include "daemon/role/log.h"
 #include "daemon/supervisor/control_handlers.h"
-#include "daemon/supervisor/log.h"
 #include "daemon/supervisor/supervisor.h"
 #include "daemon/supervisor/worker_label.h"
 #include "daemon/sys/clock.h"
@@ -112,7 +112,7 @@ void Supervisor::load_first() {
 void Supervisor::serve(LoadAnswer answer) {
   configuration_ = std::move(answer.configuration);
   encoded_configuration_ = std::move(answer.encoded);
-  if (options_.log_level.empty()) set_log_level(configuration_.daemon.log_level);
+  if (options_.log_level.empty()) role::set_log_level(configuration_.daemon.log_level);
   for (const auto& warning : configuration_.warnings) {
     spdlog::warn("{}", escape_for_terminal(warning));
   }
@@ -121,11 +121,13 @@ void Supervisor::serve(LoadAnswer answer) {
   if (hello_.epoch == 1) take_run_time_changes(answer);
   if (!open_sockets() || !open_listeners()) return;
   open_cgroups();
+  make_tasks();
   make_services();
   serving_ = true;
   if (!state_warning_.empty()) publish_own("state_damaged", state_warning_);
   make_pools();
   if (finished_) return;
+  begin_tasks();
   forget_left_revisions();
   start_control();
   publish_deaths();
@@ -217,9 +219,10 @@ void Supervisor::make_services() {
   errands_ = std::make_unique<Errands>(loop_, keeper_, cgroups_, *scanner_, pids_, spawns_, hello_);
   prober_ = std::make_unique<Prober>(loop_, *errands_);
   services_ = std::make_unique<Services>(
-      Services{loop_, keeper_, *state_, sockets_, *this, gate_, *scanner_, *prober_, cgroups_,
-               pids_, spawns_, entropy_, [this] { (void)notifications_->drain(); }, hello_,
-               RevisionFacts{hello_.instance, notify_path_}, no_cgroups_reason_});
+      Services{loop_, keeper_, *state_, sockets_, *this, *tasks_, gate_, *scanner_, *prober_,
+               cgroups_, pids_, spawns_, entropy_, [this] { (void)notifications_->drain(); },
+               hello_, RevisionFacts{hello_.instance, notify_path_, program_beside("mtd-worker")},
+               no_cgroups_reason_});
   const auto pools = [this] {
     std::vector<PoolRunner*> all;
     for (const auto& entry : pools_)

@@ -123,9 +123,29 @@ json listen_json(const PoolRunner& pool) {
   return list;
 }
 
+// As the broker shows it: each number by itself.
+json queue_json(const sys::BoardQueue& queue, const config::TasksSpec& tasks,
+                const Moment& moment) {
+  const std::int64_t age = moment.realtime_ns - queue.oldest_ns;
+  return {{"waiting", queue.waiting},
+          {"scheduled", queue.scheduled},
+          {"running", queue.running},
+          {"oldest_ms",
+           queue.oldest_ns == 0 ? json() : json(std::max<std::int64_t>(age, 0) / 1'000'000)},
+          {"max", tasks.max_queue},
+          {"done", queue.done},
+          {"failed", queue.failed},
+          {"crashed_attempts", queue.crashed},
+          {"dead", queue.dead},
+          {"rejected", queue.refused},
+          {"paused", queue.paused != 0},
+          {"closed", queue.closed != 0}};
+}
+
 json pool_json(const PoolRunner& pool, const Moment& moment) {
   const auto view = pool.model().summary(moment.now);
   const auto& spec = pool.model().spec();
+  const auto queue = pool.queue();
   const auto stopped_by =
       view.state == model::PoolState::stopped ? pool.stopped_by() : std::nullopt;
   return {{"name", pool.name()},
@@ -133,9 +153,10 @@ json pool_json(const PoolRunner& pool, const Moment& moment) {
           {"want", view.want},
           {"want_file", view.want_file},
           {"ready", view.ready},
-          {"busy", nullptr},
-          {"idle", nullptr},
-          {"queue", nullptr},
+          {"busy", queue ? json(queue->busy) : json()},
+          {"idle",
+           queue ? json(view.ready - std::min<std::uint64_t>(queue->busy, view.ready)) : json()},
+          {"queue", queue ? queue_json(*queue, spec.tasks, moment) : json()},
           {"restarts", view.restarts},
           {"recycled", view.recycled},
           {"spawn_failures", view.spawn_failures},
@@ -189,6 +210,8 @@ json daemon_json(const Supervisor& supervisor, const Moment& moment) {
                        "): short of memory, the kernel may end it before its workers");
   }
   if (!supervisor.state_warning().empty()) warnings.push_back(supervisor.state_warning());
+  if (supervisor.tasks().is_wanted() && !supervisor.tasks().problem().empty())
+    warnings.push_back("tasks: " + escape_for_terminal(supervisor.tasks().problem()));
   const auto& lost = supervisor.unattributed();
   if (lost.count > 0) {
     warnings.push_back(std::to_string(lost.count) +

@@ -11,8 +11,6 @@ add_library(mtd_supervisor_core STATIC
   handlers_read.cpp
   listeners.cpp
   loader.cpp
-  log.cpp
-  loop_reactor.cpp
   memory_watch.cpp
   notifications.cpp
   options.cpp
@@ -35,6 +33,8 @@ add_library(mtd_supervisor_core STATIC
   self_test.cpp
   socket_manifest.cpp
   sockets.cpp
+  task_facts.cpp
+  task_plane.cpp
   stage_names.cpp
   startup.cpp
   state_keeping.cpp
@@ -51,7 +51,8 @@ add_library(mtd_supervisor_core STATIC
   worker_label.cpp
 )
 target_link_libraries(mtd_supervisor_core
-  PUBLIC mtd_common mtd_config mtd_model mtd_sys mtd_keeper_link mtd_control
+  PUBLIC mtd_common mtd_config mtd_model mtd_sys mtd_keeper_link mtd_loop_reactor mtd_event_ring
+         mtd_role
          nlohmann_json::nlohmann_json spdlog::spdlog_header_only fmt::fmt-header-only
   PRIVATE CLI11::CLI11)
 

@@ -116,8 +116,9 @@ void Supervisor::handle(const keeper::Hello& hello) {
   keeper_.list();
   fetch_inherited();
   if (hello.epoch == 1) return;
-  for (const char* name : {"control", "notify", "lock", "config", kHeldPrevious, kHeldFailed,
-                           "state", "events", "pools", kHeldSockets}) {
+  for (const char* name :
+       {"control", "notify", "lock", "config", kHeldPrevious, kHeldFailed, "state", "events",
+        "pools", kHeldSockets, kHeldLink, kHeldTasks, kHeldBoard}) {
     fetches_[keeper_.fetch(name)] = name;
   }
 }
@@ -146,6 +147,9 @@ void Supervisor::handle(const keeper::Entry& entry) {
   }
   if (entry.key.pool == kErrandPool) {
     errands_->on_entry(entry);
+  } else if (entry.key.pool == kOwnPool && entry.key.slot == kBrokerSlot) {
+    tasks_->on_entry(entry);
+    dirty_ = true;
   } else if (PoolRunner* pool = runner_of(entry.key.pool)) {
     pool->on_entry(entry);
   } else if (entry.state == keeper::EntryState::exited ||
@@ -164,6 +168,7 @@ void Supervisor::handle(sys::HeldDescriptor& held) {
     check_programs(held);
     return;
   }
+  if (tasks_ && tasks_->on_held(held)) return;
   const auto fetch = fetches_.find(held.message.header.serial);
   if (fetch == fetches_.end()) return;
   if (held.message.error == 0) held_[fetch->second] = std::move(held.fd);
@@ -206,6 +211,7 @@ void Supervisor::after_turn() {
   for (int i = 0; i < 4 && dirty_; ++i)
     settle();
   sockets_.settle();
+  if (tasks_) tasks_->flush();
   if (keeper_.wants_write()) {
     if (const auto flushed = keeper_.flush(); !flushed) {
       keeper_gone(flushed.error());

@@ -21,11 +21,11 @@
 
 #include "config/plan.h"
 #include "config/pool_spec.h"
-#include "daemon/supervisor/control_server.h"
+#include "daemon/control/loop_reactor.h"
+#include "daemon/supervisor/control_names.h"
 #include "daemon/supervisor/event_log.h"
 #include "daemon/supervisor/event_ring.h"
 #include "daemon/supervisor/loader.h"
-#include "daemon/supervisor/loop_reactor.h"
 #include "daemon/supervisor/memory_watch.h"
 #include "daemon/supervisor/model/order.h"
 #include "daemon/supervisor/notifications.h"
@@ -35,6 +35,7 @@
 #include "daemon/supervisor/run_time_changes.h"
 #include "daemon/supervisor/services.h"
 #include "daemon/supervisor/sockets.h"
+#include "daemon/supervisor/task_plane.h"
 #include "daemon/supervisor/tree_scanner.h"
 #include "daemon/supervisor/waits.h"
 #include "daemon/sys/cgroup.h"
@@ -95,6 +96,7 @@ class Supervisor final : public Publisher {
   [[nodiscard]] EventRing& events() { return *events_; }
   [[nodiscard]] Waits& waits() { return waits_; }
   [[nodiscard]] const Sockets& sockets() const { return sockets_; }
+  [[nodiscard]] const TaskPlane& tasks() const { return *tasks_; }
   [[nodiscard]] bool stopping() const { return stopping_; }
   // Processes the tables allow: the smaller of the keeper's and limits.processes.
   [[nodiscard]] std::uint32_t capacity() const;
@@ -173,6 +175,14 @@ class Supervisor final : public Publisher {
   void tell_left_overs(const Result<std::string>& answer);
   static void tell_left_overs(const sys::CgroupTree& tree);
 
+  // task_facts.cpp
+  void make_tasks();
+  void begin_tasks();
+  void on_task_fact(const keeper::Key& key, const TaskFact& fact);
+  [[nodiscard]] std::string task_socket_path() const;
+  // A program of mtd's, beside the keeper or in its libexec directory; empty: not found.
+  [[nodiscard]] std::string program_beside(const char* name) const;
+
   // watching.cpp
   void watch_names();
   void look_after_names();
@@ -180,6 +190,7 @@ class Supervisor final : public Publisher {
   [[nodiscard]] Result<void> restore_lock(int directory);
   [[nodiscard]] Result<void> restore_notify();
   [[nodiscard]] Result<void> restore_control();
+  [[nodiscard]] Result<void> restore_tasks();
   void watch_configuration();
 
   // state_keeping.cpp
@@ -243,7 +254,7 @@ class Supervisor final : public Publisher {
   sys::KeeperLink keeper_;
   sys::EventLoop::Watch keeper_watch_;
   bool keeper_wants_write_ = false;
-  LoopReactor reactor_;
+  control::LoopReactor reactor_;
   Sockets sockets_;
 
   // before READY
@@ -286,6 +297,7 @@ class Supervisor final : public Publisher {
   std::minstd_rand entropy_;
   std::unique_ptr<Errands> errands_;
   std::unique_ptr<Prober> prober_;
+  std::unique_ptr<TaskPlane> tasks_;
   std::unique_ptr<Services> services_;
   std::unique_ptr<Notifications> notifications_;
   sys::EventLoop::Watch notify_watch_;

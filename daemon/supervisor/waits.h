@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "common/time.h"
-#include "daemon/supervisor/control_call.h"
+#include "daemon/supervisor/control_names.h"
 
 namespace mtd::supervisor {
 

@@ -43,8 +43,8 @@ void Supervisor::watch_names() {
   }
   names_ = std::move(*names);
   auto watch = loop_.watch(names_.fd(), EPOLLIN, sys::Priority::normal, [this](std::uint32_t) {
-    const std::set<std::string, std::less<>> ours = {"", "lock", base_of(notify_path_),
-                                                     base_of(control_path_)};
+    const std::set<std::string, std::less<>> ours = {
+        "", "lock", base_of(notify_path_), base_of(control_path_), base_of(task_socket_path())};
     if (names_.drain([&](std::string_view name) { return ours.find(name) != ours.end(); }))
       names_timer_.arm(sys::now() + kNamesDelay);
   });
@@ -77,6 +77,7 @@ Result<void> Supervisor::restore_names() {
   }
   if (const auto lock = restore_lock(directory->get()); !lock) return lock.error();
   if (const auto notify = restore_notify(); !notify) return notify.error();
+  if (const auto tasks = restore_tasks(); !tasks) return tasks.error();
   return restore_control();
 }
 
@@ -120,6 +121,18 @@ Result<void> Supervisor::restore_control() {
   keeper_.hold("control", bound->get());
   server_->set_listener(std::move(*bound));
   spdlog::warn("{} was removed: made again", escape_for_terminal(control_path_));
+  return {};
+}
+
+// The broker has the old listener: another one goes on with the new one.
+Result<void> Supervisor::restore_tasks() {
+  if (tasks_->listener() < 0 || sys::socket_file_is_there(task_socket_path())) return {};
+  const auto& daemon = configuration_.daemon;
+  auto bound = sys::bind_socket(task_socket_path(), sys::SocketKind::stream_listener,
+                                daemon.operate_gid || daemon.readonly_gid ? 0666 : 0600);
+  if (!bound) return bound.error();
+  tasks_->replace_listener(std::move(*bound));
+  spdlog::warn("{} was removed: made again", escape_for_terminal(task_socket_path()));
   return {};
 }
 

@@ -166,6 +166,10 @@ std::string exit_sentence(const model::ExitRecord& exit) {
       return text + " after it had not become ready within start_timeout";
     case model::ExitCause::stop_timeout:
       return text + " after it had not ended within stop.timeout";
+    case model::ExitCause::task_timeout:
+      return text + ": it went on with a task that it was told to give up";
+    case model::ExitCause::task_protocol:
+      return text + ": what it wrote to its task socket was no mtd-task/1; the log has the line";
     case model::ExitCause::start_failed:
       return text + " in the instant of exec: start failure, cause unknown";
     case model::ExitCause::left_over:

@@ -1,5 +1,6 @@
 #include "daemon/supervisor/worker_text.h"
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
@@ -100,7 +101,8 @@ void write_process(JsonWriter& out, const PoolRunner& pool, const model::Process
   out.member("revision", process.revision);
   out.member("started", alive ? unless_empty(moment.timestamp(process.started)) : std::nullopt);
   out.member("uptime_ms", alive ? age.count_ms() : 0);
-  out.member("tasks", process.tasks);
+  const auto tasks = pool.tasks_of(process.key);
+  out.member("tasks", tasks ? std::max(tasks->answered, process.tasks) : process.tasks);
   out.member("task_limit", only_if(process.task_limit != 0, process.task_limit));
   out.key("ending");
   process.ending ? out.value(model::name_of(*process.ending)) : out.value(nullptr);
@@ -147,13 +149,20 @@ void write_worker(JsonWriter& out, const PoolRunner& pool, const model::SlotView
   out.begin_object();
   out.member("id", slot.slot);
   out.member("name", pool.name() + "/" + std::to_string(slot.slot));
-  out.member("state", model::name_of(slot.state));
+  const auto tasks =
+      slot.processes.empty() ? std::nullopt : pool.tasks_of(slot.processes.front().key);
+  const bool takes_tasks = tasks && slot.state == model::WorkerState::ready;
+  out.member("state", !takes_tasks         ? model::name_of(slot.state)
+                      : tasks->running > 0 ? std::string_view("busy")
+                                           : std::string_view("idle"));
   if (slot.processes.empty()) {
     write_absence(out, pool, slot);
   } else {
     write_process(out, pool, slot.processes.front(), moment);
   }
-  for (const char* name : {"current_task", "rss_bytes", "cpu_pct"})  // read by mtctl itself
+  const bool works = tasks && tasks->current != 0;
+  out.member("current_task", works ? std::optional(std::to_string(tasks->current)) : std::nullopt);
+  for (const char* name : {"rss_bytes", "cpu_pct"})  // read by mtctl itself
     out.member(name, nullptr);
   out.member("restarts", slot.restarts);
   out.member("recycled", slot.recycled);

@@ -5,26 +5,12 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <csignal>
+#include <string>
 
 #include "daemon/sys/keeper_protocol.h"
+#include "daemon/sys/privileges.h"
 
 namespace mtd::sys {
-
-namespace {
-
-// Nobody who stops reading, and no signal that means nothing here, may end this process. The keeper
-// acts on those that mean something; faults of our own keep their default.
-void ignore_strange_signals() {
-  for (const int number :
-       {SIGPIPE, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGXFSZ, SIGIO, SIGPWR, SIGSTKFLT}) {
-    (void)::signal(number, SIG_IGN);
-  }
-  for (int number = SIGRTMIN; number <= SIGRTMAX; ++number)
-    (void)::signal(number, SIG_IGN);
-}
-
-}  // namespace
 
 Result<UniqueFd> take_role_socket() {
   int type = 0, domain = 0;
@@ -44,6 +30,12 @@ Result<UniqueFd> take_role_socket() {
   // Executed by a descriptor, of which some kernels make the name.
   ::prctl(PR_SET_NAME, "mtd-supervisor");
   return UniqueFd(fd);
+}
+
+Result<UniqueFd> take_descriptor(int number) {
+  if (::fcntl(number, F_SETFD, FD_CLOEXEC) != 0)
+    return Error::from_errno("take descriptor " + std::to_string(number), errno);
+  return UniqueFd(number);
 }
 
 }  // namespace mtd::sys

@@ -1,5 +1,6 @@
 # mtd_sys: the kernel and libsystemd seam of the supervisor.
 add_library(mtd_sys STATIC
+  broker_link.cpp
   cgroup.cpp
   cgroup_files.cpp
   cgroup_left_overs.cpp
@@ -16,6 +17,7 @@ add_library(mtd_sys STATIC
   memfd.cpp
   memory_use.cpp
   notify_socket.cpp
+  privileges.cpp
   proc.cpp
   proc_scan.cpp
   program_check.cpp
@@ -24,6 +26,8 @@ add_library(mtd_sys STATIC
   runtime_dir.cpp
   self_test_run.cpp
   socket_owner.cpp
+  task_board.cpp
+  task_socket.cpp
   seccomp_filter.cpp
 )
 target_link_libraries(mtd_sys PUBLIC mtd_common PRIVATE PkgConfig::SYSTEMD)

@@ -1,12 +1,13 @@
-// mtd-man-control: prints the part of mtd-control(7) that lists methods, objects and errors, in
-// mdoc(7), from the tables that the server itself uses. With the argument "interface": the
-// description of the interface in Varlink's own language.
+// mtd-man-control [tasks]: prints the part of mtd-control(7) that lists methods, objects and
+// errors, or that of mtd-worker(7), in mdoc(7), from the tables that the servers themselves use.
+// With the argument "interface": the description of io.mtd.Manager in Varlink's own language.
 #include <cstdio>
 #include <string>
 #include <string_view>
 
 #include "common/control_methods.h"
 #include "common/control_types.h"
+#include "common/task_methods.h"
 
 namespace {
 
@@ -56,6 +57,8 @@ std::string_view streaming_text(Streaming streaming) {
       return "With more: several replies.";
     case Streaming::required:
       return "Only with more.";
+    case Streaming::upgrade:
+      return "Only with upgrade.";
   }
   return {};
 }
@@ -98,18 +101,20 @@ int main(int argc, char** argv) {
     print(interface_description());
     return 0;
   }
-  print(".Sh METHODS\nOf the interface\n.Sy " + std::string(kInterface) + ":\n");
+  const Interface& interface =
+      argc > 1 && std::string_view(argv[1]) == "tasks" ? task_interface() : manager_interface();
+  const std::string name(interface.name);
+  print(".Sh METHODS\nOf the interface\n.Sy " + name + ":\n");
   print(".Bl -tag -width Ds\n");
-  for (const Method& method : kMethods)
+  for (const Method& method : interface.methods)
     print_method(method);
   print(".El\n.Sh OBJECTS\n");
   print("A member whose type begins with\n.Sq \\&?\nmay be null or absent.\n");
-  for (const ObjectType& type : object_types())
+  for (const ObjectType& type : interface.types)
     print_object(type);
-  print(".Sh ERROR ANSWERS\nErrors of\n.Sy " + std::string(kInterface) +
-        "\nand of Varlink itself:\n");
+  print(".Sh ERROR ANSWERS\nErrors of\n.Sy " + name + "\nand of Varlink itself:\n");
   print(".Bl -tag -width Ds\n");
-  for (const ErrorType& error : errors())
+  for (const ErrorType& error : interface.errors)
     print_error("", error);
   for (const ErrorType& error : service_errors())
     print_error("org.varlink.service.", error);

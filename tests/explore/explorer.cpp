@@ -242,6 +242,8 @@ class Choices {
     }
     if (menu.extend)
       add("extends", NotifiedExtension{key, kTimeUnit.scaled_by(3)}, key, Life::running, false);
+    if (menu.tasks)
+      add("condemned", Condemned{key, ExitCause::task_timeout}, key, Life::running, false);
     if (menu.tasks) add("task done", TasksDone{key, 1}, key, Life::running, false);
     if (menu.self_stop) add("says stopping", NotifiedStopping{key}, key, Life::running, false);
   }

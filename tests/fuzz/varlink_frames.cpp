@@ -14,7 +14,7 @@
 
 #include "common/varlink_json.h"
 #include "common/varlink_message.h"
-#include "daemon/supervisor/control_router.h"
+#include "daemon/control/router.h"
 
 namespace {
 
@@ -37,14 +37,14 @@ std::vector<std::string> frames_of(std::string_view bytes, std::size_t step) {
   return frames;
 }
 
-void try_call(const supervisor::ControlRouter& router, std::string_view frame) {
+void try_call(const control::ControlRouter& router, std::string_view frame) {
   auto parsed = varlink::parse_call(frame);
   if (auto* call = std::get_if<varlink::CallMessage>(&parsed)) {
     for (const auto tier : {control::Tier::read, control::Tier::admin}) {
-      supervisor::Peer peer;
+      control::Peer peer;
       peer.tier = tier;
-      const supervisor::Routed routed = router.route(*call, peer);
-      if (routed.kind != supervisor::Routed::Kind::dispatch) {
+      const control::Routed routed = router.route(*call, peer);
+      if (routed.kind != control::Routed::Kind::dispatch) {
         expect(varlink::parse_json(routed.parameters).has_value());
       }
     }
@@ -57,7 +57,7 @@ void try_call(const supervisor::ControlRouter& router, std::string_view frame) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const supervisor::ControlRouter kRouter{supervisor::ServiceInfo{}};
+  static const control::ControlRouter kRouter{control::ServiceInfo{}};
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   const auto frames = frames_of(bytes, size + 1);
   expect(frames == frames_of(bytes, 1));

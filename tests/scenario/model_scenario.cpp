@@ -281,6 +281,7 @@ class Scenario {
                                               : ProbeOutcome::unknown};
     }
     if (words[0] == "stopping") return NotifiedStopping{key};
+    if (words[0] == "condemned") return Condemned{key, ExitCause::task_protocol};
     if (words[0] == "tasks") return TasksDone{key, std::stoull(words.at(2))};
     if (words[0] == "empty") return TreeEmpty{key};
     if (words[0] == "refused")

@@ -67,9 +67,9 @@ std::vector<nlohmann::json> RawClient::take() {
   return messages;
 }
 
-ControlFixture::ControlFixture(supervisor::ControlLimits limits, supervisor::AccessPolicy policy,
+ControlFixture::ControlFixture(control::ControlLimits limits, control::AccessPolicy policy,
                                TestReactor::Clock clock)
-    : reactor(clock), handler([](const std::shared_ptr<supervisor::Call>& call) {
+    : reactor(clock), handler([](const std::shared_ptr<control::Call>& call) {
         call->reply({{"pools", nlohmann::json::array()}});
       }) {
   char name[] = "/tmp/mtd-control-XXXXXX";
@@ -77,9 +77,9 @@ ControlFixture::ControlFixture(supervisor::ControlLimits limits, supervisor::Acc
   directory_ = name;
   REQUIRE(::chmod(name, 0755) == 0);
   path = directory_ + "/io.mtd.Manager";
-  server = std::make_unique<supervisor::ControlServer>(
+  server = std::make_unique<control::ControlServer>(
       reactor, *this, listen_at(path), policy, limits,
-      supervisor::ServiceInfo{"mtd", "mtd", "1.2.3", "https://example.org"});
+      control::ServiceInfo{"mtd", "mtd", "1.2.3", "https://example.org"});
 }
 
 ControlFixture::~ControlFixture() {

@@ -11,7 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/unique_fd.h"
-#include "daemon/supervisor/control_server.h"
+#include "daemon/control/server.h"
 #include "tests/support/test_reactor.h"
 
 namespace mtd::test {
@@ -35,15 +35,14 @@ class RawClient {
   std::string input_;
 };
 
-class ControlFixture : public supervisor::Dispatcher {
+class ControlFixture : public control::Dispatcher {
  public:
-  using Handler = std::function<void(std::shared_ptr<supervisor::Call>)>;
+  using Handler = std::function<void(std::shared_ptr<control::Call>)>;
 
-  explicit ControlFixture(supervisor::ControlLimits limits = {},
-                          supervisor::AccessPolicy policy = {},
+  explicit ControlFixture(control::ControlLimits limits = {}, control::AccessPolicy policy = {},
                           TestReactor::Clock clock = TestReactor::Clock::simulated);
   ~ControlFixture() override;
-  void dispatch(std::shared_ptr<supervisor::Call> call) override { handler(std::move(call)); }
+  void dispatch(std::shared_ptr<control::Call> call) override { handler(std::move(call)); }
 
   [[nodiscard]] RawClient connect() const;
   // As another user; needs root.
@@ -57,7 +56,7 @@ class ControlFixture : public supervisor::Dispatcher {
   TestReactor reactor;
   Handler handler;  // answers {"pools":[]} until replaced
   std::string path;
-  std::unique_ptr<supervisor::ControlServer> server;
+  std::unique_ptr<control::ControlServer> server;
 
  private:
   std::string directory_;

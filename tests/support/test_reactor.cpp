@@ -23,7 +23,7 @@ std::uint32_t events_of(bool readable, bool writable) {
 }  // namespace
 
 struct TestReactor::WatchState {
-  std::function<void(supervisor::FdReadiness)> callback;
+  std::function<void(control::FdReadiness)> callback;
   bool alive = true;
 };
 
@@ -100,7 +100,7 @@ Instant TestReactor::now() const {
 }
 
 std::unique_ptr<TestReactor::FdWatch> TestReactor::watch_fd(
-    int fd, bool readable, bool writable, std::function<void(supervisor::FdReadiness)> callback) {
+    int fd, bool readable, bool writable, std::function<void(control::FdReadiness)> callback) {
   const std::uint64_t id = next_id_++;
   auto state = std::make_shared<WatchState>();
   state->callback = std::move(callback);

@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "common/unique_fd.h"
-#include "daemon/supervisor/control_reactor.h"
+#include "daemon/control/reactor.h"
 
 namespace mtd::test {
 
-class TestReactor final : public supervisor::Reactor {
+class TestReactor final : public control::Reactor {
  public:
   enum class Clock { simulated, real };
   explicit TestReactor(Clock clock = Clock::simulated);
@@ -23,7 +23,7 @@ class TestReactor final : public supervisor::Reactor {
   [[nodiscard]] Instant now() const override;
   [[nodiscard]] std::unique_ptr<FdWatch> watch_fd(
       int fd, bool readable, bool writable,
-      std::function<void(supervisor::FdReadiness)> callback) override;
+      std::function<void(control::FdReadiness)> callback) override;
   [[nodiscard]] std::unique_ptr<Timer> make_timer(std::function<void()> callback) override;
   [[nodiscard]] std::unique_ptr<Deferred> make_deferred(std::function<void()> callback) override;
 

@@ -15,7 +15,8 @@
 #include "tests/support/control_fixture.h"
 
 using namespace mtd::test;
-using namespace mtd::supervisor;
+using namespace mtd::control;
+using mtd::supervisor::EventRing;
 using nlohmann::json;
 
 namespace {

@@ -15,9 +15,10 @@
 #include "tests/support/control_fixture.h"
 
 using namespace mtd::test;
-using namespace mtd::supervisor;
+using namespace mtd::control;
 using mtd::Duration;
 using mtd::Instant;
+using mtd::supervisor::EventRing;
 using nlohmann::json;
 
 namespace {

@@ -8,7 +8,7 @@
 #include "tests/support/control_fixture.h"
 
 using namespace mtd::test;
-using namespace mtd::supervisor;
+using namespace mtd::control;
 using mtd::Duration;
 using nlohmann::json;
 
@@ -91,6 +91,38 @@ TEST_CASE("wrong calls get typed errors, and the connection lives") {
   // `more` where there is one reply only: an ordinary reply.
   CHECK(fixture.call(client, request("Limits", "{}", ",\"more\":true")).count("continues") == 0);
   CHECK(fixture.call(client, request("Status"))["parameters"]["pools"] == json::array());
+}
+
+TEST_CASE("a connection is handed over after the answer, with what was read beyond the call") {
+  ControlFixture fixture;
+  mtd::UniqueFd socket;
+  std::string unread;
+  fixture.handler = [&](const std::shared_ptr<Call>& call) {
+    call->hand_over(json{{"proto", 1}}, [&](mtd::UniqueFd given, std::string rest) {
+      socket = std::move(given);
+      unread = std::move(rest);
+    });
+  };
+  RawClient client = fixture.connect();
+  client.write(request("Limits") + "{\"t\":\"put\"}\n");
+  fixture.reactor.run_until([&] { return static_cast<bool>(socket); });
+  CHECK(unread == "{\"t\":\"put\"}\n");
+  CHECK(fixture.answers(client, 1)[0]["parameters"]["proto"] == 1);
+  CHECK(fixture.server->use().clients == 0);
+  CHECK(::send(socket.get(), "x", 1, 0) == 1);
+  CHECK_FALSE(client.read());
+  CHECK(client.bytes() == "x");
+}
+
+TEST_CASE("a method that does not upgrade says so") {
+  ControlFixture fixture;
+  RawClient client = fixture.connect();
+  const json reply = fixture.call(client, request("Status", "{}", ",\"upgrade\":true"));
+  CHECK(reply["error"] == kInvalidParameter);
+  CHECK(reply["parameters"]["parameter"] == "upgrade");
+  const json info = fixture.call(
+      client, std::string("{\"method\":\"org.varlink.service.GetInfo\",\"upgrade\":true}\0", 56));
+  CHECK(info["error"] == kInvalidParameter);
 }
 
 TEST_CASE("what is no call at all is told so and closed") {

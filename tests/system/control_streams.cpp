@@ -7,7 +7,7 @@
 #include "tests/support/control_fixture.h"
 
 using namespace mtd::test;
-using namespace mtd::supervisor;
+using namespace mtd::control;
 using mtd::Duration;
 using nlohmann::json;
 

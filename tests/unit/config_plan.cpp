@@ -103,7 +103,25 @@ const std::map<std::string_view, std::string>& changes() {
       {"sandbox.ambient_capabilities", "\"sandbox\":{\"ambient_capabilities\":[\"kill\"]}"},
       {"sandbox.seccomp", "\"sandbox\":{\"seccomp\":[\"@mount\"]}"},
       {"sandbox.private_tmp", "\"sandbox\":{\"private_tmp\":true}"},
-      {"sandbox.read_only_paths", "\"sandbox\":{\"read_only_paths\":\"/etc\"}"}};
+      {"sandbox.read_only_paths", "\"sandbox\":{\"read_only_paths\":\"/etc\"}"},
+      {"tasks.mode", "\"tasks\":{\"mode\":\"notify\"}"},
+      {"tasks.timeout", "\"tasks\":{\"timeout\":1}"},
+      {"tasks.grace", "\"tasks\":{\"grace\":1}"},
+      {"tasks.max_attempts", "\"tasks\":{\"max_attempts\":1}"},
+      {"tasks.retry_delay", "\"tasks\":{\"retry_delay\":1}"},
+      {"tasks.retry_max", "\"tasks\":{\"retry_max\":\"11m\"}"},
+      {"tasks.max_crashes", "\"tasks\":{\"max_crashes\":1}"},
+      {"tasks.max_queue", "\"tasks\":{\"max_queue\":1}"},
+      {"tasks.max_queue_bytes", "\"tasks\":{\"max_queue_bytes\":\"1M\"}"},
+      {"tasks.on_full", "\"tasks\":{\"on_full\":\"block\"}"},
+      {"tasks.queue_timeout", "\"tasks\":{\"queue_timeout\":1}"},
+      {"tasks.max_body", "\"tasks\":{\"max_body\":\"1M\"}"},
+      {"tasks.credit", "\"tasks\":{\"credit\":2}"},
+      {"tasks.durability", "\"tasks\":{\"durability\":\"memory\"}"},
+      {"tasks.max_result", "\"tasks\":{\"max_result\":\"2M\"}"},
+      {"tasks.result_ttl", "\"tasks\":{\"result_ttl\":1}"},
+      {"tasks.dead_ttl", "\"tasks\":{\"dead_ttl\":1}"},
+      {"tasks.on_lost", "\"tasks\":{\"on_lost\":\"dead\"}"}};
   return kChanges;
 }
 
@@ -123,9 +141,11 @@ Configuration configuration(const std::string& members) {
 
 TEST_CASE("each key of the table, changed alone, is applied as its row says") {
   ::setenv("CONFIG_TEST_PASS", "1", 1);
-  const Configuration before = configuration("");
+  const Configuration plain = configuration(""), queue = configuration("\"tasks\":{}");
   for (const auto& key : mtd::config::pool_keys()) {
     CAPTURE(key.info.path);
+    const bool of_queue = key.info.path.starts_with("tasks.") && key.info.path != "tasks.mode";
+    const Configuration& before = of_queue ? queue : plain;
     const auto change = changes().find(key.info.path);
     REQUIRE(change != changes().end());
     const Configuration after = configuration(change->second);

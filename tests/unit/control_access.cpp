@@ -1,9 +1,9 @@
 // Who gets which tier.
-#include "daemon/supervisor/control_access.h"
-
 #include <doctest/doctest.h>
 
-using namespace mtd::supervisor;
+#include "daemon/control/access.h"
+
+using namespace mtd::control;
 using mtd::control::Tier;
 
 TEST_CASE("tiers by uid and group") {

@@ -31,6 +31,7 @@ class FakeCall final : public Call {
   }
   bool reply_part(const json&) override { return false; }
   void stream(std::function<Piece()> next) override { next_ = std::move(next); }
+  void hand_over(const json&, Taker) override {}
   void wake() override { ++woken; }
   void on_disconnect(std::function<void()>) override {}
 

@@ -9,7 +9,7 @@
 
 #include "common/exit_codes.h"
 #include "config/keys.h"
-#include "daemon/supervisor/log.h"
+#include "daemon/role/log.h"
 #include "daemon/supervisor/options.h"
 
 using namespace mtd;
@@ -36,7 +36,7 @@ TEST_CASE("--log-level takes the words of the key log.level, and each is a level
       const auto parsed = parse(std::string(word));
       REQUIRE(std::holds_alternative<Options>(parsed));
       CHECK(std::get<Options>(parsed).log_level == word);
-      supervisor::set_log_level(std::string(word));
+      role::set_log_level(std::string(word));
       CHECK(spdlog::get_level() != spdlog::level::off);  // what it does not know is off
       levels.insert(spdlog::get_level());
     }

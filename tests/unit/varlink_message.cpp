@@ -64,7 +64,8 @@ TEST_CASE("a wrong call is told what is wrong with it") {
   check(R"({"method":"a.B","more":1})", "more");
   check(R"({"method":"a.B","oneway":"yes"})", "oneway");
   check(R"({"method":"a.B","more":true,"oneway":true})", "oneway");
-  check(R"({"method":"a.B","upgrade":true})", "upgrade");
+  check(R"({"method":"a.B","upgrade":true,"more":true})", "upgrade");
+  check(R"({"method":"a.B","upgrade":1})", "upgrade");
   check(R"({"method":"a.B","extra":1})", "extra");
 }
 

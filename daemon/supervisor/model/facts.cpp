@@ -97,4 +97,11 @@ void Turn::apply(const NotifiedExtension& fact) {
   mark(fact.key.slot);
 }
 
+void Turn::apply(const Condemned& fact) {
+  Process* process = process_of(fact.key);
+  if (process == nullptr || !is_serving(*process) || is<Requested>(*process)) return;
+  thaw(fact.key.slot, *process);
+  kill(fact.key.slot, *process, fact.cause);
+}
+
 }  // namespace mtd::model

@@ -51,9 +51,11 @@ enum class ExitCause {
   recycle_max_rss,
   recycle_max_lifetime,
   recycle_idle,
+  task_timeout,
+  task_protocol,
 };
 // The numbers are part of the state that outlives a supervisor: new ones come last.
-inline constexpr std::size_t kExitCauses = static_cast<std::size_t>(ExitCause::recycle_idle) + 1;
+inline constexpr std::size_t kExitCauses = static_cast<std::size_t>(ExitCause::task_protocol) + 1;
 [[nodiscard]] bool is_planned(ExitCause cause);
 [[nodiscard]] bool is_recycling(ExitCause cause);  // a limit was reached, or the worker said so
 // mtd ended it because it did not do as it should: planned by nobody, a crash.
@@ -143,6 +145,12 @@ struct Probed {
   ProbeRole role{};
   ProbeOutcome outcome{};
 };
+// The broker wants it ended with its tree: it goes on with a task that it was told to give up, or
+// does not keep to the task protocol.
+struct Condemned {
+  WorkerKey key;
+  ExitCause cause = ExitCause::task_timeout;  // or task_protocol
+};
 // After a restart of the supervisor: a process the keeper still has. Only before any other event.
 // Nothing is decided until the first other event; what a remembered process is owed (a signal that
 // was decided and not sent, a look at its tree) comes at once. An entry that has exited is Adopted,
@@ -212,11 +220,11 @@ struct FreezeCommand {
   bool frozen = true;
 };
 
-using Event =
-    std::variant<Tick, Spawned, Executed, SpawnRefused, Exited, TreeEmpty, NotifiedReady,
-                 NotifiedStopping, NotifiedExtension, NotifiedAlive, TasksDone, MemoryUsed, Probed,
-                 Adopted, StartCommand, StopCommand, HoldBackCommand, RestartCommand, ScaleCommand,
-                 ReconfigureCommand, RolloutCommand, ResetFailedCommand, FreezeCommand>;
+using Event = std::variant<Tick, Spawned, Executed, SpawnRefused, Exited, TreeEmpty, NotifiedReady,
+                           NotifiedStopping, NotifiedExtension, NotifiedAlive, TasksDone, Condemned,
+                           MemoryUsed, Probed, Adopted, StartCommand, StopCommand, HoldBackCommand,
+                           RestartCommand, ScaleCommand, ReconfigureCommand, RolloutCommand,
+                           ResetFailedCommand, FreezeCommand>;
 
 // ---- Actions ------------------------------------------------------------------------------------
 // task_limit: what recycling drew for this incarnation, 0: none; belongs into the entry's label.

@@ -35,6 +35,7 @@ class Turn {
   void apply(const TasksDone& fact);
   void apply(const MemoryUsed& fact);
   void apply(const Probed& fact);
+  void apply(const Condemned& fact);
   void apply(const Adopted& fact);
   // Commands
   void apply(const StartCommand& command);

@@ -63,6 +63,10 @@ constexpr std::array kCauseWords{
                     "recycled at the age it was to reach"},
     Word<ExitCause>{ExitCause::recycle_idle, "recycle:idle",
                     "recycled after a time without a task"},
+    Word<ExitCause>{ExitCause::task_timeout, "task_timeout",
+                    "killed because it went on with a task that it was to give up"},
+    Word<ExitCause>{ExitCause::task_protocol, "task_protocol",
+                    "killed because it does not keep to mtd-task/1"},
 };
 
 constexpr std::array kHappeningWords{
@@ -155,6 +159,7 @@ bool is_planned(ExitCause cause) {
     case ExitCause::reload:
     case ExitCause::restart:
     case ExitCause::scale_down:
+    case ExitCause::task_timeout:
       return true;
     case ExitCause::exit:
     case ExitCause::signal:
@@ -167,6 +172,7 @@ bool is_planned(ExitCause cause) {
     case ExitCause::unknown:
     case ExitCause::watchdog:
     case ExitCause::probe:
+    case ExitCause::task_protocol:
       return false;
   }
   return false;
@@ -180,7 +186,7 @@ bool is_recycling(ExitCause cause) {
 
 bool is_fault(ExitCause cause) {
   return cause == ExitCause::start_timeout || cause == ExitCause::watchdog ||
-         cause == ExitCause::probe;
+         cause == ExitCause::probe || cause == ExitCause::task_protocol;
 }
 
 }  // namespace mtd::model

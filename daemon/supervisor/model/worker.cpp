@@ -129,6 +129,8 @@ bool is_replacement(ExitCause cause) {
     case ExitCause::scale_down:
     case ExitCause::left_over:
     case ExitCause::spawn_failed:
+    case ExitCause::task_timeout:
+    case ExitCause::task_protocol:
     case ExitCause::start_failed:
     case ExitCause::unknown:
     case ExitCause::watchdog:

@@ -1,70 +1,133 @@
-"""A worker with one task of each kind, for tests of clients."""
+"""A worker of mtd-task/1 for tests, in nothing but the protocol. args[0] of a task says what it does:
+
+echo X…      its args are the result                  fail T [retry]  error message T
+exit N       the process ends                         signal N        it kills itself
+hold PATH    says so in REPORT, then waits until the file is there (or a cancel comes), then echoes
+body         its body is the result's body            size N          a body of N bytes
+nonsense     writes what is no frame                  half            half of an answer, then its end
+twice        answers twice                            chaos N         a line in LEDGER; one in fifty attempts kills the worker
+
+REPORT gets a datagram for each event: begin {id, attempt}, cancel {id}, drain.
+"""
+import json
 import os
+import select
 import signal
+import socket
 import sys
-import time
 
-import mtd
-
-
-@mtd.task
-def add(a, b):
-    return a + b
-
-
-@mtd.task
-def reverse():
-    return mtd.current().body[::-1]
+sock = socket.socket(fileno=int(os.environ["MTD_TASK_FD"]))
+CREDIT = int(os.environ.get("CREDIT", "1"))
+PART = 60 * 1024
+had = []
+later = []  # frames that came while a task was being held
+buffer = b""
 
 
-@mtd.task
-def fail(message, retry=True):
-    raise mtd.Fail(message, type="Wanted", retry=retry, delay=0)
+def report(what, **members):
+    path = os.environ.get("REPORT")
+    if path:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+            out.sendto(json.dumps({"what": what, "pid": os.getpid(), **members}).encode(), path)
 
 
-@mtd.task
-def third_time(path):
-    """Fails twice."""
-    with open(path, "a+", encoding="utf-8") as file:
-        file.write("x")
-        file.seek(0)
-        if len(file.read()) < 3:
-            raise ValueError("not yet")
-    return mtd.current().attempt
+def send(message, body=None):
+    if body is not None and len(body) > PART:
+        parts = [body[i:i + PART] for i in range(0, len(body), PART)]
+        for number, part in enumerate(parts):
+            send({"t": "part", "id": message["id"], "attempt": message["attempt"], "part": number, "of": len(parts)}, part)
+        return send({**message, "parts": len(parts)})
+    if body is not None:
+        message = {**message, "body": len(body)}
+    sock.sendall(json.dumps(message).encode() + b"\n" + (body or b""))
 
 
-@mtd.task
-def die(how):
-    if how == "exit":
-        sys.exit(7)
-    os.kill(os.getpid(), signal.SIGKILL)
+def frames(timeout=None):
+    """The frames that have come; waits for the first one."""
+    global buffer
+    while True:
+        while b"\n" in buffer:
+            line, rest = buffer.split(b"\n", 1)
+            message = json.loads(line)
+            size = message.get("body", 0)
+            if len(rest) < size:
+                break
+            buffer = rest[size:]
+            yield message, rest[:size]
+        if timeout is not None and not select.select([sock], [], [], timeout)[0]:
+            return
+        more = sock.recv(1 << 16)
+        if not more:
+            sys.exit(0)
+        buffer += more
 
 
-@mtd.task
-def hold(path):
-    """Until it is cancelled; says so in a file, and how far it is."""
-    mtd.current().progress(1, 2, "holding")
-    with open(path, "w", encoding="utf-8"):
-        pass
-    while not mtd.current().cancelled:
-        time.sleep(0.005)
-    raise mtd.Fail(mtd.current().cancelled)
+def answer(task, body):
+    head = {"id": task["id"], "attempt": task["attempt"]}
+    args = task["args"] or ["echo"]
+    what = args[0]
+    if what == "exit":
+        os._exit(int(args[1]))
+    if what == "signal":
+        os.kill(os.getpid(), int(args[1]))
+    if what == "fail":
+        return send({"t": "fail", **head, "error": {"type": "Test", "message": args[1]}, "retry": len(args) > 2, "delay_ms": 1})
+    if what == "nonsense":
+        return sock.sendall(b"this is no frame\n")
+    if what == "half":
+        sock.sendall(b'{"t":"done","id":%d,"att' % task["id"])
+        os._exit(0)
+    if what == "body":
+        return send({"t": "done", **head}, body)
+    if what == "size":
+        return send({"t": "done", **head}, b"x" * int(args[1]))
+    if what == "hold":
+        while not os.path.exists(args[1]):
+            for message, body in frames(0.02):
+                if message["t"] == "cancel":
+                    report("cancel", id=message["id"])
+                    if len(args) < 3:
+                        return send({"t": "fail", **head, "error": {"message": "cancelled"}, "cancelled": True})
+                elif message["t"] == "drain":
+                    report("drain")
+                else:
+                    later.append((message, body))
+    if what == "chaos":
+        ledger = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        os.write(ledger, b"%d %d %d\n" % (args[1], task["id"], task["attempt"]))
+        os.close(ledger)
+        if hash((args[1], task["attempt"])) % 50 == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return send({"t": "done", **head, "result": args[1] * args[1]})
+    send({"t": "done", **head, "result": args[1:]})
+    if what == "twice":
+        send({"t": "done", **head, "result": args[1:]})
 
 
-@mtd.task
-def unprintable():
-    return object()
+def main():
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    send({"t": "ready", "proto": 1, "credit": CREDIT, "capabilities": ["body", "cancel", "progress"]})
+    parts = {}
+    while True:
+        message, body = later.pop(0) if later else next(frames())
+        kind = message["t"]
+        if kind == "part":
+            parts.setdefault((message["id"], message["attempt"]), {})[message["part"]] = body
+        elif kind == "task":
+            key = (message["id"], message["attempt"])
+            if message.get("again") and key in had:
+                continue
+            had.append(key)
+            del had[:-64]
+            if "parts" in message:
+                came = parts.pop(key)
+                body = b"".join(came[i] for i in range(message["parts"]))
+            report("begin", id=key[0], attempt=key[1])
+            answer(message, body)
+        elif kind == "drain":
+            report("drain")
+        elif kind == "ping":
+            send({"t": "beat"})
 
 
-@mtd.task
-def large():
-    return "x" * 70000
-
-
-@mtd.task
-def pid():
-    return os.getpid()
-
-
-if __name__ == "__main__":
-    mtd.run(threads=int(sys.argv[1]) if len(sys.argv) > 1 else 1)
+main()

@@ -1,0 +1,25 @@
+# mtd-broker: everything but main in a library, so that tests can link it.
+add_library(mtd_broker_core STATIC
+  broker.cpp
+  client_frames.cpp
+  client_stream.cpp
+  open_store.cpp
+  pool_settings.cpp
+  queue_runner.cpp
+  task_handlers.cpp
+  task_json.cpp
+  task_message.cpp
+  two_stores.cpp
+  worker_frames.cpp
+  worker_socket.cpp
+)
+target_link_libraries(mtd_broker_core
+  PUBLIC mtd_common mtd_sys mtd_task_model mtd_task_store mtd_loop_reactor mtd_role
+         nlohmann_json::nlohmann_json spdlog::spdlog_header_only fmt::fmt-header-only)
+
+add_executable(mtd-broker main.cpp)
+target_link_libraries(mtd-broker PRIVATE mtd_broker_core)
+if(NOT MTD_SANITIZE)
+  target_link_options(mtd-broker PRIVATE -static-libstdc++ -static-libgcc)
+endif()
+install(TARGETS mtd-broker DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/mtd)

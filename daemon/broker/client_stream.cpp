@@ -1,0 +1,230 @@
+#include "daemon/broker/client_stream.h"
+
+#include <sys/epoll.h>
+
+#include <array>
+#include <variant>
+
+#include "common/task_frames.h"
+#include "daemon/sys/stream_socket.h"
+
+namespace mtd::broker {
+namespace {
+
+constexpr std::size_t kReadBytes = 64 * 1024;
+constexpr std::size_t kMaxUnread = 1 << 20;  // answers that the client has not read
+constexpr std::size_t kMaxOpenCalls = 4096;  // puts without an answer yet
+constexpr std::size_t kFramesATurn = 256;
+constexpr std::size_t kAskedAtOnce = 16;         // owed ends that are being looked up
+constexpr std::size_t kPieceBytes = 256 * 1024;  // written at once
+constexpr Duration kProgressPause = Duration::milliseconds(100);
+
+}  // namespace
+
+ClientStream::ClientStream(ClientHost& host, sys::EventLoop& loop, UniqueFd socket)
+    : host_(host), loop_(loop), socket_(std::move(socket)) {}
+
+Result<void> ClientStream::start(std::string unread) {
+  input_ = std::move(unread);
+  auto watch = loop_.watch(socket_.get(), EPOLLIN, sys::Priority::client,
+                           [this](std::uint32_t events) { on_ready(events); });
+  if (!watch) return watch.error();
+  watch_ = std::move(*watch);
+  take_frames();
+  return {};
+}
+
+bool ClientStream::is_full() const {
+  return output_.size() - sent_ >= kMaxUnread || open_calls_ >= kMaxOpenCalls;
+}
+
+void ClientStream::on_ready(std::uint32_t events) {
+  const auto self = shared_from_this();
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0 && (events & EPOLLIN) == 0) {
+    close();
+    return;
+  }
+  if ((events & EPOLLOUT) != 0) flush();
+  if (socket_ && (events & EPOLLIN) != 0) read();
+}
+
+void ClientStream::read() {
+  std::array<char, kReadBytes> buffer;
+  const sys::Transfer got = sys::receive_bytes(socket_.get(), buffer);
+  switch (got.outcome) {
+    case sys::Transfer::Outcome::would_block:
+      return;
+    case sys::Transfer::Outcome::ended:
+    case sys::Transfer::Outcome::broken:
+      close();
+      return;
+    case sys::Transfer::Outcome::done:
+      break;
+  }
+  if (refused_) return;
+  if (taken_ > 0 && taken_ == input_.size()) {
+    input_.clear();
+    taken_ = 0;
+  }
+  input_.append(buffer.data(), got.bytes);
+  take_frames();
+}
+
+void ClientStream::take_frames() {
+  const auto self = shared_from_this();
+  for (std::size_t i = 0; i < kFramesATurn && socket_ && !refused_ && !is_full(); ++i) {
+    const auto frame =
+        task_frames::first_frame(std::string_view(input_).substr(taken_), host_.max_body());
+    if (!frame) {
+      no(std::nullopt, "BadRequest", frame.error().message);
+      refused_ = true;
+      break;
+    }
+    if (!*frame) break;
+    auto parsed = parse_client_frame((*frame)->line);
+    if (const auto* fault = std::get_if<ClientFault>(&parsed)) {
+      no(fault->seq, "BadRequest", fault->message);
+      refused_ = !fault->seq;
+    } else {
+      handle(std::move(std::get<ClientFrame>(parsed)), (*frame)->body.value_or(std::string_view()));
+    }
+    taken_ += (*frame)->size;
+  }
+  if (!socket_) return;
+  if (taken_ >= kReadBytes) {
+    input_.erase(0, taken_);
+    taken_ = 0;
+  }
+  update_interest();
+  // What is left waits for its turn.
+  const auto next =
+      task_frames::first_frame(std::string_view(input_).substr(taken_), host_.max_body());
+  if (!refused_ && !is_full() && next && *next) {
+    loop_.post(sys::Priority::client, [weak = weak_from_this()] {
+      if (const auto client = weak.lock(); client && client->socket_) client->take_frames();
+    });
+  }
+}
+
+void ClientStream::handle(ClientFrame frame, std::string_view body) {
+  if (auto* put = std::get_if<PutFrame>(&frame)) {
+    ++open_calls_;
+    host_.put(*this, std::move(*put), std::string(body));
+  } else if (const auto* wait = std::get_if<WaitFrame>(&frame)) {
+    host_.wait(*this, *wait);
+  } else if (const auto* cancel = std::get_if<CancelFrame>(&frame)) {
+    host_.cancel(*this, *cancel);
+  } else if (const auto* forget = std::get_if<ForgetFrame>(&frame)) {
+    host_.forget(*forget);
+  }
+}
+
+void ClientStream::send(std::string frame) {
+  if (!socket_) return;
+  output_ += frame;
+  flush_soon();
+}
+
+void ClientStream::flush_soon() {
+  if (std::exchange(flushing_, true)) return;
+  loop_.post(sys::Priority::client, [weak = weak_from_this()] {
+    const auto client = weak.lock();
+    if (!client) return;
+    client->flushing_ = false;
+    if (client->socket_) client->flush();
+  });
+}
+
+void ClientStream::flush() {
+  const auto self = shared_from_this();
+  while (sent_ < output_.size()) {
+    const sys::Transfer sent =
+        sys::send_bytes(socket_.get(), std::string_view(output_).substr(sent_, kPieceBytes));
+    if (sent.outcome == sys::Transfer::Outcome::would_block) break;
+    if (sent.outcome != sys::Transfer::Outcome::done) {
+      close();
+      return;
+    }
+    sent_ += sent.bytes;
+  }
+  if (sent_ == output_.size()) {
+    output_.clear();
+    sent_ = 0;
+    if (refused_) {
+      close();
+      return;
+    }
+  } else if (sent_ >= kMaxUnread) {
+    output_.erase(0, sent_);
+    sent_ = 0;
+  }
+  while (!owed_.empty() && asked_ < kAskedAtOnce && output_.size() - sent_ < kMaxUnread / 2) {
+    const auto [seq, id] = owed_.front();
+    owed_.pop_front();
+    ++asked_;
+    host_.tell_later(*this, seq, id);
+  }
+  update_interest();
+  if (!is_full() && taken_ < input_.size() && !refused_) take_frames();
+}
+
+void ClientStream::update_interest() {
+  if (!watch_) return;
+  std::uint32_t events = 0;
+  if (!is_full()) events |= EPOLLIN;
+  if (sent_ < output_.size()) events |= EPOLLOUT;
+  watch_.set_events(events);
+}
+
+void ClientStream::ok(std::int64_t seq, task::TaskId id, bool existed) {
+  send(ok_frame(seq, id, existed));
+}
+
+void ClientStream::no(std::optional<std::int64_t> seq, std::string_view error,
+                      std::string_view message, std::optional<std::int64_t> retry_ms,
+                      task::TaskId id) {
+  send(no_frame(seq, error, message, retry_ms, id));
+}
+
+void ClientStream::watch(task::TaskId id, std::int64_t seq) {
+  watched_.emplace(id, seq);
+}
+
+void ClientStream::end(const TaskEnd& end) {
+  attached_.erase(end.id);
+  last_progress_.erase(end.id);
+  const auto [first, past] = watched_.equal_range(end.id);
+  for (auto at = first; at != past; ++at) {
+    if (output_.size() - sent_ >= kMaxUnread) {
+      owed_.emplace_back(at->second, end.id);
+    } else {
+      send(end_frame(at->second, end));
+    }
+  }
+  watched_.erase(first, past);
+}
+
+void ClientStream::tell(std::int64_t seq, const TaskEnd& end) {
+  if (asked_ > 0) --asked_;
+  send(end_frame(seq, end));
+}
+
+void ClientStream::progress(task::TaskId id, const std::string& members, Instant now) {
+  if (output_.size() - sent_ >= kMaxUnread / 2) return;
+  auto& last = last_progress_[id];
+  if (last != Instant() && now.since(last) < kProgressPause) return;
+  last = now;
+  const auto [first, past] = watched_.equal_range(id);
+  for (auto at = first; at != past; ++at)
+    send(progress_frame(at->second, id, members));
+}
+
+void ClientStream::close() {
+  if (std::exchange(over_, true)) return;
+  const auto self = shared_from_this();
+  watch_ = {};
+  socket_.reset();
+  host_.closed(*this);
+}
+
+}  // namespace mtd::broker

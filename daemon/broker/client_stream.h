@@ -1,0 +1,97 @@
+// ClientStream: one client after Open. Reads its frames, answers them in any order, tells it the
+// ends of the tasks it watches. A client that does not read is owed its answers: their ends stay in
+// the store, and nothing more is read from it. Nobody waits for it.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "common/time.h"
+#include "common/unique_fd.h"
+#include "daemon/broker/client_frames.h"
+#include "daemon/broker/task_message.h"
+#include "daemon/sys/event_loop.h"
+
+namespace mtd::broker {
+
+class ClientStream;
+
+// The broker, as its clients see it.
+class ClientHost {
+ public:
+  virtual ~ClientHost() = default;
+  virtual void put(ClientStream& client, PutFrame frame, std::string body) = 0;
+  virtual void wait(ClientStream& client, const WaitFrame& frame) = 0;
+  virtual void cancel(ClientStream& client, const CancelFrame& frame) = 0;
+  virtual void forget(const ForgetFrame& frame) = 0;
+  // The end of a task that the client has not been told for want of room; answered by tell().
+  virtual void tell_later(ClientStream& client, std::int64_t seq, task::TaskId id) = 0;
+  virtual void closed(ClientStream& client) = 0;
+  [[nodiscard]] virtual std::size_t max_body() const = 0;
+};
+
+class ClientStream final : public std::enable_shared_from_this<ClientStream> {
+ public:
+  ClientStream(ClientHost& host, sys::EventLoop& loop, UniqueFd socket);
+  Result<void> start(std::string unread);
+
+  void ok(std::int64_t seq, task::TaskId id, bool existed);
+  void no(std::optional<std::int64_t> seq, std::string_view error, std::string_view message,
+          std::optional<std::int64_t> retry_ms = std::nullopt, task::TaskId id = {});
+  void watch(task::TaskId id, std::int64_t seq);
+  [[nodiscard]] bool watches(task::TaskId id) const { return watched_.count(id) != 0; }
+  // To every watch of the task, once.
+  void end(const TaskEnd& end);
+  // To one that was owed.
+  void tell(std::int64_t seq, const TaskEnd& end);
+  void progress(task::TaskId id, const std::string& members, Instant now);
+  // A put that was accepted or refused: the client may send one more.
+  void answered() { --open_calls_; }
+  [[nodiscard]] const std::multimap<task::TaskId, std::int64_t>& watched() const {
+    return watched_;
+  }
+  // Tasks that are cancelled when this client goes before it was told their end.
+  void attach(task::TaskId id) { attached_.insert(id); }
+  [[nodiscard]] const std::set<task::TaskId>& attached() const { return attached_; }
+  void close();
+  [[nodiscard]] bool is_open() const { return static_cast<bool>(socket_); }
+  // Answers that are still to be sent, at once as far as the socket takes them.
+  void flush();
+
+ private:
+  void on_ready(std::uint32_t events);
+  void read();
+  void take_frames();
+  void handle(ClientFrame frame, std::string_view body);
+  void send(std::string frame);
+  void flush_soon();
+  void update_interest();
+  [[nodiscard]] bool is_full() const;
+
+  ClientHost& host_;
+  sys::EventLoop& loop_;
+  UniqueFd socket_;
+  sys::EventLoop::Watch watch_;
+  std::string input_;
+  std::size_t taken_ = 0;  // of input_
+  std::string output_;
+  std::size_t sent_ = 0;  // of output_
+  bool flushing_ = false, over_ = false, refused_ = false;
+  std::size_t open_calls_ = 0;
+  std::multimap<task::TaskId, std::int64_t> watched_;
+  std::set<task::TaskId> attached_;
+  std::deque<std::pair<std::int64_t, task::TaskId>> owed_;
+  std::size_t asked_ = 0;  // of owed ones, under way
+  std::map<task::TaskId, Instant> last_progress_;
+};
+
+}  // namespace mtd::broker

@@ -1,0 +1,31 @@
+#include "daemon/broker/open_store.h"
+
+#include <utility>
+
+#include "common/timestamp.h"
+#include "daemon/broker/store/sqlite_store.h"
+#include "daemon/broker/two_stores.h"
+#include "daemon/sys/clock.h"
+#include "daemon/sys/proc.h"
+
+namespace mtd::broker {
+namespace {
+
+constexpr std::uint64_t kMemoryLimit = 1ULL << 30U;
+
+}  // namespace
+
+Result<OpenedStore> open_store(const std::string& directory) {
+  task::SqliteOptions options;
+  options.path = directory + "/tasks.db";
+  options.time = format_timestamp(sys::realtime_ns());
+  // Without /proc the file is checked at every start.
+  const auto boot = sys::read_small_file("/proc/sys/kernel/random/boot_id");
+  options.boot_id = boot ? *boot : options.time;
+  auto disk = task::SqliteStore::open(std::move(options));
+  if (!disk) return disk.error();
+  std::string note = (*disk)->note();
+  return OpenedStore{std::make_unique<TwoStores>(std::move(*disk), kMemoryLimit), std::move(note)};
+}
+
+}  // namespace mtd::broker

@@ -1,0 +1,419 @@
+#include "daemon/broker/queue_runner.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/escape.h"
+#include "daemon/broker/task_message.h"
+
+namespace mtd::broker {
+
+QueueRunner::QueueRunner(QueueHost& host, Places places, QueueSettings settings,
+                         task::Recovered recovered)
+    : host_(host),
+      places_(places),
+      settings_(std::move(settings)),
+      queue_(settings_.spec, std::move(recovered), host.now()),
+      board_(places_.board.queue(settings_.id)) {}
+
+WorkerRef QueueRunner::ref_of(const task::WorkerKey& key) const {
+  return {settings_.id, key.slot, key.incarnation};
+}
+
+QueueRunner::Worker* QueueRunner::find(const task::WorkerKey& key) {
+  const auto found = workers_.find(key);
+  return found == workers_.end() ? nullptr : &found->second;
+}
+
+void QueueRunner::apply(task::Event event) {
+  pending_.push_back(std::move(event));
+  if (std::exchange(applying_, true)) return;
+  while (!pending_.empty()) {
+    task::Event next = std::move(pending_.front());
+    pending_.pop_front();
+    body_.reset();
+    if (const auto* done = std::get_if<task::StoreDone>(&next)) body_ = done->body;
+    auto actions = queue_.step(std::move(next), host_.now(), host_.entropy());
+    for (auto& action : actions)
+      std::visit([this](auto& each) { perform(each); }, action);
+  }
+  body_.reset();
+  applying_ = false;
+  host_.changed(*this);
+}
+
+void QueueRunner::reconfigure(QueueSettings settings) {
+  if (settings.id != settings_.id) {  // the pool left the configuration and came back
+    places_.board.clear(settings_.id);
+    board_ = places_.board.queue(settings.id);
+  }
+  settings_ = std::move(settings);
+  apply(task::Reconfigure{settings_.spec});
+}
+
+void QueueRunner::show() {
+  if (board_ == nullptr) return;
+  const task::QueueView view = queue_.view();
+  board_->paused = view.paused ? 1 : 0;
+  board_->closed = view.closed ? 1 : 0;
+  board_->waiting = view.waiting + view.entering;
+  board_->scheduled = view.scheduled;
+  board_->running = view.running;
+  board_->busy = busy_;
+  board_->done = view.done;
+  board_->failed = view.failed_attempts;
+  board_->crashed = view.crashed_attempts;
+  board_->dead = view.dead;
+  board_->refused = view.refused_puts;
+  board_->oldest_ns = view.oldest_waiting.is_never() ? 0 : view.oldest_waiting.ns;
+}
+
+// ---- the supervisor's facts ----
+
+void QueueRunner::attach(const Attach& attach, UniqueFd socket) {
+  const task::WorkerKey key{attach.worker.slot, attach.worker.incarnation};
+  if (Worker* known = find(key)) {
+    known->told = true;
+    tell_again(key, *known);
+    return;
+  }
+  if (!socket) {
+    spdlog::error("pool {}: the socket of worker {} did not arrive; it gets no tasks", pool(),
+                  key.slot);
+    return;
+  }
+  Worker& worker = workers_[key];
+  worker.told = true;
+  worker.board = places_.board.worker(attach.worker);
+  if (worker.board == nullptr)
+    spdlog::warn("the task board is full: status does not show what worker {}/{} does", pool(),
+                 key.slot);
+  WorkerSocket::Handlers handlers;
+  handlers.frame = [this, key](std::string_view line, std::optional<std::string_view> body) {
+    return on_frame(key, line, body);
+  };
+  handlers.fault = [this, key](const Error& why) { on_fault(key, why); };
+  handlers.closed = [this, key] { on_closed(key); };
+  worker.socket = std::make_unique<WorkerSocket>(places_.loop, std::move(socket), places_.scratch,
+                                                 std::move(handlers));
+  const std::uint64_t given = worker.board != nullptr ? worker.board->given : 0;
+  const std::uint32_t credit = worker.board != nullptr ? worker.board->credit : 0;
+  apply(task::WorkerAttached{key, attach.task_limit, given});
+  if (credit != 0) {  // it has said so to a former broker
+    on_ready(key, worker, ReadyFrame{credit, worker.board->capabilities});
+  }
+  const auto started = worker.socket->start();
+  if (!started) spdlog::error("pool {}: worker {}: {}", pool(), key.slot, started.error().message);
+  worker.socket->read();
+}
+
+void QueueRunner::tell_again(const task::WorkerKey& key, Worker& worker) {
+  const WorkerRef ref = ref_of(key);
+  if (worker.ready) places_.link.send(Ready{{}, ref});
+  if (worker.spent) places_.link.send(Spent{{}, ref});
+  if (worker.drained) places_.link.send(Drained{{}, ref});
+  if (worker.condemned) places_.link.send(Condemned{{}, ref, *worker.condemned, 0});
+  if (settings_.reports_load && worker.board != nullptr && worker.board->running > 0)
+    places_.link.send(Load{{}, ref, worker.board->running, 0});
+}
+
+void QueueRunner::drain(const Drain& drain) {
+  const task::WorkerKey key{drain.worker.slot, drain.worker.incarnation};
+  Worker* worker = find(key);
+  if (worker == nullptr || worker->drained) {
+    places_.link.send(Drained{{}, drain.worker});
+    return;
+  }
+  std::optional<Duration> deadline;
+  if (drain.deadline >= 0) deadline = Duration::nanoseconds(drain.deadline);
+  apply(task::WorkerDrains{key, deadline});
+}
+
+void QueueRunner::end(const Ended& ended) {
+  task::Death death;
+  death.number = ended.number;
+  switch (ended.cause) {
+    case EndCause::exit:
+      death.cause = task::DeathCause::exit;
+      break;
+    case EndCause::signal:
+      death.cause = task::DeathCause::signal;
+      break;
+    case EndCause::oom:
+      death.cause = task::DeathCause::oom;
+      break;
+    case EndCause::stopped:
+      death.cause = task::DeathCause::stopped;
+      break;
+    case EndCause::vanished:
+      death.cause = task::DeathCause::vanished;
+      break;
+  }
+  lose({ended.worker.slot, ended.worker.incarnation}, death);
+  places_.link.send(EndedTaken{{}, ended.worker});
+}
+
+// What it had answered counts: the socket is read to its end first.
+void QueueRunner::lose(const task::WorkerKey& key, const task::Death& death) {
+  const auto found = workers_.find(key);
+  if (found == workers_.end()) {
+    apply(task::WorkerLost{key, death});
+    return;
+  }
+  found->second.socket->read();
+  const bool misbehaved = found->second.condemned == KillCause::protocol;
+  apply(task::WorkerLost{key, misbehaved ? task::Death{task::DeathCause::protocol, 0} : death});
+  places_.board.clear(ref_of(key));
+  // An answer that the store has not taken yet is the model's; nobody reads this socket any more.
+  if (Worker* worker = find(key)) set_busy(*worker, false);
+  workers_.erase(key);
+}
+
+void QueueRunner::begin_sync() {
+  for (auto& entry : workers_)
+    entry.second.told = false;
+}
+
+void QueueRunner::end_sync() {
+  std::vector<task::WorkerKey> gone;
+  for (const auto& [key, worker] : workers_) {
+    if (!worker.told) gone.push_back(key);
+  }
+  for (const auto& key : gone)
+    lose(key, {task::DeathCause::vanished, 0});
+  if (!std::exchange(synced_, true)) apply(task::AllAttached{});
+}
+
+void QueueRunner::condemn(const task::WorkerKey& key, KillCause cause) {
+  Worker* worker = find(key);
+  if (worker == nullptr || worker->condemned) return;
+  worker->condemned = cause;
+  places_.link.send(Condemned{{}, ref_of(key), cause, 0});
+}
+
+// ---- frames ----
+
+void QueueRunner::on_fault(const task::WorkerKey& key, const Error& why) {
+  spdlog::error("pool {}: worker {} speaks no mtd-task/1 ({}): it is killed", pool(), key.slot,
+                escape_for_terminal(why.message));
+  condemn(key, KillCause::protocol);
+  apply(task::WorkerMisbehaved{key});
+}
+
+// A program that closes its socket can do no tasks. Mostly it is on its way to its end; the
+// supervisor says when it is there, and how it came to it.
+void QueueRunner::on_closed(const task::WorkerKey& key) {
+  if (find(key) != nullptr) apply(task::WorkerDrains{key, std::nullopt});
+}
+
+Result<std::optional<AnswerOf>> QueueRunner::on_frame(const task::WorkerKey& key,
+                                                      std::string_view line,
+                                                      std::optional<std::string_view> body) {
+  using Settled = std::optional<AnswerOf>;
+  Worker* worker = find(key);
+  if (worker == nullptr) return Settled();
+  auto frame = parse_worker_frame(line);
+  if (!frame) return Error{frame.error().message + " in " + std::string(line.substr(0, 200))};
+  if (const auto* ready = std::get_if<ReadyFrame>(&*frame)) {
+    if (worker->ready) return Error{"\"ready\" is said once"};
+    on_ready(key, *worker, *ready);
+    return Settled();
+  }
+  if (!worker->ready) return Error{"the first frame is \"ready\""};
+  if (const auto* answer = std::get_if<AnswerFrame>(&*frame))
+    return handle(key, *worker, *answer, body);
+  if (const auto* part = std::get_if<PartFrame>(&*frame)) {
+    if (const auto taken = on_part(*worker, *part, body); !taken) return taken.error();
+  } else if (const auto* progress = std::get_if<ProgressFrame>(&*frame)) {
+    host_.progress(progress->id, progress->members);
+  } else if (const auto* extend = std::get_if<ExtendFrame>(&*frame)) {
+    apply(task::TaskExtended{key, extend->id, 0, extend->by});
+  } else if (const auto* credit = std::get_if<CreditFrame>(&*frame)) {
+    if (worker->board != nullptr) worker->board->credit = credit->credit;
+    apply(task::WorkerReady{key, credit->credit});
+  } else if (std::holds_alternative<RecycleFrame>(*frame)) {
+    apply(task::WorkerRecycles{key});
+  }
+  return Settled();
+}
+
+void QueueRunner::on_ready(const task::WorkerKey& key, Worker& worker, const ReadyFrame& frame) {
+  worker.ready = true;
+  worker.capabilities = frame.capabilities;
+  const std::uint32_t credit = frame.credit != 0 ? frame.credit : queue_.spec().credit;
+  if (worker.board != nullptr) {
+    worker.board->capabilities = frame.capabilities;
+    worker.board->credit = credit;
+  }
+  places_.link.send(Ready{{}, ref_of(key)});
+  apply(task::WorkerReady{key, credit});
+}
+
+Result<void> QueueRunner::on_part(Worker& worker, const PartFrame& frame,
+                                  std::optional<std::string_view> body) {
+  if (!body) return Error{"a part without a body"};
+  const AnswerOf of{frame.id, frame.attempt};
+  auto found = std::find_if(worker.parts.begin(), worker.parts.end(),
+                            [&](const Parts& parts) { return parts.of == of; });
+  if (found == worker.parts.end()) {
+    if (worker.parts.size() >= kMaxCredit) return Error{"parts of too many answers at once"};
+    worker.parts.push_back({of, {}});
+    found = worker.parts.end() - 1;
+  }
+  if (frame.part > found->parts.size()) {
+    return Error{"part " + std::to_string(frame.part) + " comes before part " +
+                 std::to_string(found->parts.size())};
+  }
+  if (frame.part == found->parts.size()) {
+    found->parts.emplace_back(*body);
+  } else {
+    found->parts[frame.part] = *body;
+  }
+  std::size_t bytes = 0;
+  for (const auto& part : found->parts)
+    bytes += part.size();
+  if (bytes > settings_.max_body)
+    return Error{"the parts have more than " + std::to_string(settings_.max_body) + " bytes"};
+  return {};
+}
+
+Result<std::string> QueueRunner::take_parts(Worker& worker, const AnswerFrame& frame,
+                                            std::optional<std::string_view> body) {
+  if (frame.parts == 0) return std::string(body.value_or(std::string_view()));
+  if (body) return Error{"\"parts\" and \"body\" in one frame"};
+  const AnswerOf of{frame.id, frame.attempt};
+  const auto found = std::find_if(worker.parts.begin(), worker.parts.end(),
+                                  [&](const Parts& parts) { return parts.of == of; });
+  const std::size_t there = found == worker.parts.end() ? 0 : found->parts.size();
+  if (there != frame.parts) {
+    return Error{"\"parts\" says " + std::to_string(frame.parts) + ", but " +
+                 std::to_string(there) + " came"};
+  }
+  std::string whole;
+  for (const auto& part : found->parts)
+    whole += part;
+  worker.parts.erase(found);
+  return whole;
+}
+
+Result<std::optional<AnswerOf>> QueueRunner::handle(const task::WorkerKey& key, Worker& worker,
+                                                    const AnswerFrame& frame,
+                                                    std::optional<std::string_view> body) {
+  auto data = take_parts(worker, frame, body);
+  if (!data) return data.error();
+  const AnswerOf of{frame.id, frame.attempt};
+  auto answer = std::make_shared<task::Answer>();
+  answer->result = frame.result;
+  answer->data = std::move(*data);
+  answer->error = frame.error;
+  const bool too_big = answer->result.size() + answer->data.size() > settings_.max_result;
+  if (too_big) {
+    answer->result.clear();
+    answer->data.clear();
+  }
+  if (frame.done) {
+    apply(task::TaskDone{key, frame.id, frame.attempt, std::move(answer), too_big});
+  } else {
+    task::TaskFailed failed;
+    failed.worker = key;
+    failed.id = frame.id;
+    failed.attempt = frame.attempt;
+    failed.answer = std::move(answer);
+    failed.retry = frame.retry;
+    failed.delay = frame.delay;
+    failed.crash = frame.crash;
+    failed.death = frame.death;
+    apply(std::move(failed));
+  }
+  return std::optional(of);
+}
+
+// ---- actions ----
+
+void QueueRunner::perform(task::Submit& action) {
+  host_.submit(*this, std::move(action.op));
+}
+
+void QueueRunner::perform(const task::SendTask& action) {
+  if (body_ && !action.again) {
+    send_task(action, *body_);
+    return;
+  }
+  task::FindTask question;
+  question.id = action.id;
+  question.with_body = true;
+  host_.ask(question, [this, action](const task::StoreReply& reply) {
+    if (reply.tasks.empty() || !reply.tasks.front().body) return;
+    if (queue_.holds(action.worker, action.id, action.attempt))
+      send_task(action, *reply.tasks.front().body);
+  });
+}
+
+void QueueRunner::send_task(const task::SendTask& action, const task::TaskBody& body) {
+  Worker* worker = find(action.worker);
+  if (worker == nullptr) return;
+  if (worker->board != nullptr) {
+    if (!action.again) ++worker->board->given;
+    worker->board->current = action.id.value;
+  }
+  const bool takes_bodies = (worker->capabilities & kTakesBodies) != 0;
+  for (std::string& frame : task_frames_of(action, body, takes_bodies))
+    worker->socket->send(std::move(frame));
+}
+
+void QueueRunner::perform(const task::SendCancel& action) {
+  if (Worker* worker = find(action.worker)) worker->socket->send(cancel_frame(action));
+}
+
+void QueueRunner::perform(const task::SendDrain& action) {
+  if (Worker* worker = find(action.worker)) worker->socket->send(drain_frame(action));
+}
+
+void QueueRunner::perform(const task::KillWorker& action) {
+  switch (action.cause) {
+    case task::KillCause::task_timeout:
+      return condemn(action.worker, KillCause::task_timeout);
+    case task::KillCause::cancelled:
+      return condemn(action.worker, KillCause::cancelled);
+    case task::KillCause::protocol:
+      return condemn(action.worker, KillCause::protocol);
+  }
+}
+
+void QueueRunner::set_busy(Worker& worker, bool busy) {
+  if (worker.busy == busy) return;
+  worker.busy = busy;
+  busy ? ++busy_ : --busy_;
+}
+
+void QueueRunner::perform(const task::WorkerLoad& action) {
+  Worker* worker = find(action.worker);
+  if (worker == nullptr) return;
+  set_busy(*worker, action.running > 0);
+  if (worker->board != nullptr) {
+    worker->board->running = action.running;
+    if (action.running == 0) worker->board->current = 0;
+  }
+  if (settings_.reports_load) places_.link.send(Load{{}, ref_of(action.worker), action.running, 0});
+}
+
+void QueueRunner::perform(const task::WorkerSpent& action) {
+  if (Worker* worker = find(action.worker)) worker->spent = true;
+  places_.link.send(Spent{{}, ref_of(action.worker)});
+}
+
+void QueueRunner::perform(const task::WorkerDrained& action) {
+  if (Worker* worker = find(action.worker)) worker->drained = true;
+  places_.link.send(Drained{{}, ref_of(action.worker)});
+}
+
+void QueueRunner::perform(const task::AnswerSettled& action) {
+  if (Worker* worker = find(action.worker)) {
+    if (worker->board != nullptr && action.taken) ++worker->board->answered;
+    worker->socket->settle({action.id, action.attempt});
+  }
+}
+
+}  // namespace mtd::broker

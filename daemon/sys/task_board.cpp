@@ -1,0 +1,121 @@
+#include "daemon/sys/task_board.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "daemon/sys/memfd.h"
+
+namespace mtd::sys {
+namespace {
+
+Result<BoardContent*> map(int memory) {
+  void* const at =
+      ::mmap(nullptr, sizeof(BoardContent), PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+  if (at == MAP_FAILED) return Error::from_errno("map the task board", errno);
+  return static_cast<BoardContent*>(at);
+}
+
+}  // namespace
+
+TaskBoard::TaskBoard(TaskBoard&& other) noexcept
+    : memory_(std::move(other.memory_)), content_(std::exchange(other.content_, nullptr)) {}
+
+TaskBoard& TaskBoard::operator=(TaskBoard&& other) noexcept {
+  std::swap(memory_, other.memory_);
+  std::swap(content_, other.content_);
+  return *this;
+}
+
+TaskBoard::~TaskBoard() {
+  if (content_ != nullptr) ::munmap(content_, sizeof(BoardContent));
+}
+
+Result<TaskBoard> TaskBoard::create() {
+  auto memory = make_memfd("mtd-task-board");
+  if (!memory) return memory.error();
+  if (::ftruncate(memory->get(), sizeof(BoardContent)) != 0)
+    return Error::from_errno("make the task board", errno);
+  // Nobody who writes it may shorten it under the other's feet.
+  if (::fcntl(memory->get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+    return Error::from_errno("seal the size of the task board", errno);
+  auto content = map(memory->get());
+  if (!content) return content.error();
+  (*content)->magic = kBoardMagic;
+  return TaskBoard(std::move(*memory), *content);
+}
+
+Result<TaskBoard> TaskBoard::open(UniqueFd memory) {
+  const int seals = ::fcntl(memory.get(), F_GET_SEALS);
+  if (size_of(memory.get()) != sizeof(BoardContent) || seals < 0 || (seals & F_SEAL_SHRINK) == 0)
+    return Error{"this is no task board"};
+  auto content = map(memory.get());
+  if (!content) return content.error();
+  TaskBoard board(std::move(memory), *content);
+  if ((*content)->magic != kBoardMagic) return Error{"this is no task board of this version"};
+  return board;
+}
+
+BoardWorker* TaskBoard::find(const broker::WorkerRef& worker) const {
+  const std::uint64_t past = std::min<std::uint64_t>(content_->past_worker, kBoardWorkers);
+  for (std::uint64_t i = 0; i < past; ++i) {
+    if (content_->workers[i].worker == worker) return &content_->workers[i];
+  }
+  return nullptr;
+}
+
+BoardWorker* TaskBoard::worker(const broker::WorkerRef& worker) {
+  if (BoardWorker* known = find(worker)) return known;
+  for (std::uint64_t i = 0; i < kBoardWorkers; ++i) {
+    BoardWorker& place = content_->workers[i];
+    if (place.worker.incarnation != 0) continue;
+    place = BoardWorker{};
+    place.worker = worker;
+    content_->past_worker = std::max(content_->past_worker, i + 1);
+    return &place;
+  }
+  return nullptr;
+}
+
+BoardQueue* TaskBoard::queue(std::uint32_t pool) {
+  BoardQueue* free = nullptr;
+  for (BoardQueue& place : content_->queues) {
+    if (place.pool == pool) return &place;
+    if (place.pool == 0 && free == nullptr) free = &place;
+  }
+  if (free != nullptr) {
+    *free = BoardQueue{};
+    free->pool = pool;
+  }
+  return free;
+}
+
+std::optional<BoardWorker> TaskBoard::look(const broker::WorkerRef& worker) const {
+  if (content_ == nullptr) return std::nullopt;
+  const BoardWorker* known = find(worker);
+  return known == nullptr ? std::nullopt : std::optional(*known);
+}
+
+std::optional<BoardQueue> TaskBoard::look(std::uint32_t pool) const {
+  if (content_ == nullptr) return std::nullopt;
+  for (const BoardQueue& place : content_->queues) {
+    if (place.pool == pool) return place;
+  }
+  return std::nullopt;
+}
+
+void TaskBoard::clear(const broker::WorkerRef& worker) {
+  if (BoardWorker* known = find(worker)) *known = BoardWorker{};
+}
+
+void TaskBoard::clear(std::uint32_t pool) {
+  for (BoardQueue& place : content_->queues) {
+    if (place.pool == pool) place = BoardQueue{};
+  }
+}
+
+}  // namespace mtd::sys
