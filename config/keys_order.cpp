@@ -24,6 +24,11 @@ std::string shown_name(std::string_view text) {
   return "\"" + escape_for_terminal(std::string(text.substr(0, 64))) + "\"";
 }
 
+// Apart from its callers, for which GCC 12 warns of a free that is none (-Wfree-nonheap-object).
+[[gnu::noinline]] Result<Scalar> packed(std::string text) {
+  return Scalar(std::move(text));
+}
+
 // ---- stop.steps: "15 10000000000 3 5000000000" -------------------------------------------------
 Result<StopStep> parse_step(const Node& node, bool last) {
   const auto* pair = node.as<Array>();
@@ -155,7 +160,7 @@ Result<Scalar> check_stop_steps(const KeyInfo& key, const Node& node) {
         std::to_string(step->signal.value) + " " + std::to_string(step->timeout.count_ns()) + " ";
   }
   if (text.empty()) return Error{"[\"KILL\"] alone is stop.signal \"KILL\""};
-  return Scalar(std::move(text));
+  return packed(std::move(text));
 }
 
 Result<Scalar> check_dependencies(const KeyInfo& key, const Node& node) {
@@ -175,7 +180,7 @@ Result<Scalar> check_dependencies(const KeyInfo& key, const Node& node) {
     text += dependency.pool + " " + std::to_string(static_cast<int>(dependency.until)) + " " +
             std::to_string(static_cast<int>(dependency.if_lost)) + " ";
   }
-  return Scalar(std::move(text));
+  return packed(std::move(text));
 }
 
 std::vector<PoolKey> order_keys() {
