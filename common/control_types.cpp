@@ -117,6 +117,17 @@ constexpr std::array kRollout{
     Member{"failed_because", "?string", "why it did not, for people"},
 };
 
+constexpr std::array kScaling{
+    Member{"min", "int", "the fewest workers"},
+    Member{"max", "int", "the most"},
+    Member{"spare", "int", "idle ones beyond the busy ones"},
+    Member{"quiet_ms", "int", "an idle one ends after it was not needed for so long"},
+    Member{"need", "int", "workers needed now"},
+    Member{"by_hand", "bool", "the number was set by a person and does not follow the work"},
+    Member{"held_back", "?string", "processes or memory: why it is not given what it needs"},
+    Member{"shrink_ms", "?int", "until it is looked whether it can do with less"},
+};
+
 constexpr std::array kPool{
     Member{"name", "string", "of the pool"},
     Member{"state", "?string",
@@ -125,8 +136,9 @@ constexpr std::array kPool{
     Member{"want", "?int", "workers asked for now"},
     Member{"want_file", "?int", "workers the configuration asks for"},
     Member{"ready", "?int", "workers that are ready"},
-    Member{"busy", "?int", "workers that work on a task"},
-    Member{"idle", "?int", "workers that wait for one"},
+    Member{"busy", "?int", "workers that told they are busy; null: none has told"},
+    Member{"idle", "?int", "ready workers that are not busy"},
+    Member{"scaling", "?Scaling", "of a dynamic pool"},
     Member{"queue", "?object", "the task queue"},
     Member{"restarts", "?int", "unplanned ends since mtd started or reset-failed"},
     Member{"recycled", "?int", "planned replacements"},
@@ -230,6 +242,7 @@ constexpr std::array kObjects{
     ObjectType{"Worker", "One slot of a pool", kWorker},
     ObjectType{"Rollout", "The roll-out of a revision", kRollout},
     ObjectType{"Listen", "A socket of a pool", kListen},
+    ObjectType{"Scaling", "The bounds of a dynamic pool, and what it needs", kScaling},
     ObjectType{"Pool",
                "A pool of workers. The later replies of a Status call with more carry name and "
                "workers only",

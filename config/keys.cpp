@@ -69,15 +69,84 @@ std::vector<PoolKey> make_pool_keys() {
                    "would, without a shell. The program is looked up through the worker's PATH "
                    "when the configuration is read."},
                   json_command),
-      row({"workers",
-           Type::integer,
+      PoolKey{
+          {"workers",
+           Type::count,
            0,
            kMaxWorkers,
            {"auto"},
            "1",
            Apply::hot,
-           "How many processes to keep running; \"auto\" is one per CPU."},
-          of_pool<&S::workers>()),
+           "How many processes to keep running; \"auto\" is one per CPU. An object makes the pool "
+           "dynamic: it has as many workers as are busy and some spare ones; see \"Dynamic pools\" "
+           "above."},
+          [](S& spec, const Scalar& value, const KeyInfo&) {
+            spec.workers = static_cast<std::uint32_t>(std::get<std::int64_t>(value));
+          },
+          [](const S& spec, const KeyInfo&) {
+            return spec.scaling.max == 0 ? Json(spec.workers) : Json();
+          }},
+      PoolKey{{"workers.min",
+               Type::integer,
+               0,
+               kMaxWorkers,
+               {},
+               "1 of a dynamic pool",
+               Apply::hot,
+               "The fewest workers of a dynamic pool. With 0 the first one is started when a "
+               "connection "
+               "waits at one of its listen sockets."},
+              [](S& spec, const Scalar& value, const KeyInfo&) {
+                spec.scaling.min = static_cast<std::uint32_t>(std::get<std::int64_t>(value));
+                spec.workers = spec.scaling.min;
+              },
+              [](const S& spec, const KeyInfo&) {
+                return spec.scaling.max != 0 ? Json(spec.scaling.min) : Json();
+              }},
+      PoolKey{{"workers.max",
+               Type::integer,
+               1,
+               kMaxWorkers,
+               {"auto"},
+               "none; a dynamic pool needs it",
+               Apply::hot,
+               "The most workers of a dynamic pool; \"auto\" is one per CPU."},
+              [](S& spec, const Scalar& value, const KeyInfo&) {
+                spec.scaling.max = static_cast<std::uint32_t>(std::get<std::int64_t>(value));
+              },
+              [](const S& spec, const KeyInfo&) {
+                return spec.scaling.max != 0 ? Json(spec.scaling.max) : Json();
+              }},
+      PoolKey{{"workers.spare",
+               Type::integer,
+               0,
+               kMaxWorkers,
+               {},
+               "1 of a dynamic pool",
+               Apply::hot,
+               "How many idle workers a dynamic pool keeps beyond the busy ones; with fewer it "
+               "grows at "
+               "once."},
+              [](S& spec, const Scalar& value, const KeyInfo&) {
+                spec.scaling.spare = static_cast<std::uint32_t>(std::get<std::int64_t>(value));
+              },
+              [](const S& spec, const KeyInfo&) {
+                return spec.scaling.max != 0 ? Json(spec.scaling.spare) : Json();
+              }},
+      PoolKey{{"workers.quiet",
+               Type::duration,
+               1,
+               kYearMs,
+               {},
+               "\"30s\" of a dynamic pool",
+               Apply::hot,
+               "An idle worker of a dynamic pool is ended after it was not needed for so long."},
+              [](S& spec, const Scalar& value, const KeyInfo&) {
+                spec.scaling.quiet = std::get<Duration>(value);
+              },
+              [](const S& spec, const KeyInfo&) {
+                return spec.scaling.max != 0 ? Json(format_duration(spec.scaling.quiet)) : Json();
+              }},
       row({"enabled",
            Type::boolean,
            0,
@@ -613,6 +682,23 @@ std::vector<DaemonKey> make_daemon_keys() {
            "Who the broker, which reads what clients and workers send, runs as when mtd runs as "
            "root."},
           of_daemon<&S::task_user>()),
+      DaemonKey{
+          {"limits.memory_pressure",
+           Type::percentage,
+           1,
+           100,
+           {"off"},
+           "\"20%\"",
+           Apply::hot,
+           "While something had to wait for memory for at least this part of the last ten "
+           "seconds, no dynamic pool grows beyond its first worker. \"off\" never looks at it."},
+          [](S& spec, const Scalar& value, const KeyInfo&) {
+            spec.memory_pressure = static_cast<std::uint32_t>(std::get<std::int64_t>(value));
+          },
+          [](const S& spec, const KeyInfo&) {
+            return spec.memory_pressure == 0 ? Json("off")
+                                             : Json(std::to_string(spec.memory_pressure) + "%");
+          }},
   };
 }
 
@@ -656,6 +742,9 @@ std::string KeyInfo::expectation() const {
     case Type::integer:
       return "a whole number from " + plain_number(min) + " to " + plain_number(max) +
              (words.empty() ? "" : ", or " + words_of(*this));
+    case Type::count:
+      return "a whole number from " + plain_number(min) + " to " + plain_number(max) + ", " +
+             words_of(*this) + ", or an object, like {\"min\": 1, \"max\": 8}";
     case Type::number:
       return "a number from " + plain_number(min) + " to " + plain_number(max);
     case Type::duration:
@@ -690,7 +779,8 @@ std::string KeyInfo::expectation() const {
              format_size({static_cast<std::uint64_t>(max)}) + ", like \"512M\"";
     case Type::percentage:
       return "a percentage in quotes from " + plain_number(min) + "% to " + plain_number(max) +
-             "%, like \"150%\"";
+             "%, like \"" + (max > 100 ? "150" : "25") + "%\"" +
+             (words.empty() ? "" : ", or " + words_of(*this));
     case Type::cpus:
       return "numbers of processors, like \"0-3,8\" or [0, 1], or \"per-worker\"";
     case Type::io_priority:

@@ -34,6 +34,7 @@ enum class Type {
   limits,        // object of resource limits
   sockets,       // text or texts
   size,          // min..max bytes, or a text like "64M"
+  count,         // min..max, one of `words`, or an object with the keys below it
   percentage,    // text, min..max
   cpus,          // list of numbers, or text
   io_priority,   // text

@@ -28,6 +28,15 @@ enum class LogTarget {
   direct
 };  // automatic: journal under systemd, else inherit
 
+// Of a pool whose number of workers follows their work ("workers" as an object).
+struct ScalingSpec {
+  std::uint32_t min = 0;
+  std::uint32_t max = 0;                   // 0: a fixed number of workers
+  std::uint32_t spare = 1;                 // idle ones beyond the busy ones
+  Duration quiet = Duration::seconds(30);  // unneeded for so long before one is ended
+  bool operator==(const ScalingSpec&) const = default;
+};
+
 struct Backoff {
   Duration initial = Duration::milliseconds(500);
   double factor = 2;  // 1..100
@@ -194,7 +203,8 @@ struct PoolSpec {
   std::string name;
   std::vector<std::string> command;  // expanded; slot and incarnation as markers (SpecMarker)
   std::string executable;            // command[0] looked up through the worker's PATH
-  std::uint32_t workers = 1;
+  std::uint32_t workers = 1;         // with scaling: scaling.min
+  ScalingSpec scaling;
   bool enabled = true;
   std::string directory = "/";
   std::optional<Identity> identity;  // empty: mtd's own
@@ -243,6 +253,9 @@ struct DaemonSpec {
   std::uint32_t max_clients = 1024;
   std::string task_user;  // tasks.user; empty: mtd-tasks if there is one, else nobody
   std::optional<std::uint32_t> task_uid, task_gid;  // resolved; empty: mtd's own
+  // Per cent of the last ten seconds in which something waited for memory; at or beyond it no pool
+  // grows. 0: never looked at.
+  std::uint32_t memory_pressure = 20;
 };
 
 struct Configuration {

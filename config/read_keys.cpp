@@ -50,13 +50,13 @@ void KeyWalk::walk_level(const Object& object, const std::string& prefix, Given&
     const std::string path = prefix + member.name;
     const auto row = std::find_if(keys_.begin(), keys_.end(),
                                   [&](const KeyInfo* key) { return key->path == path; });
-    if (row != keys_.end()) {
-      given.emplace((*row)->path, &member);
-      continue;
-    }
     const bool group = std::any_of(keys_.begin(), keys_.end(), [&](const KeyInfo* key) {
       return key->path.starts_with(path + ".");
     });
+    if (row != keys_.end() && !(group && member.as<Object>() != nullptr)) {
+      given.emplace((*row)->path, &member);
+      continue;
+    }
     if (!group || member.name.find('.') != std::string::npos) {
       unknown(member, prefix);
     } else if (const auto* inner = member.as<Object>()) {

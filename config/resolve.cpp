@@ -53,6 +53,7 @@ class PoolResolver {
     reload();
     listen();
     tasks();
+    scaling();
     overlap();
     if (problems_.count() == errors_before) {
       for (const CrossError& error : cross_check(spec_))
@@ -308,6 +309,16 @@ class PoolResolver {
     return list != nullptr ? list->items[i].place : written.place;
   }
 
+  void scaling() {
+    const Node* written = pool_.member("workers");
+    if (written == nullptr || written->as<Object>() == nullptr) return;
+    if (node("workers.max") == nullptr) {
+      return fail(written->place, "workers",
+                  "as an object it needs \"max\", the most workers, like {\"min\": 1, \"max\": 8}");
+    }
+    if (node("workers.min") == nullptr) spec_.scaling.min = spec_.workers = 1;
+  }
+
   std::string executable(std::string_view key, Place place, const std::string& program) {
     if (has_markers(program)) {
       fail(place, key,
@@ -461,7 +472,8 @@ class PoolResolver {
 
   void overlap() {
     const Node* given = node("overlap");
-    const bool single = spec_.workers == 1 && spec_.listen.empty() && !spec_.tasks.has_queue();
+    const bool single = spec_.scaling.max == 0 && spec_.workers == 1 && spec_.listen.empty() &&
+                        !spec_.tasks.has_queue();
     spec_.overlap = given != nullptr ? *given->as<bool>() : !uses_slot_ && !single;
   }
 
@@ -505,8 +517,28 @@ std::vector<CrossError> cross_check(const PoolSpec& spec) {
   }
   if (spec.ready == ReadyMode::probe && !spec.probes.ready.is_set())
     errors.push_back({"ready", "is \"probe\", and there is no probes.ready"});
+  const ScalingSpec& scaling = spec.scaling;
+  if (scaling.max != 0) {
+    const std::string max = "workers.max (" + std::to_string(scaling.max) + ")";
+    if (scaling.min > scaling.max) {
+      errors.push_back({"workers.min", "is " + std::to_string(scaling.min) + ", more than " + max});
+    }
+    if (scaling.spare > scaling.max) {
+      errors.push_back(
+          {"workers.spare", "is " + std::to_string(scaling.spare) + ", more than " + max});
+    }
+    if (scaling.min == 0 && spec.listen.empty()) {
+      errors.push_back(
+          {"workers.min", "is 0, but the pool does not listen: nothing would ever start a worker"});
+    }
+  }
   std::set<std::string> addresses;
   for (const ListenSpec& socket : spec.listen) {
+    if (scaling.max != 0 && socket.reuse_port) {
+      errors.push_back({"listen",
+                        "reuse_port is for a fixed number of workers: connections at the socket of "
+                        "a worker that is not needed any more would be lost"});
+    }
     const std::string address = listen_address(socket);
     if (!addresses.insert(address).second)
       errors.push_back({"listen", "names " + escape_for_terminal(address) + " twice"});

@@ -130,6 +130,7 @@ Result<Scalar> size(const KeyInfo& key, const Node& node) {
 }
 
 Result<Scalar> percentage(const KeyInfo& key, const Node& node) {
+  if (word_index(key, node)) return Scalar(std::int64_t{0});  // the one word is "off"
   const auto* text = node.as<std::string>();
   if (text == nullptr || !text->ends_with("%")) return wrong(key, node);
   std::int64_t value = -1;
@@ -225,6 +226,7 @@ Result<Scalar> check_value(const KeyInfo& key, const Node& node) {
       if (const auto* value = node.as<bool>()) return Scalar(*value);
       return wrong(key, node);
     case Type::integer:
+    case Type::count:
       return integer(key, node);
     case Type::number:
       return number(key, node);

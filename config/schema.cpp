@@ -79,6 +79,13 @@ Json dependencies_schema() {
           {"additionalProperties", any_of(until, full)}};
 }
 
+Json object_schema() {
+  return {{"type", "object"},
+          {"properties", Json::object()},
+          {"patternProperties", ignored_keys()},
+          {"additionalProperties", false}};
+}
+
 Json type_schema(const KeyInfo& key) {
   switch (key.type) {
     case Type::boolean:
@@ -86,6 +93,11 @@ Json type_schema(const KeyInfo& key) {
     case Type::integer:
       return key.words.empty() ? whole(key.min, key.max)
                                : any_of(whole(key.min, key.max), words_schema(key));
+    case Type::count: {
+      Json forms = any_of(whole(key.min, key.max), words_schema(key));
+      forms["anyOf"].push_back(object_schema());
+      return forms;
+    }
     case Type::number:
       return {{"type", "number"}, {"minimum", key.min}, {"maximum", key.max}};
     case Type::duration:
@@ -117,7 +129,9 @@ Json type_schema(const KeyInfo& key) {
     case Type::size:
       return any_of(text_schema(), whole(key.min, key.max));
     case Type::percentage:
-      return {{"type", "string"}, {"pattern", "^[1-9][0-9]*%$"}};
+      return key.words.empty()
+                 ? Json{{"type", "string"}, {"pattern", "^[1-9][0-9]*%$"}}
+                 : any_of({{"type", "string"}, {"pattern", "^[1-9][0-9]*%$"}}, words_schema(key));
     case Type::cpus:
       return any_of(text_schema(), list_of(whole(0, key.max)));
     case Type::io_priority:
@@ -133,20 +147,13 @@ Json type_schema(const KeyInfo& key) {
   return true;
 }
 
-Json object_schema() {
-  return {{"type", "object"},
-          {"properties", Json::object()},
-          {"patternProperties", ignored_keys()},
-          {"additionalProperties", false}};
-}
-
 void add_key(Json& object, const KeyInfo& key) {
   Json* level = &object;
   std::string_view path = key.path;
   for (std::size_t dot = path.find('.'); dot != std::string_view::npos; dot = path.find('.')) {
     Json& inner = (*level)["properties"][std::string(path.substr(0, dot))];
     if (inner.is_null()) inner = object_schema();
-    level = &inner;
+    level = inner.contains("anyOf") ? &inner["anyOf"].back() : &inner;
     path.remove_prefix(dot + 1);
   }
   Json property = {{"description", key.doc}};

@@ -44,12 +44,24 @@ Line line_of(const LoadResult& loaded, const Key<Spec>& key, const std::string& 
   return {name, value.is_null() ? std::string(key.info.fallback) : value.dump(), std::nullopt};
 }
 
+// A number that may also be an object has one of these forms only.
+template <class Spec>
+bool is_moot(const std::vector<Key<Spec>>& keys, const Key<Spec>& key, const Spec& spec) {
+  if (key.get == nullptr || !key.get(spec, key.info).is_null()) return false;
+  return std::any_of(keys.begin(), keys.end(), [&](const Key<Spec>& other) {
+    return other.info.type == Type::count &&
+           (other.info.path == key.info.path ||
+            key.info.path.starts_with(std::string(other.info.path) + "."));
+  });
+}
+
 template <class Spec>
 std::vector<Line> lines_of(const LoadResult& loaded, const std::vector<Key<Spec>>& keys,
                            const std::string& prefix, const Spec& spec) {
   std::vector<Line> lines;
-  for (const auto& key : keys)
-    lines.push_back(line_of(loaded, key, prefix, spec));
+  for (const auto& key : keys) {
+    if (!is_moot(keys, key, spec)) lines.push_back(line_of(loaded, key, prefix, spec));
+  }
   return lines;
 }
 

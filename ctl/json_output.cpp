@@ -23,11 +23,11 @@ const Names kDaemon{
     "version",        "pid",          "supervisor_pid", "uptime_ms",     "config_rev",
     "config_in_sync", "config_error", "config_path",    "workers_ready", "workers_want",
     "stray",          "stale_facts",  "warnings"};
-const Names kPool{"name",      "state",          "ok",       "message",  "elapsed_ms", "want",
-                  "want_file", "ready",          "busy",     "idle",     "queue",      "restarts",
-                  "recycled",  "spawn_failures", "revision", "outdated", "since",      "since_ms",
-                  "note",      "stopped_by",     "breaker",  "exited",   "killed",     "leftovers",
-                  "stuck",     "lines",          "workers"};
+const Names kPool{
+    "name",           "state",    "ok",       "message",   "elapsed_ms", "want",     "want_file",
+    "ready",          "busy",     "idle",     "scaling",   "queue",      "restarts", "recycled",
+    "spawn_failures", "revision", "outdated", "since",     "since_ms",   "note",     "stopped_by",
+    "breaker",        "exited",   "killed",   "leftovers", "stuck",      "lines",    "workers"};
 const Names kWorker{
     "id",      "name",      "pid",      "state",           "revision",     "incarnation",
     "started", "uptime_ms", "tasks",    "task_limit",      "current_task", "rss_bytes",
@@ -36,11 +36,29 @@ const Names kWorker{
 const Names kExit{"cause", "signal",      "signal_name", "code",          "core",
                   "at",    "planned",     "stage",       "errno",         "errno_name",
                   "pid",   "incarnation", "user_cpu_ms", "system_cpu_ms", "max_rss_bytes"};
-const Names kOther{"open",  "retry_ms",    "crashes_in_window",
-                   "limit", "window_ms",   "name",
-                   "used",  "unit",        "note",
-                   "pool",  "apply",       "keys",
-                   "pools", "daemon_keys", "daemon_restart_keys"};
+const Names kOther{"min",
+                   "max",
+                   "spare",
+                   "quiet_ms",
+                   "need",
+                   "by_hand",
+                   "held_back",
+                   "shrink_ms",
+                   "open",
+                   "retry_ms",
+                   "crashes_in_window",
+                   "limit",
+                   "window_ms",
+                   "name",
+                   "used",
+                   "unit",
+                   "note",
+                   "pool",
+                   "apply",
+                   "keys",
+                   "pools",
+                   "daemon_keys",
+                   "daemon_restart_keys"};
 
 // The names that may stand in one kind of object, sorted, each with its place in the documented
 // order: members come sorted too, so that one walk over both finds the place of every member.

@@ -124,7 +124,14 @@ std::string pool_head(const Json& pool, const Screen& screen) {
   const auto file = integer(pool, "want_file");
   std::string facts =
       "  " + number_phrase(integer(pool, "ready")) + "/" + number_phrase(want) + " ready";
-  if (want && file && *want != *file) facts += " (file: " + std::to_string(*file) + ")";
+  const Json& scaling = member(pool, "scaling");
+  if (scaling.is_object()) {
+    facts += " (" + number_phrase(integer(scaling, "min")) + " to " +
+             number_phrase(integer(scaling, "max")) +
+             (is_true(scaling, "by_hand") ? ", set by hand)" : ")");
+  } else if (want && file && *want != *file)
+    facts += " (file: " + std::to_string(*file) + ")";
+  if (const auto busy = integer(pool, "busy")) facts += "  " + std::to_string(*busy) + " busy";
   facts += "  rev " + number_phrase(integer(pool, "revision"));
   if (const auto outdated = integer(pool, "outdated"); outdated.value_or(0) > 0) {
     facts += " (" + std::to_string(*outdated) + " outdated)";

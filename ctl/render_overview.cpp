@@ -46,6 +46,11 @@ std::string want_phrase(const Json& pool) {
   const auto want = integer(pool, "want");
   const auto file = integer(pool, "want_file");
   std::string result = number_phrase(want);
+  if (const Json& scaling = member(pool, "scaling"); scaling.is_object()) {
+    return result + (is_true(scaling, "by_hand") ? "(" : "[") +
+           number_phrase(integer(scaling, "min")) + "-" + number_phrase(integer(scaling, "max")) +
+           (is_true(scaling, "by_hand") ? ")" : "]");
+  }
   if (want && file && *want != *file) result += "(" + std::to_string(*file) + ")";
   return result;
 }

@@ -11,7 +11,8 @@ EXAMPLE_PACKAGES=(redis-server)
 TEST_PACKAGES=(python3-pytest clang-14 libclang-rt-14-dev clang-tidy-14 clang-format-14 shellcheck mandoc
   nginx-light strace procps golang-go golang-github-varlink-go-dev ccache git binutils fish zsh
   libpython3.11-testsuite nodejs
-  systemd dbus libpam-systemd dpkg-dev debhelper dh-python lintian gunicorn prometheus)
+  systemd dbus libpam-systemd dpkg-dev debhelper dh-python lintian gunicorn prometheus
+  php-fpm wrk)
 
 # Prints those of its arguments that are not installed.
 missing_packages() {
@@ -34,7 +35,7 @@ can_be_root() {
 # install_packages PACKAGE…: installs those that are missing, and only those; 1 when that is not possible.
 # Some of them are services on Debian. None is started, and none that came by this is left to start at boot.
 install_packages() {
-  local missing package policy=/usr/sbin/policy-rc.d guarded=no
+  local missing package service policy=/usr/sbin/policy-rc.d guarded=no
   mapfile -t missing < <(missing_packages "$@")
   [ ${#missing[@]} -eq 0 ] && return 0
   if ! command -v apt-get >/dev/null || ! can_be_root; then
@@ -54,9 +55,11 @@ install_packages() {
   [ "$guarded" = no ] || as_root rm -f "$policy"
   for package in "${missing[@]}"; do
     case $package in
-      redis-server | nginx-light | prometheus)
+      redis-server | nginx-light | php-fpm | prometheus)
         if command -v systemctl >/dev/null && [ -d /run/systemd/system ]; then
-          as_root systemctl -q disable "${package%-light}.service" || true
+          service=${package%-light}
+          [ "$service" != php-fpm ] || service=$(systemctl list-unit-files 'php*-fpm.service' --no-legend | cut -d' ' -f1)
+          as_root systemctl -q disable "${service%.service}.service" || true
         fi ;;
     esac
   done

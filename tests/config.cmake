@@ -11,6 +11,7 @@ add_executable(config_test
   unit/config_pool.cpp
   unit/config_probes.cpp
   unit/config_tasks.cpp
+  unit/config_scaling.cpp
   unit/config_tools.cpp
 )
 target_link_libraries(config_test PRIVATE mtd_config nlohmann_json::nlohmann_json doctest::doctest)

@@ -42,7 +42,8 @@ set(MTD_SEEDED_FAULTS
   exit_published_twice breaker_ignored thaw_forgotten left_over_survives_timeout deadline_begins_anew
   stop_first pause_ignored half_way_stays
   probe_asked_twice watchdog_not_armed unready_serves recycled_below_floor
-  steps_left_out admitted_unmet stopped_while_needed)
+  steps_left_out admitted_unmet stopped_while_needed
+  busy_worker_ended quiet_time_ignored growth_without_grant)
 set(MTD_SEEDED_SOURCES)
 get_target_property(MTD_MODEL_FILES mtd_model SOURCES)
 foreach(file ${MTD_MODEL_FILES})
@@ -76,3 +77,7 @@ add_test(NAME model_pool COMMAND model_pool_test)
 add_executable(model_life_test ${MTD_MODEL_TESTS}/unit/model_life_test.cpp)
 target_link_libraries(model_life_test PRIVATE mtd_model doctest::doctest)
 add_test(NAME model_life COMMAND model_life_test)
+
+add_executable(model_budget_test ${MTD_MODEL_TESTS}/unit/model_budget_test.cpp)
+target_link_libraries(model_budget_test PRIVATE mtd_model doctest::doctest)
+add_test(NAME model_budget COMMAND model_budget_test)

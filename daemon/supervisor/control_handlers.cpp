@@ -76,7 +76,7 @@ std::optional<std::vector<SelectedPool>> HandlerSet::selected(const CallRef& cal
   for (const auto& entry : supervisor_.pools())
     names.push_back(entry.first);
   auto selection = select(selectors, names, [this](std::string_view pool, std::uint32_t slot) {
-    return supervisor_.find(pool)->model().slot_view(slot).has_value();
+    return supervisor_.find(pool)->model().has_slot(slot);
   });
   if (const auto* none = std::get_if<NoMatch>(&selection)) {
     call->error(none->worker ? "NoSuchWorker" : "NoSuchPool", {{"selector", none->selector}});

@@ -143,7 +143,7 @@ Judgement judge_slot(const Goal& goal, const PoolRunner& pool, std::uint32_t num
   const bool replaced =
       before == goal.before.end() ||
       (!slot->processes.empty() && slot->processes.front().key.incarnation > before->second);
-  if (slot->state == WorkerState::ready && replaced) return reached_when(true);
+  if (model::is_ready(slot->state) && replaced) return reached_when(true);
   if (slot->state == WorkerState::completed) return reached_when(true);
   if (goal.kind == GoalKind::ready) return {};
   if (slot->state == WorkerState::failed || slot->state == WorkerState::backoff) {

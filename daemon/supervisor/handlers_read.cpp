@@ -230,6 +230,7 @@ void HandlerSet::limits(const CallRef& call) {
     processes += entry.second->workers().size();
   const auto or_none = [](std::uint64_t limit) { return limit == 0 ? json() : json(limit); };
   const ControlLimits control;
+  const auto pressure = supervisor_.memory_pressure();
   const json limits = {
       limit_json("processes", hello.capacity, processes, "processes",
                  "what mtd's RLIMIT_NOFILE allows"),
@@ -237,6 +238,9 @@ void HandlerSet::limits(const CallRef& call) {
                  "of the configuration"),
       limit_json("limits.start_concurrency", or_none(daemon.start_concurrency),
                  supervisor_.gate().in_set_up(), "processes", "being set up at once"),
+      limit_json("limits.memory_pressure", or_none(daemon.memory_pressure),
+                 pressure ? json(static_cast<std::int64_t>(*pressure)) : json(), "per cent",
+                 pressure ? "of the time something waits for memory" : "the kernel does not tell"),
       limit_json("limits.clients", daemon.max_clients, use.clients, "clients",
                  "two are held back for the owner"),
       limit_json("clients of one uid", control.clients_per_uid, nullptr, "clients",
@@ -287,6 +291,10 @@ void HandlerSet::limits(const CallRef& call) {
         "mtd itself is not protected from the kernel's out-of-memory killer: its "
         "oom_score_adj is " +
         std::to_string(hello.oom_score_adj) + ", and it may not lower it");
+  }
+  if (!pressure && daemon.memory_pressure != 0) {
+    cannot.push_back("without pressure stall information (" + pressure.error().message +
+                     ") dynamic pools grow though memory is short");
   }
   if (hello.subreaper == 0) cannot.push_back("without a subreaper orphans are lost to PID 1");
   call->reply({{"limits", limits},

@@ -45,6 +45,10 @@ void PoolRunner::perform(const model::SpawnAction& action) {
   services_.gate.enter(keeper_key(action.key), [this, action] { send_spawn(action); });
 }
 
+void PoolRunner::perform(const model::ClaimAction&) {
+  queue(services_.grant(*this));
+}
+
 // Told later: the gate may be working through many of these.
 void PoolRunner::refuse_later(const model::WorkerKey& key, keeper::Stage stage, int error) {
   services_.loop.post(sys::Priority::keeper,

@@ -1,6 +1,7 @@
 #include "daemon/supervisor/pool_runner.h"
 
 #include <spdlog/spdlog.h>
+#include <sys/epoll.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -86,6 +87,7 @@ Result<void> PoolRunner::reconfigure(config::PoolSpec spec) {
   change_limits();
   revision_ = number;
   newest_revision_ = std::max(newest_revision_, number);
+  demand_.clear();  // its sockets may be others now
   apply(model::ReconfigureCommand{std::move(spec), revision_});
   forget_unused_revisions();
   return {};
@@ -223,6 +225,28 @@ void PoolRunner::drain() {
   }
   applying_ = false;
   if (!later_.empty()) follow_up_soon();
+  watch_for_demand();
+}
+
+// A connection that waits while nobody could take it. As soon as a worker is on its way the sockets
+// are the workers' business alone.
+void PoolRunner::watch_for_demand() {
+  const bool waits = model_.waits_for_demand() && !removing_;
+  if (waits == !demand_.empty()) return;
+  demand_.clear();
+  if (!waits) return;
+  const auto sockets = services_.sockets.of(model_.spec());
+  if (!sockets) return;  // said when it was opened
+  for (const int fd : sockets->fds) {
+    if (fd < 0) continue;
+    auto watch = services_.loop.watch(fd, EPOLLIN, sys::Priority::normal,
+                                      [this](std::uint32_t) { queue(model::Demand{}); });
+    if (watch) {
+      demand_.push_back(std::move(*watch));
+    } else {
+      spdlog::error("pool {}: {}", name(), watch.error().message);
+    }
+  }
 }
 
 // A roll-out that fails leads to another revision; one that is over needs no older one any more.
@@ -230,6 +254,7 @@ void PoolRunner::follow_revision(const std::vector<model::Action>& actions) {
   if (model_.revision() != revision_) {
     revision_ = model_.revision();
     went_back_ = true;
+    demand_.clear();
     limits_.prepare(model_.spec(), services_.cgroups, services_.no_cgroups_reason);
     change_limits();
   }
@@ -370,6 +395,7 @@ void PoolRunner::on_notification(const model::WorkerKey& key,
     queue(model::NotifiedExtension{key, Duration::nanoseconds(usec * 1000)});
   }
   if (notification.tasks > 0) queue(model::TasksDone{key, notification.tasks});
+  if (notification.busy) queue(model::BusyChanged{key, *notification.busy});
   if (notification.ready) queue(model::NotifiedReady{key});
   if (notification.newline) queue(model::NotifiedReady{key, true});
   if (notification.alive) queue(model::NotifiedAlive{key});

@@ -163,6 +163,7 @@ class PoolRunner {
   void perform(const model::ForgetAction& action);
   void perform(const model::FreezeAction& action);
   void perform(const model::ProbeAction& action);
+  void perform(const model::ClaimAction& action);
   void perform(const model::PublishAction&) {}
   void on_probe(const model::ProbeAction& action, const sys::ProbeAnswer& answer);
   void send_spawn(const model::SpawnAction& action);
@@ -194,6 +195,7 @@ class PoolRunner {
   void forget_unused_revisions();
   [[nodiscard]] bool is_current(const WorkerRecord& worker) const;  // of the newest revision
   void trim_sockets();
+  void watch_for_demand();
   void end_lingering();
   void cancel_waiting();
 
@@ -231,6 +233,7 @@ class PoolRunner {
     sys::EventLoop::Watch watch;
   };
   std::map<model::WorkerKey, Lingering> lingering_;
+  std::vector<sys::EventLoop::Watch> demand_;  // of its sockets, while it has no worker
   std::deque<model::Event> pending_;
   bool adopting_ = false;  // from the first adopt() to end_adoption()
   std::deque<model::Event> after_adoption_;

@@ -59,6 +59,12 @@ std::string ending_text(const PoolRunner& pool, const model::WorkerKey& key) {
   return {};
 }
 
+std::string held_back_text(const PoolRunner& pool, const model::PublishAction& action) {
+  const auto view = pool.model().summary({});
+  return std::to_string(action.number) + " workers are needed, " + std::to_string(view.want) +
+         " are there, and " + std::string(restraint_text(view.restraint));
+}
+
 // Planned and ordinary things are for `events`; the log tells what a person wants to find in it.
 spdlog::level::level_enum level_of(const model::PublishAction& action) {
   switch (action.happening) {
@@ -69,6 +75,9 @@ spdlog::level::level_enum level_of(const model::PublishAction& action) {
     case Happening::recycling:
     case Happening::tree_killed:
     case Happening::backoff:
+    case Happening::grown:
+    case Happening::shrunk:
+    case Happening::demanded:
       return spdlog::level::debug;
     case Happening::exited:
       return action.exit && !action.exit->planned ? spdlog::level::info : spdlog::level::debug;
@@ -95,6 +104,7 @@ spdlog::level::level_enum level_of(const model::PublishAction& action) {
     case Happening::unready:
     case Happening::rollout_failed:
     case Happening::breaker_opened:
+    case Happening::held_back:
       return spdlog::level::warn;
     case Happening::failed:
       return spdlog::level::err;
@@ -126,6 +136,7 @@ void Supervisor::publish(const PoolRunner& pool, const model::PublishAction& act
     std::string detail = action.exit ? ": " + exit_text(*action.exit) : std::string();
     if (action.happening == Happening::unready) detail = ": " + probe_text(pool, *action.worker);
     if (action.happening == Happening::scaled) detail = " to " + std::to_string(action.number);
+    if (action.happening == Happening::held_back) detail = ": " + held_back_text(pool, action);
     spdlog::log(level, "{}{}: {}{}{}", worker.empty() ? "pool " + pool.name() : worker,
                 action.pid > 0 ? " pid " + std::to_string(action.pid) : "",
                 model::name_of(action.happening), detail, next_text(action));
@@ -154,7 +165,9 @@ void Supervisor::publish(const PoolRunner& pool, const model::PublishAction& act
   }
   if (action.happening == Happening::unready) event["detail"] = probe_text(pool, *action.worker);
   if (action.happening == Happening::recycling) event["detail"] = ending_text(pool, *action.worker);
-  if (action.happening == Happening::scaled)
+  if (action.happening == Happening::held_back) event["detail"] = held_back_text(pool, action);
+  if (action.happening == Happening::scaled || action.happening == Happening::grown ||
+      action.happening == Happening::shrunk)
     event["detail"] = "want " + std::to_string(action.number);
   if (action.happening == Happening::signalled) {
     event["detail"] = "SIG" + signal_name(SignalNumber{static_cast<int>(action.number)});

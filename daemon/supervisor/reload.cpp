@@ -67,7 +67,7 @@ std::uint32_t Supervisor::capacity() const {
 std::uint64_t Supervisor::wanted_processes() const {
   std::uint64_t wanted = 0;
   for (const auto& entry : pools_)
-    wanted += entry.second->model().summary(sys::now()).want;
+    wanted += entry.second->model().share().has;
   return wanted;
 }
 

@@ -49,6 +49,7 @@ struct Services {
   std::unordered_map<int, keeper::Key>& pids;  // of main processes, until they are forgotten
   std::unordered_map<std::uint64_t, keeper::Key>& spawns;  // by serial, until answered
   std::minstd_rand& entropy;
+  std::function<model::GrantCommand(const PoolRunner&)> grant;  // to a pool that claims workers
   std::function<void()> before_exit;  // takes in all notifications that have arrived
   keeper::Hello hello;
   RevisionFacts revision_facts;

@@ -218,11 +218,12 @@ void Supervisor::make_services() {
   gate_.set_limit(configuration_.daemon.start_concurrency);
   errands_ = std::make_unique<Errands>(loop_, keeper_, cgroups_, *scanner_, pids_, spawns_, hello_);
   prober_ = std::make_unique<Prober>(loop_, *errands_);
-  services_ = std::make_unique<Services>(
-      Services{loop_, keeper_, *state_, sockets_, *this, *tasks_, gate_, *scanner_, *prober_,
-               cgroups_, pids_, spawns_, entropy_, [this] { (void)notifications_->drain(); },
-               hello_, RevisionFacts{hello_.instance, notify_path_, program_beside("mtd-worker")},
-               no_cgroups_reason_});
+  services_ = std::make_unique<Services>(Services{
+      loop_, keeper_, *state_, sockets_, *this, *tasks_, gate_, *scanner_, *prober_, cgroups_,
+      pids_, spawns_, entropy_, [this](const PoolRunner& pool) { return grant(pool); },
+      [this] { (void)notifications_->drain(); }, hello_,
+      RevisionFacts{hello_.instance, notify_path_, program_beside("mtd-worker")},
+      no_cgroups_reason_});
   const auto pools = [this] {
     std::vector<PoolRunner*> all;
     for (const auto& entry : pools_)
@@ -238,6 +239,8 @@ void Supervisor::make_services() {
                     : loop_.timer(sys::Priority::idle, [this] { tell_status(); });
     if (made) *timer = std::move(*made);
   }
+  auto growth = loop_.timer(sys::Priority::normal, [this] { grant_waiting(); });
+  if (growth) growth_timer_ = std::move(*growth);
   auto hup = loop_.timer(sys::Priority::normal, [this] { reload_by_signal(); });
   if (hup) hup_timer_ = std::move(*hup);
   auto watch = loop_.watch(notifications_->fd(), EPOLLIN, sys::Priority::notify,

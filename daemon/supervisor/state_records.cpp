@@ -21,6 +21,8 @@ constexpr std::size_t kMostDamageTold = 8;
 // The order of the records' kinds is that of StateRecord; it is part of the format.
 constexpr std::size_t kPoolStates = static_cast<std::size_t>(PoolState::frozen) + 1;
 constexpr std::size_t kPhases = static_cast<std::size_t>(EmptyingPhase::kept) + 1;
+constexpr std::size_t kRestraints = static_cast<std::size_t>(Restraint::memory) + 1;
+constexpr std::size_t kActivities = static_cast<std::size_t>(Activity::busy) + 1;
 constexpr std::size_t kReplacings = static_cast<std::size_t>(Replacing::restart) + 1;
 
 template <class A, class T, class Each>
@@ -109,6 +111,14 @@ void members(A& archive, PoolRecord& record) {
   archive.number(memory.stale_facts);
   archive.choice(memory.shown, kPoolStates);
   maybe(archive, memory.shown_since, [&](Instant& at) { archive.instant(at); });
+  maybe(archive, memory.scaling, [&](Scaling& scaling) {
+    archive.number(scaling.granted);
+    archive.number(scaling.claimed);
+    archive.choice(scaling.restraint, kRestraints);
+    archive.flag(scaling.demanded);
+    archive.instant(scaling.until);
+    archive.number(scaling.peak);
+  });
 }
 
 template <class A, class T, class Each>
@@ -246,6 +256,7 @@ void members(A& archive, ProcessRecord& record) {
   members(archive, watch.ready);
   archive.number(state.step);
   archive.flag(state.drain);
+  archive.choice(process.activity, kActivities);
   if constexpr (A::kReads) give(process.state, state);
 }
 

@@ -46,6 +46,18 @@ Moment this_moment() {
   return {sys::now(), sys::realtime_ns()};
 }
 
+std::string_view restraint_text(model::Restraint restraint) {
+  switch (restraint) {
+    case model::Restraint::none:
+      break;
+    case model::Restraint::processes:
+      return "there is no room for more processes (limits.processes)";
+    case model::Restraint::memory:
+      return "memory is short (limits.memory_pressure)";
+  }
+  return "nothing holds it back";
+}
+
 json exit_json(const PoolRunner& pool, std::uint32_t slot, const model::ExitRecord& exit,
                const Moment& moment) {
   JsonWriter out;
@@ -82,11 +94,16 @@ std::string note_of(const PoolRunner& pool, const model::PoolView& view, const M
   }
   if (view.state == model::PoolState::running && !pool.order_note().empty())
     return pool.order_note();
+  if (view.restraint != model::Restraint::none) {
+    return "needs " + std::to_string(view.need) + " workers; " +
+           std::string(restraint_text(view.restraint));
+  }
+  if (pool.model().waits_for_demand()) return "starts with the next connection";
   if (view.state != model::PoolState::degraded && view.state != model::PoolState::backoff &&
       view.state != model::PoolState::failed) {
     return {};
   }
-  for (std::uint32_t slot = 0; slot < view.want; ++slot) {
+  for (const std::uint32_t slot : pool.model().shown_slots()) {
     const auto each = pool.model().slot_view(slot);
     if (each && each->state == model::WorkerState::unready) {
       return pool.name() + "/" + std::to_string(slot) + " is not ready: its ready probe fails";
@@ -142,10 +159,27 @@ json queue_json(const sys::BoardQueue& queue, const config::TasksSpec& tasks,
           {"closed", queue.closed != 0}};
 }
 
+json scaling_json(const PoolRunner& pool, const model::PoolView& view, const Moment& moment) {
+  if (!view.dynamic) return nullptr;
+  const auto& bounds = pool.model().spec().scaling;
+  return {{"min", bounds.min},
+          {"max", bounds.max},
+          {"spare", bounds.spare},
+          {"quiet_ms", bounds.quiet.count_ms()},
+          {"need", view.need},
+          {"by_hand", view.by_hand},
+          {"held_back", view.restraint == model::Restraint::none     ? json()
+                        : view.restraint == model::Restraint::memory ? json("memory")
+                                                                     : json("processes")},
+          {"shrink_ms", until_ms(view.shrink_at, moment.now)}};
+}
+
 json pool_json(const PoolRunner& pool, const Moment& moment) {
   const auto view = pool.model().summary(moment.now);
   const auto& spec = pool.model().spec();
   const auto queue = pool.queue();
+  std::optional<std::uint64_t> busy = view.busy;  // told by the workers, else by their broker
+  if (!busy && queue) busy = queue->busy;
   const auto stopped_by =
       view.state == model::PoolState::stopped ? pool.stopped_by() : std::nullopt;
   return {{"name", pool.name()},
@@ -153,9 +187,9 @@ json pool_json(const PoolRunner& pool, const Moment& moment) {
           {"want", view.want},
           {"want_file", view.want_file},
           {"ready", view.ready},
-          {"busy", queue ? json(queue->busy) : json()},
-          {"idle",
-           queue ? json(view.ready - std::min<std::uint64_t>(queue->busy, view.ready)) : json()},
+          {"busy", busy ? json(*busy) : json()},
+          {"idle", busy ? json(view.ready - std::min<std::uint64_t>(*busy, view.ready)) : json()},
+          {"scaling", scaling_json(pool, view, moment)},
           {"queue", queue ? queue_json(*queue, spec.tasks, moment) : json()},
           {"restarts", view.restarts},
           {"recycled", view.recycled},

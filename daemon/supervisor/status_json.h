@@ -23,6 +23,8 @@ struct Moment {
   [[nodiscard]] std::string timestamp(Instant at) const;
 };
 [[nodiscard]] Moment this_moment();
+// "limits.processes is reached": why a dynamic pool does not grow.
+[[nodiscard]] std::string_view restraint_text(model::Restraint restraint);
 
 [[nodiscard]] nlohmann::json exit_json(const PoolRunner& pool, std::uint32_t slot,
                                        const model::ExitRecord& exit, const Moment& moment);

@@ -7,6 +7,7 @@ add_library(mtd_supervisor_core STATIC
   event_log.cpp
   event_records.cpp
   goals.cpp
+  growing.cpp
   handlers_operate.cpp
   handlers_read.cpp
   listeners.cpp

@@ -232,6 +232,7 @@ void Supervisor::settle() {
   order_pools();
   waits_.look_again();
   drop_emptied_pools();
+  if (growth_waits_) grant_waiting();
   persist_run_time_changes();
   if (serving_ && hello_.under_service_manager != 0 && status_timer_.deadline().is_never()) {
     status_timer_.arm(sys::now() + Duration::seconds(1));

@@ -4,7 +4,8 @@
 // A life: HELLO and LIST of the keeper, what earlier lives left with it (FETCH), runtime directory
 // and lock, configuration (of the earlier life, or from the loader), then pools and READY. The
 // files: owning.cpp lock and left-overs, startup.cpp up to READY, supervisor.cpp the conversation,
-// ordering.cpp, reload.cpp, rolling.cpp, ending.cpp, publish.cpp, state_keeping.cpp, persist.cpp.
+// ordering.cpp, reload.cpp, rolling.cpp, growing.cpp, ending.cpp, publish.cpp, state_keeping.cpp,
+// persist.cpp.
 #pragma once
 
 #include <cstdint>
@@ -101,6 +102,8 @@ class Supervisor final : public Publisher {
   // Processes the tables allow: the smaller of the keeper's and limits.processes.
   [[nodiscard]] std::uint32_t capacity() const;
   [[nodiscard]] std::uint64_t wanted_processes() const;
+  // Of the memory, in per cent, as it is now.
+  [[nodiscard]] Result<double> memory_pressure() const;
 
   // `pool` empty: all of the files. A reload under way is followed by another one.
   void reload(const std::string& pool, ReloadDone done);
@@ -239,6 +242,11 @@ class Supervisor final : public Publisher {
   void announce_upgrade();
   void publish_upgrade(const char* event, const std::string& detail);
 
+  // growing.cpp
+  [[nodiscard]] model::GrantCommand grant(const PoolRunner& asking);
+  void grant_waiting();
+  [[nodiscard]] bool is_memory_short();
+
   // ending.cpp
   void check_stopped();
   void finish(int code);
@@ -305,7 +313,10 @@ class Supervisor final : public Publisher {
   Pools pools_;
   std::unordered_map<std::uint32_t, PoolRunner*> by_id_;
   std::unique_ptr<MemoryWatch> memory_watch_;
-  sys::EventLoop::Timer pools_timer_, status_timer_, hup_timer_;
+  sys::EventLoop::Timer pools_timer_, status_timer_, hup_timer_, growth_timer_;
+  bool growth_waits_ = false;  // a pool has claimed more than it was given
+  Instant pressure_seen_;      // when it was last looked at
+  std::optional<double> pressure_;
   Instant last_hup_;
   Waits waits_;
   std::unique_ptr<EventRing> events_;

@@ -29,7 +29,7 @@ std::string plural(std::uint64_t count, const std::string& what) {
 }
 
 bool remarkable(const model::SlotView& slot) {
-  return slot.state != model::WorkerState::ready || !slot.exits.empty();
+  return !model::is_ready(slot.state) || !slot.exits.empty();
 }
 
 // When it is replaced, as far as that is known.
@@ -134,6 +134,33 @@ void tell_sockets(std::vector<std::string>& lines, const PoolRunner& pool) {
   }
 }
 
+void tell_scaling(std::vector<std::string>& lines, const PoolRunner& pool,
+                  const model::PoolView& view, const Moment& moment) {
+  if (!view.dynamic) return;
+  const auto& bounds = pool.model().spec().scaling;
+  std::string line = "It is dynamic: from " + std::to_string(bounds.min) + " to " +
+                     plural(bounds.max, "worker") + ", " + std::to_string(bounds.spare) +
+                     " spare; ";
+  line += view.busy ? std::to_string(*view.busy) + (*view.busy == 1 ? " is" : " are") + " busy"
+                    : "no worker has told whether it is busy (X_MTD_BUSY), so none is ended";
+  if (view.by_hand) {
+    line += ". Their number was set by hand; `mtctl scale " + pool.name() +
+            " --reset` lets it follow the work again";
+  } else if (!view.shrink_at.is_never()) {
+    line += "; it is looked " + in(view.shrink_at, moment) + " whether it can do with less";
+  }
+  lines.push_back(line + ".");
+  if (view.restraint != model::Restraint::none) {
+    lines.push_back("It needs " + plural(view.need, "worker") +
+                    " and is not given more: " + std::string(restraint_text(view.restraint)) + ".");
+  }
+  if (pool.model().waits_for_demand()) {
+    lines.push_back("No worker runs; one is started with the next connection.");
+  } else if (view.demanded) {
+    lines.push_back("A connection waits for its first worker.");
+  }
+}
+
 // "is running since 3d4h"
 std::string state_since(model::PoolState state, Duration age) {
   const std::string time = format_duration_brief(age);
@@ -204,7 +231,7 @@ std::vector<std::string> why_lines(const Supervisor& supervisor, const PoolRunne
     std::string line =
         "Pool " + pool.name() + " " + state_since(view.state, moment.now.since(view.since)) + ": " +
         std::to_string(view.ready) + " of " + std::to_string(view.want) + " workers are ready";
-    if (view.want != view.want_file)
+    if (view.want != view.want_file && !view.dynamic)
       line += " (the file says " + std::to_string(view.want_file) + ")";
     lines.push_back(line + ".");
     if (const auto uid = pool.stopped_by(); uid && view.state == model::PoolState::stopped) {
@@ -216,6 +243,7 @@ std::vector<std::string> why_lines(const Supervisor& supervisor, const PoolRunne
                       "; `mtctl start " + pool.name() + "` starts it.");
     }
     if (!pool.order_note().empty()) lines.push_back("Order: " + pool.order_note() + ".");
+    tell_scaling(lines, pool, view, moment);
     lines.push_back(plural(view.restarts, "unplanned restart") + ", " +
                     plural(view.recycled, "recycling") + ", " +
                     plural(view.spawn_failures, "failed start") + " so far.");

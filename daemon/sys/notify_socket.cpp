@@ -81,6 +81,8 @@ Notification parse_notification(std::string_view text) {
         notification.extend = std::min(*usec, kMaxExtension);
     } else if (name == "STATUS") {
       notification.status = std::string(value.substr(0, kMaxStatusBytes));
+    } else if (name == "X_MTD_BUSY") {
+      if (value == "1" || value == "0") notification.busy = value == "1";
     } else if (name == "X_MTD_TASKS") {
       notification.tasks = std::min(kMaxTasks, notification.tasks + parse_tasks(value));
     }

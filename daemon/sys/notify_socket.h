@@ -26,6 +26,7 @@ struct Notification {
   std::optional<std::uint64_t> extend;  // EXTEND_TIMEOUT_USEC=, microseconds
   std::uint64_t tasks = 0;              // X_MTD_TASKS=+n, at most 1 000 000 a message
   std::optional<std::string> status;    // STATUS=, at most 256 bytes
+  std::optional<bool> busy;             // X_MTD_BUSY=1 or 0
 };
 
 // Unknown assignments are ignored, as sd_notify(3) wants.

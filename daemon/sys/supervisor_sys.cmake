@@ -14,6 +14,7 @@ add_library(mtd_sys STATIC
   helper_process.cpp
   journal_stream.cpp
   listen_socket.cpp
+  memory_pressure.cpp
   memfd.cpp
   memory_use.cpp
   notify_socket.cpp

@@ -51,12 +51,14 @@ class Hash {
 
 void add_process(Hash& hash, const Process& process, const Node& node) {
   const Pool::State& state = node.pool.state();
-  const Duration age = std::max(state.spec.backoff.reset_after, state.spec.min_uptime);
+  const Duration stable = std::max(state.spec.backoff.reset_after, state.spec.min_uptime);
+  const Duration age = state.is_dynamic() ? std::max(stable, state.spec.scaling.quiet) : stable;
   hash.add(process.state.index());
   hash.add(state.is_outdated(process) ? 1 : 0);
   hash.add(process.frozen ? 1 : 0);
   if (const auto* stopping = std::get_if<Stopping>(&process.state))
     hash.add(stopping->step * 2 + (stopping->drain ? 1 : 0));
+  hash.add(static_cast<std::uint64_t>(process.activity));
   hash.add(ending_cause(process) ? static_cast<std::uint64_t>(*ending_cause(process)) + 1 : 0);
   if (const auto* emptying = std::get_if<Emptying>(&process.state)) {
     hash.add(static_cast<std::uint64_t>(emptying->phase));
@@ -116,6 +118,12 @@ std::uint64_t canonical(const Node& node) {
            (state.rollout.back ? 16U : 0U) | (state.rollout.settling ? 32U : 0U) |
            (state.rollout.failures << 6U));
   add_breaker(hash, node);
+  if (state.scaling) {
+    hash.add(state.scaling->until, node.now);
+    hash.add(std::uint64_t{state.scaling->granted} << 24U | state.scaling->claimed << 16U |
+             state.scaling->peak << 8U | (state.scaling->demanded ? 4U : 0U) |
+             static_cast<unsigned>(state.scaling->restraint));
+  }
   for (const auto* queue : {&state.queues.recycle, &state.queues.reload, &state.queues.restart}) {
     hash.add(77);
     for (const std::uint32_t slot : *queue)
@@ -245,6 +253,10 @@ class Choices {
     if (menu.tasks)
       add("condemned", Condemned{key, ExitCause::task_timeout}, key, Life::running, false);
     if (menu.tasks) add("task done", TasksDone{key, 1}, key, Life::running, false);
+    if (menu.work) {
+      add("busy", BusyChanged{key, true}, key, Life::running, false);
+      add("idle", BusyChanged{key, false}, key, Life::running, false);
+    }
     if (menu.self_stop) add("says stopping", NotifiedStopping{key}, key, Life::running, false);
   }
 
@@ -287,6 +299,13 @@ class Choices {
       add("scale reset", ScaleCommand{});
       add("scale 0", ScaleCommand{0U});
     }
+    if (menu.work) {
+      const auto share = node_.pool.share();
+      add("granted", GrantCommand{share.needs, Restraint::none});
+      add("granted one", GrantCommand{std::min(share.has + 1, share.needs), Restraint::processes});
+      add("held back", GrantCommand{share.has, Restraint::memory});
+    }
+    if (menu.demand && node_.pool.waits_for_demand()) add("demand", Demand{});
     if (menu.restart) add("restart", RestartCommand{});
     if (menu.restart && workers > 1) add("restart 1", RestartCommand{{1}});
     if (menu.freeze) {

@@ -167,6 +167,26 @@ std::vector<Walk> walks() {
   measured.menu.quick = measured.menu.memory = true;
   measured.most_states = 400'000;
   all.push_back(measured);
+  Walk work{"dynamic: busy and idle, grants, two slots", small_spec(1), {}};
+  work.spec.scaling = {1, 2, 1, mtd::test::kTimeUnit.scaled_by(2)};
+  work.menu.work = work.menu.clean_exit = work.menu.stop_start = true;
+  work.most_states = 40'000;
+  all.push_back(work);
+
+  Walk whole_work{"whole: dynamic, busy and idle, grants", small_spec(1), {}};
+  whole_work.spec.scaling = {1, 2, 1, mtd::test::kTimeUnit.scaled_by(2)};
+  whole_work.menu.quick = whole_work.menu.work = true;
+  whole_work.menu.crash = false;
+  whole_work.most_states = 400'000;
+  all.push_back(whole_work);
+
+  Walk demand{"dynamic: from none on demand, scale, stop one", small_spec(0), {}};
+  demand.spec.scaling = {0, 2, 1, mtd::test::kTimeUnit.scaled_by(1)};
+  demand.spec.listen.emplace_back();
+  demand.menu.quick = demand.menu.work = demand.menu.demand = demand.menu.clean_exit = true;
+  demand.menu.scale = demand.menu.stop_one = true;
+  demand.most_states = 60'000;
+  all.push_back(demand);
 
   Walk deep{"whole: crash, breaker, stop, start", small_spec(3), {}};
   deep.menu.quick = deep.menu.stop_start = true;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "daemon/supervisor/model/state.h"
 #include "daemon/supervisor/model/vocabulary.h"
@@ -26,6 +27,15 @@ Body* World::body_of(const WorkerKey& key, const char* what) {
   return nullptr;
 }
 
+namespace {
+const Process* find(const Pool& pool, const WorkerKey& key) {
+  for (const Process& process : pool.state().slots[key.slot].processes) {
+    if (process.incarnation == key.incarnation) return &process;
+  }
+  return nullptr;
+}
+}  // namespace
+
 void World::lose_requests() {
   for (auto at = bodies_.begin(); at != bodies_.end();)
     at = at->second.life == Life::asked ? bodies_.erase(at) : std::next(at);
@@ -35,18 +45,24 @@ void World::perform(const Pool& pool, const std::vector<Action>& actions, Instan
                     bool check_all) {
   paused_ = pool.state().rollout.paused && pool.state().queues.restart.empty() &&
             pool.state().sums.replacing[static_cast<std::size_t>(Replacing::restart)] == 0;
+  now_ = now;
   for (const Action& action : actions) {
     std::visit([&](const auto& one) { apply(pool, one); }, action);
   }
   if (pool.next_deadline() <= now) fail("a deadline is left in the past");
-  if (check_all) check(pool, now);
+  check_scaling(pool);
+  if (check_all) {
+    check(pool, now);
+  } else {
+    busy_ = surge_ = ~std::uint32_t{0};  // what was allowed a step ago is not known
+  }
 }
 
 void World::apply(const Pool& pool, const SpawnAction& action) {
   if (pool.state().stopped) fail("spawned while stopped", action.key);
   if (pool.state().held_back) fail("spawned while held back", action.key);
   if (pool.state().frozen_since) fail("spawned while frozen", action.key);
-  if (action.key.slot >= pool.state().want()) fail("spawned beyond want", action.key);
+  if (!pool.state().has_place(action.key.slot)) fail("spawned beyond want", action.key);
   if (std::holds_alternative<BreakerTripped>(pool.state().breaker) &&
       pool.state().slots[action.key.slot].crash_streak > 0) {
     fail("restarted a crashed slot although the breaker has tripped", action.key);
@@ -61,7 +77,8 @@ void World::apply(const Pool& pool, const SpawnAction& action) {
 // when its replacement is ready.
 void World::check_replaced(const Pool& pool, const WorkerKey& key) {
   const Pool::State& state = pool.state();
-  if (!state.spec.overlap || state.spec.reload.max_unavailable != 0 || !state.wants(key.slot))
+  if (!state.spec.overlap || state.spec.reload.max_unavailable != 0 ||
+      state.spec.reload.max_surge == 0 || !state.wants(key.slot))
     return;
   for (const Process& process : state.slots[key.slot].processes) {
     if (process.incarnation == key.incarnation && ending_cause(process) != ExitCause::reload)
@@ -84,6 +101,14 @@ void World::apply(const Pool& pool, const SignalAction& action) {
   if (++body->stop_signals > steps) fail("more stop signals than steps", action.key);
   if (body->frozen) fail("stop signal to a frozen process", action.key);
   body->terminated = true;
+  const Process* process = find(pool, action.key);
+  const auto cause = process == nullptr ? std::nullopt : ending_cause(*process);
+  const bool for_quiet = pool.state().scaling && cause == ExitCause::scale_down &&
+                         !pool.state().want_override && want_ <= pool.state().most();
+  if (!for_quiet) return;
+  if (process->activity == Activity::busy) fail("a busy worker was ended to shrink", action.key);
+  if (process->started + pool.spec().scaling.quiet > now_)
+    fail("a worker was ended before the quiet time was over", action.key);
 }
 
 void World::apply(const Pool& pool, const KillTreeAction& action) {
@@ -166,7 +191,8 @@ void World::check_floor(const Pool& pool, const WorkerKey& key) {
   }();
   if (!ending || !is_recycling(*ending) || *ending == ExitCause::recycle_self) return;
   std::uint32_t missing = 0;
-  for (std::uint32_t slot = 0; slot < pool.state().want(); ++slot) {
+  for (std::uint32_t slot = 0; slot < slots.size(); ++slot) {
+    if (!pool.state().has_place(slot)) continue;
     const bool given_up = rests_as<Held>(slots[slot]) || rests_as<Failed>(slots[slot]) ||
                           rests_as<Completed>(slots[slot]);
     const bool replaced = slots[slot].replacing == Replacing::reload ||
@@ -177,6 +203,25 @@ void World::check_floor(const Pool& pool, const WorkerKey& key) {
   const std::uint32_t allowed = pool.spec().recycle.concurrency;
   if (missing > (allowed != 0 ? allowed : std::max(1U, pool.state().want() / 10)))
     fail("recycled while others are missing", key);
+}
+
+void World::apply(const Pool& pool, const ClaimAction& action) {
+  if (!pool.state().scaling) fail("a pool of a fixed number claims workers");
+  if (action.needs <= pool.share().has && !repeats_forgiven_) fail("claimed what it has");
+}
+
+// A dynamic pool keeps its bounds and grows by grants only.
+void World::check_scaling(const Pool& pool) {
+  const Pool::State& state = pool.state();
+  const std::uint32_t before = std::exchange(want_, state.want());
+  if (!state.scaling || state.stopped || state.held_back || state.frozen_since || !state.awake)
+    return;
+  if (state.want() > state.most()) fail("more workers than the most");
+  if (state.want() < state.least()) fail("fewer workers than the least");
+  if (state.want() > std::max({before, state.least(), state.scaling->granted}))
+    fail("a pool grew without a grant");
+  if (!pool.share().waits() && state.want() < state.needed())
+    fail("fewer workers than are needed and granted");
 }
 
 void World::apply(const Pool& pool, const PublishAction& action) {
@@ -206,7 +251,7 @@ void World::check(const Pool& pool, Instant now) {
   std::uint32_t ready = 0;
   for (std::uint32_t slot = 0; slot < pool.state().slots.size(); ++slot) {
     check_slot(pool, slot);
-    if (slot < pool.state().want() && serves(pool.state().slots[slot])) ++ready;
+    if (pool.state().has_place(slot) && serves(pool.state().slots[slot])) ++ready;
     known += pool.state().slots[slot].processes.size();
   }
   check_rollout(pool);

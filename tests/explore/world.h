@@ -64,6 +64,8 @@ class World {
   void apply(const model::Pool& pool, const model::ProbeAction& action);
   void apply(const model::Pool& pool, const model::PublishAction& action);
   void check_floor(const model::Pool& pool, const model::WorkerKey& key);
+  void apply(const model::Pool& pool, const model::ClaimAction& action);
+  void check_scaling(const model::Pool& pool);
   void check_slot(const model::Pool& pool, std::uint32_t slot);
   void check_steps(const model::Pool& pool, const model::WorkerKey& key, const Body& body);
   void check_rollout(const model::Pool& pool);
@@ -74,6 +76,8 @@ class World {
   bool paused_ = false;
   std::uint32_t surge_ = 0, busy_ = 0;  // before: `reload` may just have been lowered
   std::uint64_t planned_exits_ = 0;
+  Instant now_;
+  std::uint32_t want_ = 0;  // after the last step
   bool repeats_forgiven_ = false;
   std::string wrong_;
 };

@@ -6,6 +6,7 @@ import tempfile
 import urllib.request
 
 import pytest
+import real_servers
 from harness import PATIENCE, ROOT, Mtd, is_alive
 
 EXAMPLES = os.path.join(ROOT, "config", "examples")
@@ -119,3 +120,26 @@ def test_hardened_worker_serves_with_nothing_to_spare(root, tmp_path, monkeypatc
         with open(f"/proc/{mtd.pids('hardened')[0]}/status") as file:
             status = dict(line.rstrip().split(":\t", 1) for line in file if ":\t" in line)
         assert (status["CapBnd"], status["CapEff"], status["NoNewPrivs"], status["Seccomp"]) == ("0" * 16, "0" * 16, "1", "2")
+
+
+def test_gunicorn_follows_its_load(tmp_path):
+    need("/usr/bin/gunicorn")
+    need_port(28072)
+    with example("more/gunicorn.json", tmp_path) as mtd:
+        mtd.wait_ready("gunicorn")
+        assert fetch_when_listening(28072, mtd).startswith("worker gunicorn/")
+        mtd.until(lambda: mtd.pool("gunicorn")["busy"] == 0, what="its workers tell that they are idle")
+        assert mtd.pool("gunicorn")["scaling"]["max"] == 8
+
+
+def test_php_fpm_serves_on_the_socket_it_was_given(root, tmp_path):
+    fpm = real_servers.php_fpm()
+    if not fpm:
+        pytest.skip("php-fpm is not installed")
+    need_port(28073)
+    with open(os.path.join(EXAMPLES, "more", "php-fpm.json")) as file:
+        text = file.read()
+    with Mtd(config_text=text, env={"EXAMPLES": EXAMPLES, "PHP_FPM": fpm}) as mtd:
+        mtd.wait_ready("php")
+        answer = real_servers.ask_fastcgi(28073, os.path.join(EXAMPLES, "programs", "hello.php"))
+        assert b"worker php/" in answer, answer

@@ -72,6 +72,11 @@ void set_key(config::PoolSpec& spec, const std::string& key, const std::string& 
   const auto number = [&] { return static_cast<std::uint32_t>(std::stoul(value)); };
   const std::map<std::string, std::function<void()>> keys{
       {"workers", [&] { spec.workers = number(); }},
+      {"workers.min", [&] { spec.workers = spec.scaling.min = number(); }},
+      {"workers.max", [&] { spec.scaling.max = number(); }},
+      {"workers.spare", [&] { spec.scaling.spare = number(); }},
+      {"workers.quiet", [&] { spec.scaling.quiet = duration(value); }},
+      {"listen", [&] { spec.listen.resize(number()); }},
       {"enabled", [&] { spec.enabled = value == "true"; }},
       {"overlap", [&] { spec.overlap = value == "true"; }},
       {"fingerprint", [&] { spec.spawn_fingerprint = number(); }},
@@ -172,6 +177,9 @@ std::string say(const FreezeAction& a) {
 std::string say(const ProbeAction& a) {
   return std::string(a.role == ProbeRole::live ? "live" : "ready") + " probe of " + text_of(a.key);
 }
+std::string say(const ClaimAction& a) {
+  return "claim " + std::to_string(a.needs) + " workers";
+}
 std::string say(const PublishAction& a) {
   std::string text = "event " + std::string(name_of(a.happening));
   if (a.worker) text += " " + text_of(*a.worker);
@@ -217,6 +225,11 @@ std::string say(const Pool& pool, Instant now) {
   }
   if (view.held_back) text += ", held back";
   if (view.stop_due) text += ", to be stopped";
+  if (view.busy) text += ", busy " + std::to_string(*view.busy);
+  if (view.dynamic && view.need != view.want) text += ", needs " + std::to_string(view.need);
+  if (view.restraint == Restraint::processes) text += ", held back by limits.processes";
+  if (view.restraint == Restraint::memory) text += ", held back for memory";
+  if (pool.waits_for_demand()) text += ", waits for a connection";
   const Instant next = pool.next_deadline();
   if (!next.is_never()) text += ", next at " + format_duration(next.since(Instant()));
   return text + (pool.is_settled() ? "" : ", unsettled") + (pool.is_empty() ? ", empty" : "");
@@ -263,7 +276,7 @@ class Scenario {
   static std::optional<Event> fact(const Words& words) {
     static const std::vector<std::string> verbs{
         "spawned", "executed", "ready",    "stopping", "tasks",  "empty",  "refused", "exited",
-        "adopted", "alive",    "gives-up", "extend",   "memory", "probed", "newline"};
+        "adopted", "alive",    "gives-up", "extend",   "memory", "probed", "newline", "busy", "idle"};
     if (std::find(verbs.begin(), verbs.end(), words[0]) == verbs.end()) return std::nullopt;
     const WorkerKey key = parse_key(words.at(1));
     if (words[0] == "spawned") return Spawned{key, 100};
@@ -284,6 +297,8 @@ class Scenario {
     if (words[0] == "condemned") return Condemned{key, ExitCause::task_protocol};
     if (words[0] == "tasks") return TasksDone{key, std::stoull(words.at(2))};
     if (words[0] == "empty") return TreeEmpty{key};
+    if (words[0] == "busy") return BusyChanged{key, true};
+    if (words[0] == "idle") return BusyChanged{key, false};
     if (words[0] == "refused")
       return SpawnRefused{key, std::stoi(words.at(2)), std::stoi(words.at(3))};
     if (words[0] == "exited") return exited(key, words);
@@ -347,6 +362,14 @@ class Scenario {
       return RolloutCommand{words.at(1) == "pause"    ? RolloutOrder::pause
                             : words.at(1) == "resume" ? RolloutOrder::resume
                                                       : RolloutOrder::forget};
+    }
+    if (verb == "demand") return Demand{};
+    if (verb == "grant") {
+      const bool all = words.size() == 2;
+      return GrantCommand{static_cast<std::uint32_t>(std::stoul(words.at(1))),
+                          all                       ? Restraint::none
+                          : words.at(2) == "memory" ? Restraint::memory
+                                                    : Restraint::processes};
     }
     if (verb == "freeze") return FreezeCommand{true};
     if (verb == "thaw") return FreezeCommand{false};

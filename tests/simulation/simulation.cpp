@@ -68,6 +68,16 @@ class Simulation {
     }
     made.crash_limit.count = chance(50) ? 0 : 50;
     made.crash_limit.retry_after = Duration::seconds(20);
+    Entropy own(~plan_.seed);  // so that pools of a fixed number are drawn as ever
+    if (own.next() % 100 < 40) {
+      const auto up_to = [&](std::uint32_t most) {
+        return static_cast<std::uint32_t>(own.next() % (most + std::uint64_t{1}));
+      };
+      const std::uint32_t max = 1 + up_to(plan_.workers - 1);
+      made.scaling = {up_to(max), max, up_to(3), Duration::milliseconds(1'000 + up_to(5'000))};
+      made.workers = made.scaling.min;
+      made.listen.resize(made.scaling.min == 0 ? 1 : 0);
+    }
     made.stop.timeout = Duration::seconds(1 + static_cast<std::int64_t>(below(5)));
     made.start_timeout = Duration::seconds(5);
     return made;
@@ -88,6 +98,7 @@ class Simulation {
   // outside.
   void one_turn() {
     if (chance(1)) disturb();
+    if (pool_.waits_for_demand() && chance(20)) step(Demand{});
     const Instant deadline = pool_.next_deadline();
     if (!pending_.empty() && pending_.top().at <= deadline) {
       const Pending next = pending_.top();
@@ -205,6 +216,7 @@ class Simulation {
       std::string operator()(const ProbeAction& a) const {
         return of(a.key) + (a.role == ProbeRole::live ? "live" : "ready");
       }
+      std::string operator()(const ClaimAction& a) const { return std::to_string(a.needs); }
       std::string operator()(const PublishAction& a) const {
         return (a.worker ? of(*a.worker) : std::string()) + "h" +
                std::to_string(static_cast<int>(a.happening)) +
@@ -272,7 +284,16 @@ class Simulation {
                                               : ProbeOutcome::passed;
     later(within(1000), Probed{action.key, action.role, outcome});
   }
-  void answer(const PublishAction&) {}
+  void answer(const ClaimAction& action) {
+    const std::uint32_t given = chance(70) ? action.needs : static_cast<std::uint32_t>(below(3));
+    later(chance(80) ? Duration() : within(3'000), GrantCommand{given, Restraint::memory});
+    if (given < action.needs) later(within(9'000), GrantCommand{action.needs, Restraint::none});
+  }
+  void answer(const PublishAction& action) {
+    if (action.happening != Happening::ready || !pool_.spec().scaling.max) return;
+    for (int i = 0; i < 3; ++i)
+      later(within(8'000), BusyChanged{*action.worker, chance(60)});
+  }
 
   static Exited dead(const WorkerKey& key, int status) {
     Exited exit;

@@ -28,6 +28,7 @@ inline supervisor::PoolRecord sample_pool(std::uint32_t id = 7, std::string name
   pool.memory.stale_facts = 4;
   pool.memory.shown = PoolState::rolling;
   pool.memory.shown_since = Instant::at_ns(99);
+  pool.memory.scaling = Scaling{5, 7, Restraint::memory, true, Instant::at_ns(123), 4};
   return pool;
 }
 
@@ -82,6 +83,7 @@ inline supervisor::ProcessRecord sample_process(std::uint32_t slot, std::uint64_
   record.process.watch.alive_every = Duration::seconds(30);
   record.process.watch.alive_until = Instant::at_ns(7000);
   record.process.watch.live = {Instant::at_ns(8000), true, 2};
+  record.process.activity = model::Activity::busy;
   record.process.state = state;
   record.status = "serving 3 clients";
   return record;

@@ -35,6 +35,10 @@ PoolSpec any_pool(std::mt19937& random, const std::string& name) {
   spec.command = {"/bin/x", any_text(random), any_text(random)};
   spec.executable = "/bin/x";
   spec.workers = static_cast<std::uint32_t>(random() % 10'001);
+  if (random() % 4 == 0) {
+    spec.scaling = {3, 3 + static_cast<std::uint32_t>(random() % 9), 2, ms(9'000)};
+    spec.workers = spec.scaling.min;
+  }
   spec.enabled = random() % 2 == 0;
   spec.directory = "/" + any_text(random);
   if (random() % 2 == 0) {

@@ -147,20 +147,27 @@ TEST_CASE("names of pools follow the one rule") {
 TEST_CASE("wrong types and values") {
   const std::vector<std::pair<const char*, const char*>> cases = {
       {"\"workers\":-1",
-       "11: pools.web.workers: must be a whole number from 0 to 10000, or \"auto\", not -1"},
+       "11: pools.web.workers: must be a whole number from 0 to 10000, \"auto\", or "
+       "an object, like {\"min\": 1, \"max\": 8}, not -1"},
       {"\"workers\":10001",
-       "11: pools.web.workers: must be a whole number from 0 to 10000, or \"auto\", not 10001"},
+       "11: pools.web.workers: must be a whole number from 0 to 10000, \"auto\", or "
+       "an object, like {\"min\": 1, \"max\": 8}, not 10001"},
       {"\"workers\":1.5",
-       "11: pools.web.workers: must be a whole number from 0 to 10000, or \"auto\", not 1.5"},
+       "11: pools.web.workers: must be a whole number from 0 to 10000, \"auto\", or "
+       "an object, like {\"min\": 1, \"max\": 8}, not 1.5"},
       {"\"workers\":0.1",
-       "11: pools.web.workers: must be a whole number from 0 to 10000, or \"auto\", not 0.1"},
+       "11: pools.web.workers: must be a whole number from 0 to 10000, \"auto\", or "
+       "an object, like {\"min\": 1, \"max\": 8}, not 0.1"},
       {"\"workers\":\"4\"",
-       "11: pools.web.workers: must be a whole number from 0 to 10000, or \"auto\", not \"4\""},
+       "11: pools.web.workers: must be a whole number from 0 to 10000, \"auto\", or "
+       "an object, like {\"min\": 1, \"max\": 8}, not \"4\""},
       {"\"workers\":18446744073709551615",
-       "11: pools.web.workers: must be a whole number from 0 to 10000, or \"auto\", not "
+       "11: pools.web.workers: must be a whole number from 0 to 10000, \"auto\", or "
+       "an object, like {\"min\": 1, \"max\": 8}, not "
        "18446744073709551615"},
       {"\"workers\":null",
-       "11: pools.web.workers: must be a whole number from 0 to 10000, or \"auto\", not null"},
+       "11: pools.web.workers: must be a whole number from 0 to 10000, \"auto\", or "
+       "an object, like {\"min\": 1, \"max\": 8}, not null"},
       {"\"enabled\":1", "11: pools.web.enabled: must be true or false, not 1"},
       {"\"enabled\":\"yes\"", "11: pools.web.enabled: must be true or false, not \"yes\""},
       {"\"restart\":\"sometimes\"",
@@ -372,7 +379,8 @@ TEST_CASE("keys of the daemon") {
 
 TEST_CASE("all errors come at once, in the order of the text, up to a limit") {
   check({{"{\"pools\":{\n\"b\":{\"workers\":-1,\"command\":7},\n\"a\":{\"enabled\":0}}}",
-          {"mtd.json:2:16: pools.b.workers: must be a whole number from 0 to 10000, or \"auto\", "
+          {"mtd.json:2:16: pools.b.workers: must be a whole number from 0 to 10000, \"auto\", or "
+           "an object, like {\"min\": 1, \"max\": 8}, "
            "not -1",
            "mtd.json:2:29: pools.b.command: must be a program with its arguments, like "
            "[\"/opt/worker\", \"--fast\"] or "

@@ -153,7 +153,7 @@ TEST_CASE("errors of a drop-in are told where the drop-in stands") {
   tree.write("pools.d/b.json.d/10.json", "{\"pools\":{\"b\":{\n\"workers\":-7}}}");
   CHECK(joined(tree.errors()) ==
         "pools.d/b.json.d/10.json:2:11: pools.b.workers: must be a whole number from 0 to 10000, "
-        "or \"auto\", not -7\n");
+        "\"auto\", or an object, like {\"min\": 1, \"max\": 8}, not -7\n");
 }
 
 TEST_CASE("deleting nothing and dropping into nothing are told, and harm nothing") {

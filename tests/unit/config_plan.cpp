@@ -23,6 +23,10 @@ const std::map<std::string_view, std::string>& changes() {
   static const std::map<std::string_view, std::string> kChanges{
       {"command", "\"command\":[\"/bin/false\"]"},
       {"workers", "\"workers\":0"},  // not 2: that would change the default of overlap
+      {"workers.min", "\"overlap\":false,\"workers\":{\"min\":2,\"max\":4}"},
+      {"workers.max", "\"overlap\":false,\"workers\":{\"max\":4}"},
+      {"workers.spare", "\"overlap\":false,\"workers\":{\"max\":4,\"spare\":2}"},
+      {"workers.quiet", "\"overlap\":false,\"workers\":{\"max\":4,\"quiet\":5}"},
       {"enabled", "\"enabled\":false"},
       {"cwd", "\"cwd\":\"/tmp\""},
       {"user", "\"user\":\"daemon\""},
@@ -202,9 +206,11 @@ TEST_CASE("keys of the daemon apply in place or need a restart") {
   after.daemon.max_processes = 1;
   after.daemon.start_concurrency = 1;
   after.daemon.max_clients = 5;
+  after.daemon.memory_pressure = 0;
   const auto plan = make_plan(before, after);
   CHECK(plan.daemon_keys == std::vector<std::string>{"log.level", "limits.processes",
-                                                     "limits.start_concurrency", "limits.clients"});
+                                                     "limits.start_concurrency", "limits.clients",
+                                                     "limits.memory_pressure"});
   CHECK(plan.daemon_restart_keys ==
         std::vector<std::string>{"control.socket", "control.group", "control.readonly_group"});
   CHECK(plan.daemon_keys.size() + plan.daemon_restart_keys.size() ==

@@ -1,6 +1,8 @@
 // What people ask of a configuration: show, defaults, schema, the manual's list of keys.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "config/keys.h"
@@ -36,7 +38,12 @@ TEST_CASE("show tells every value and where it comes from, drop-ins included") {
   CHECK(json["daemon"]["limits.clients"]["origin"].is_null());
   CHECK(json["pools"]["web"]["workers"]["value"] == 3);
   CHECK(json["pools"]["web"]["workers"]["origin"] == tree.path("pools.d/web.json.d/x.json:1:18"));
-  CHECK(json["pools"]["web"].size() == mtd::config::pool_keys().size());
+  // Of a number that may be an object one form is shown.
+  const auto is_of_object = [](const auto& key) { return key.info.path.starts_with("workers."); };
+  const auto& keys = mtd::config::pool_keys();
+  const auto moot = static_cast<std::size_t>(std::count_if(keys.begin(), keys.end(), is_of_object));
+  CHECK(moot == 4);
+  CHECK(json["pools"]["web"].size() == keys.size() - moot);
   const auto none = mtd::config::show(loaded, "wep", Form::text);
   REQUIRE(!none.has_value());
   CHECK(none.error().message == "there is no pool \"wep\", did you mean \"web\"?");
@@ -80,6 +87,7 @@ TEST_CASE("the schema has every key and nothing else") {
     while (!path.empty()) {
       const std::size_t dot = std::min(path.find('.'), path.size());
       level = level["properties"][std::string(path.substr(0, dot))];
+      if (dot < path.size() && level.contains("anyOf")) level = level["anyOf"].back();
       path.remove_prefix(std::min(dot + 1, path.size()));
     }
     return level;

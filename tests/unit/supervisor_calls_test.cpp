@@ -96,6 +96,10 @@ TEST_CASE("notifications are read as sd_notify(3) writes them") {
     CHECK(sys::parse_notification(bad).tasks == 0);
   }
   CHECK(sys::parse_notification("X_MTD_TASKS=4000000000").tasks == 1'000'000);
+  CHECK(sys::parse_notification("X_MTD_BUSY=1").busy == true);
+  CHECK(sys::parse_notification("X_MTD_BUSY=1\nX_MTD_BUSY=0").busy == false);
+  for (const char* bad : {"X_MTD_BUSY=", "X_MTD_BUSY=2", "X_MTD_BUSY=yes", "X_MTD_BUSY"})
+    CHECK_FALSE(sys::parse_notification(bad).busy);
   CHECK(sys::parse_notification("STATUS=" + std::string(3000, 's')).status->size() == 256);
 }
 

@@ -22,6 +22,7 @@
 #include "daemon/sys/helper_process.h"
 #include "daemon/sys/journal_stream.h"
 #include "daemon/sys/memfd.h"
+#include "daemon/sys/memory_pressure.h"
 #include "daemon/sys/proc.h"
 #include "daemon/sys/proc_scan.h"
 #include "daemon/sys/runtime_dir.h"
@@ -422,4 +423,14 @@ TEST_CASE("a journal that hangs holds up nobody") {
   REQUIRE(size > 0);
   CHECK(std::string(got.data(), static_cast<std::size_t>(size)) == "web\n\n6\n1\n0\n0\n0\nline\n");
   CHECK(open_journal_stream("web", path.c_str()));
+}
+
+TEST_CASE("pressure: of some processes, over ten seconds") {
+  const auto told = sys::parse_pressure(
+      "some avg10=12.50 avg60=3.00 avg300=0.04 total=1334489\nfull avg10=0.00 avg60=0.00\n");
+  REQUIRE(told.has_value());
+  CHECK(*told == 12.5);
+  CHECK_FALSE(sys::parse_pressure("").has_value());
+  CHECK_FALSE(sys::parse_pressure("full avg10=1.00").has_value());
+  CHECK_FALSE(sys::parse_pressure("some avg10=").has_value());
 }

@@ -12,7 +12,7 @@ namespace {
 ProcessState state_of(const Adopted& fact, const Pool::State& pool, Instant now) {
   const config::PoolSpec& spec = pool.spec;
   if (fact.stop_sent) {
-    const bool unwanted = pool.stopped || fact.key.slot >= pool.want();
+    const bool unwanted = pool.stopped || !pool.has_place(fact.key.slot);
     const ExitCause cause = !unwanted      ? ExitCause::restart
                             : pool.stopped ? ExitCause::stop
                                            : ExitCause::scale_down;
@@ -40,7 +40,9 @@ void Turn::apply(const Adopted& fact) {
     ++state_.stale_facts;
     return;
   }
+  const bool unheard = fact.key.slot >= state_.slots.size();
   grow(fact.key.slot + 1);
+  if (unheard && state_.is_dynamic()) unpark(fact.key.slot);
   Slot& slot = state_.slots[fact.key.slot];
   if (Process* known = slot.find(fact.key.incarnation)) {
     if (known->expected) confirm(fact.key.slot, *known, fact);

@@ -38,9 +38,11 @@ void Turn::apply(const StartCommand& command) {
     state_.stopped = false;
     state_.was_full = false;
     publish(Happening::started);
+    begin_anew();
     if (!whole) {
-      for (Slot& slot : state_.slots)
-        slot.rest = Held{};
+      for (Slot& slot : state_.slots) {
+        if (!rests_as<Parked>(slot)) slot.rest = Held{};
+      }
     }
     mark_all();
   }
@@ -62,7 +64,7 @@ void Turn::apply(const StopCommand& command) {
   }
   for_slots(command.slots, [&](std::uint32_t number) {
     Slot& slot = state_.slots[number];
-    if (!whole && number < state_.want()) slot.rest = Held{};
+    if (!whole && state_.has_place(number)) slot.rest = Held{};
     for (Process& process : slot.processes) {
       switch (command.manner) {
         case StopManner::gently:
@@ -92,7 +94,7 @@ void Turn::apply(const RestartCommand& command) {
   }
   if (command.slots.empty()) reset_breaker();
   for_slots(command.slots, [this](std::uint32_t number) {
-    if (number >= state_.want()) return;
+    if (!state_.has_place(number)) return;
     refresh(number);
     if (state_.slots[number].current() != nullptr) enqueue(state_.queues.restart, number);
   });
@@ -102,6 +104,10 @@ void Turn::apply(const ScaleCommand& command) {
   const std::uint32_t before = state_.want();
   state_.want_override = command.want;
   const std::uint32_t after = state_.want();
+  if (state_.is_dynamic()) {  // rescale does it
+    publish(Happening::scaled, command.want.value_or(after));
+    return;
+  }
   grow(after);
   if (after > before) state_.was_full = false;
   for (std::uint32_t slot = std::max(before, after); slot-- > std::min(before, after);) {

@@ -192,6 +192,12 @@ void Turn::forget(std::uint32_t slot, std::uint64_t incarnation) {
 void Turn::decide_sequel(std::uint32_t number, const Exited& exit, Verdict verdict, Duration run) {
   Slot& slot = state_.slots[number];
   if (verdict == Verdict::planned || !state_.wants(number)) return;
+  if (verdict == Verdict::clean && slot.current() == nullptr && state_.is_dynamic() &&
+      state_.want() > state_.needed()) {
+    park(number);  // it has gone by itself, and nobody needs another one
+    tell_shrunk();
+    return;
+  }
   const Sequel sequel = sequel_of(exit, verdict, state_.spec);
   const bool ran = verdict != Verdict::spawn_failed && verdict != Verdict::start_failed;
   const bool superseded = slot.current() != nullptr;  // a newer one stands in the slot already

@@ -50,6 +50,7 @@ void Turn::become_up(std::uint32_t slot, Process& process) {
     limit_idleness(process);
   }
   process.state = Up{now_};
+  if (state_.scaling) state_.scaling->demanded = false;
   publish(Happening::ready, slot, process);
   enqueue_if_due(slot, process);
   mark(slot);

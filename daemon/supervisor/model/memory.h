@@ -31,6 +31,7 @@ struct PoolMemory {
   Rollout rollout;
   std::optional<Revision> previous;
   std::optional<FailedRevision> failed;
+  std::optional<Scaling> scaling;
   std::uint64_t restarts = 0, recycled = 0, spawn_failures = 0, stale_facts = 0;
   PoolState shown = PoolState::stopped;
   std::optional<Instant> shown_since;

@@ -31,6 +31,7 @@ Pool::Pool(config::PoolSpec spec, std::uint64_t revision, Instant now, const Poo
   state.rollout = memory.rollout;
   state.previous = memory.previous;
   state.failed = memory.failed;
+  state.scaling = memory.scaling;
   state.restarts = memory.restarts;
   state.recycled = memory.recycled;
   state.spawn_failures = memory.spawn_failures;
@@ -49,6 +50,7 @@ Pool::Pool(config::PoolSpec spec, std::uint64_t revision, Instant now, const Poo
     if (slot.replacing != Replacing::no) {
       ++state.sums.replacing[static_cast<std::size_t>(slot.replacing)];
     }
+    if (rests_as<Parked>(slot)) state.parked.insert(number);
     if (remembered.recycle) state.queues.recycle.insert(number);
     if (remembered.reload) state.queues.reload.insert(number);
     if (remembered.restart) state.queues.restart.insert(number);
@@ -71,7 +73,8 @@ std::vector<Action> Pool::step(const Event& event, Instant now, std::uint64_t en
 Instant Pool::next_deadline() const {
   const auto* open = std::get_if<BreakerOpen>(&state_->breaker);
   const Instant breaker = open != nullptr ? open->retry_at : Instant::never();
-  return std::min(breaker, state_->deadlines.earliest());
+  const Instant surplus = state_->scaling ? state_->scaling->until : Instant::never();
+  return std::min({breaker, surplus, state_->deadlines.earliest()});
 }
 
 const config::PoolSpec& Pool::spec() const {
@@ -125,6 +128,7 @@ PoolMemory Pool::memory_without_slots() const {
   memory.rollout = state_->rollout;
   memory.previous = state_->previous;
   memory.failed = state_->failed;
+  memory.scaling = state_->scaling;
   memory.restarts = state_->restarts;
   memory.recycled = state_->recycled;
   memory.spawn_failures = state_->spawn_failures;

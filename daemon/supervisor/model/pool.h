@@ -6,7 +6,8 @@
 // process, or two while `overlap` replaces one; each process is an incarnation of its slot. Every
 // fact carries {slot, incarnation}; a fact about an incarnation the slot does not hold is stale:
 // dropped, counted. After every event the pool reconciles wanted against actual: scaling,
-// recycling, reload, restart and stop are changes of "wanted", never code paths of their own.
+// recycling, reload, restart and stop are changes of "wanted", never code paths of their own. In a
+// dynamic pool (scaling.cpp) the wanted slots are not the first ones but those that are not parked.
 #pragma once
 
 #include <cstdint>
@@ -74,6 +75,18 @@ enum class WorkerState {
   failed,
   stopped,
   completed,
+  idle,  // ready, and told that it waits for work
+  busy,  // ready, and told that it works
+};
+// Serving, whatever it is doing.
+[[nodiscard]] constexpr bool is_ready(WorkerState state) {
+  return state == WorkerState::ready || state == WorkerState::idle || state == WorkerState::busy;
+}
+// Why a dynamic pool has not been given all the workers it needs.
+enum class Restraint {
+  none,
+  processes,  // limits.processes, or the descriptors, are used up
+  memory,     // memory is short
 };
 enum class PoolState {
   running,
@@ -151,6 +164,13 @@ struct Condemned {
   WorkerKey key;
   ExitCause cause = ExitCause::task_timeout;  // or task_protocol
 };
+// The worker has begun to work, or waits for work again; the task plane tells the same.
+struct BusyChanged {
+  WorkerKey key;
+  bool busy = false;
+};
+// Work waits (a connection), and the pool, that has no worker, said so: see waits_for_demand().
+struct Demand {};
 // After a restart of the supervisor: a process the keeper still has. Only before any other event.
 // Nothing is decided until the first other event; what a remembered process is owed (a signal that
 // was decided and not sent, a look at its tree) comes at once. An entry that has exited is Adopted,
@@ -219,12 +239,19 @@ struct ResetFailedCommand {
 struct FreezeCommand {
   bool frozen = true;
 };
+// The answer to ClaimAction, and later again when it was not given all: how many workers a dynamic
+// pool may have. It always may have min.
+struct GrantCommand {
+  std::uint32_t most = 0;
+  Restraint restraint{};  // why it is less than was claimed
+};
 
-using Event = std::variant<Tick, Spawned, Executed, SpawnRefused, Exited, TreeEmpty, NotifiedReady,
-                           NotifiedStopping, NotifiedExtension, NotifiedAlive, TasksDone, Condemned,
-                           MemoryUsed, Probed, Adopted, StartCommand, StopCommand, HoldBackCommand,
-                           RestartCommand, ScaleCommand, ReconfigureCommand, RolloutCommand,
-                           ResetFailedCommand, FreezeCommand>;
+using Event =
+    std::variant<Tick, Spawned, Executed, SpawnRefused, Exited, TreeEmpty, NotifiedReady,
+                 NotifiedStopping, NotifiedExtension, NotifiedAlive, TasksDone, Condemned,
+                 MemoryUsed, Probed, BusyChanged, Demand, Adopted, StartCommand, StopCommand,
+                 HoldBackCommand, RestartCommand, ScaleCommand, ReconfigureCommand, RolloutCommand,
+                 ResetFailedCommand, FreezeCommand, GrantCommand>;
 
 // ---- Actions ------------------------------------------------------------------------------------
 // task_limit: what recycling drew for this incarnation, 0: none; belongs into the entry's label.
@@ -256,6 +283,11 @@ struct FreezeAction {
 struct ProbeAction {
   WorkerKey key;
   ProbeRole role{};
+};
+
+// A dynamic pool needs more workers than it was granted: to be answered by GrantCommand.
+struct ClaimAction {
+  std::uint32_t needs = 0;
 };
 
 struct ExitRecord {
@@ -307,6 +339,10 @@ enum class Happening {
   draining,
   waiting,
   admitted,
+  grown,
+  shrunk,
+  demanded,
+  held_back,
 };
 struct PublishAction {
   Happening happening{};
@@ -314,11 +350,12 @@ struct PublishAction {
   int pid = 0;
   std::optional<ExitRecord> exit;
   std::optional<Duration> next_attempt;  // from now
-  std::uint64_t number = 0;              // scaled: the new want; signalled: the signal
+  std::uint64_t number = 0;              // scaled, grown, shrunk: the new want; held_back: what is
+                                         // needed; signalled: the signal
 };
 
 using Action = std::variant<SpawnAction, SignalAction, KillTreeAction, WatchTreeAction,
-                            ForgetAction, FreezeAction, ProbeAction, PublishAction>;
+                            ForgetAction, FreezeAction, ProbeAction, ClaimAction, PublishAction>;
 
 // ---- Views: what status, why and events tell ----------------------------------------------------
 struct ProcessView {
@@ -373,11 +410,18 @@ struct PoolView {
   std::uint32_t crashes_in_window = 0;
   std::uint32_t crash_limit = 0;  // in force: crash_limit.count or 5 × workers
   RolloutView rollout;
-  bool held_back = false;               // it waits for what it depends on
-  bool stop_due = false;                // it is stopped as soon as nothing needs it
-  bool programs_run = false;            // those of all wanted slots
-  std::uint32_t restart_remaining = 0;  // … by a restart command
-  std::vector<SlotView> slots;          // 0..want−1, and higher ones that still hold a process
+  bool held_back = false;             // it waits for what it depends on
+  bool stop_due = false;              // it is stopped as soon as nothing needs it
+  bool programs_run = false;          // those of all wanted slots
+  std::optional<std::uint32_t> busy;  // empty: no worker has ever told
+  bool dynamic = false;               // and the rest, of a dynamic pool only
+  bool by_hand = false;               // its number was set by a person
+  std::uint32_t need = 0;
+  Restraint restraint{};
+  bool demanded = false;                 // a connection waits for the first worker
+  Instant shrink_at = Instant::never();  // when it is looked whether it can have less
+  std::uint32_t restart_remaining = 0;   // … by a restart command
+  std::vector<SlotView> slots;           // 0..want−1, and higher ones that still hold a process
 };
 
 // Since when the ready processes are so: the one that has been for longest, and the newest.
@@ -421,6 +465,8 @@ class Pool {
   [[nodiscard]] PoolView view(Instant now) const;
   // The slots that view() has, without what they hold.
   [[nodiscard]] std::vector<std::uint32_t> shown_slots() const;
+  // view() has it: it has a place, or holds a process.
+  [[nodiscard]] bool has_slot(std::uint32_t slot) const;
   // The same without slots, and one slot alone (empty: no such slot); O(1).
   [[nodiscard]] PoolView summary(Instant now) const;
   [[nodiscard]] std::optional<SlotView> slot_view(std::uint32_t slot, Instant now = {}) const;
@@ -452,6 +498,17 @@ class Pool {
   [[nodiscard]] Revision fallback_of_change() const;
   // Did not come up, and is what the files may still say.
   [[nodiscard]] const config::PoolSpec* failed_spec() const;
+  // A dynamic pool without workers: someone should say Demand when a connection waits.
+  [[nodiscard]] bool waits_for_demand() const;
+  // What it claims of all pools' workers, and how many of these it needs; more than what it has
+  // been granted: it waits. Pools of a fixed number always have what they want.
+  struct Share {
+    std::uint32_t floor = 0;  // that nobody can take from it
+    std::uint32_t has = 0;    // granted, or more
+    std::uint32_t needs = 0;
+    [[nodiscard]] bool waits() const { return needs > has; }
+  };
+  [[nodiscard]] Share share() const;
   // True when nothing of it lives: no process, no descendant, no spawn under way.
   [[nodiscard]] bool is_empty() const;
   // True when nothing is on its way: wanted equals actual, or only back-off and breaker wait.

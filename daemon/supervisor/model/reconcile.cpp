@@ -23,7 +23,7 @@ void Turn::reconcile(std::uint32_t number) {
 
 void Turn::end_unwanted(std::uint32_t number) {
   Slot& slot = state_.slots[number];
-  const ExitCause cause = state_.stopped || state_.held_back || number < state_.want()
+  const ExitCause cause = state_.stopped || state_.held_back || state_.has_place(number)
                               ? ExitCause::stop
                               : ExitCause::scale_down;
   for (Process& process : slot.processes)
@@ -33,7 +33,8 @@ void Turn::end_unwanted(std::uint32_t number) {
   state_.waiting_for_breaker.erase(number);
   if (rests_as<BackingOff>(slot) && slot.processes.empty())
     publish_rest(Happening::stopped, number);
-  const bool keeps_rest = rests_as<Held>(slot) && number < state_.want();
+  const bool keeps_rest =
+      rests_as<Parked>(slot) || (rests_as<Held>(slot) && state_.has_place(number));
   if constexpr (kSeededFault == SeededFault::spawn_while_stopped) {
     if (rests_as<BackingOff>(slot)) return;
   }

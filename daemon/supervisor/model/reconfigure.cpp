@@ -7,6 +7,7 @@
 namespace mtd::model {
 
 void Turn::apply(const ReconfigureCommand& command) {
+  const std::uint32_t wanted_before = state_.want();
   const bool respawn = command.spec.spawn_fingerprint != state_.spec.spawn_fingerprint;
   const bool back = respawn && state_.previous &&
                     state_.previous->spec->spawn_fingerprint == command.spec.spawn_fingerprint;
@@ -17,10 +18,9 @@ void Turn::apply(const ReconfigureCommand& command) {
     state_.previous = std::move(fallback);
   }
   const config::PoolSpec before = std::move(state_.spec);
-  const std::uint32_t wanted_before = state_.want_override.value_or(before.workers);
   state_.spec = command.spec;
   state_.revision = command.revision;
-  grow(state_.want());
+  adapt_slots();
   if (state_.want() > wanted_before) state_.was_full = false;
   retarget(before);
   mark_all();

@@ -23,7 +23,8 @@ void Turn::begin_rollout() {
 }
 
 void Turn::queue_outdated() {
-  for (std::uint32_t slot = 0; slot < state_.slots.size() && slot < state_.want(); ++slot) {
+  for (std::uint32_t slot = 0; slot < state_.slots.size(); ++slot) {
+    if (!state_.has_place(slot)) continue;
     const Process* current = state_.slots[slot].current();
     if (current == nullptr || !state_.is_outdated(*current)) continue;
     enqueue(state_.queues.reload, slot);
@@ -60,7 +61,7 @@ void Turn::go_back() {
   const Revision before = *std::exchange(state_.previous, std::nullopt);
   const config::PoolSpec abandoned = std::exchange(state_.spec, *before.spec);
   state_.revision = before.number;
-  grow(state_.want());
+  adapt_slots();
   retarget(abandoned);
   begin_rollout();
   state_.rollout.back = state_.rollout.proven = true;
@@ -81,7 +82,7 @@ void Turn::revert_draining(std::uint32_t number) {
     if (is_current(process)) begin_stop(number, process, ExitCause::reload);
   }
   old->state = Up{now_};
-  slot.rest = Idle{};
+  if (!rests_as<Parked>(slot)) slot.rest = Idle{};
   state_.waiting_for_breaker.erase(number);
   mark(number);
 }

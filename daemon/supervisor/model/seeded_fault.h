@@ -30,6 +30,9 @@ enum class SeededFault {
   steps_left_out,              // a stop kills at the end of its first step
   admitted_unmet,              // a pool is started though what it depends on is not there
   stopped_while_needed,        // a pool is stopped before what needs it
+  busy_worker_ended,           // a pool that shrinks looks at no worker's activity
+  quiet_time_ignored,          // what is not needed now is ended at once
+  growth_without_grant,        // a dynamic pool grows though it was not granted
 };
 
 #ifdef MTD_SEEDED_FAULT

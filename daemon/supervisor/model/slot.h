@@ -7,6 +7,7 @@
 //   failed     it will not be tried again until a person says so
 //   held       a person stopped this slot
 //   completed  the program has done what it had to do
+//   parked     the pool, a dynamic one, does not need it
 #pragma once
 
 #include <cstdint>
@@ -37,7 +38,10 @@ struct Held {
 struct Completed {
   bool operator==(const Completed&) const = default;
 };
-using Rest = std::variant<Idle, BackingOff, Failed, Held, Completed>;
+struct Parked {
+  bool operator==(const Parked&) const = default;
+};
+using Rest = std::variant<Idle, BackingOff, Failed, Held, Completed, Parked>;
 
 // What a slot's process is being replaced for; each kind has a limited number of slots at a time.
 enum class Replacing { no, recycle, reload, restart };
@@ -54,6 +58,8 @@ struct Tally {
   bool draining = false;  // one is stopped with all the time it needs
   bool surging = false;   // a roll-out has a second process in it
   bool missing = false;   // a roll-out has left it without a ready one
+  bool busy = false;      // its current process is ready and works
+  bool tells = false;     // … has told whether it works
   std::uint32_t alive = 0;
   std::uint32_t outdated = 0;
   std::uint32_t stuck = 0;

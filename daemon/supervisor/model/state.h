@@ -41,7 +41,21 @@ struct Queues {
   std::set<std::uint32_t> recycle, reload, restart;
 };
 
-inline constexpr std::size_t kWorkerStates = 12;
+// Of a dynamic pool: how many workers it may have, and since when it has had more than it needs.
+// The need is looked at over a window that begins when it falls below what there is. At its end the
+// pool shrinks to the most that was needed in it; so a worker ends only after it was not needed for
+// the whole of the quiet time, and a need that comes and goes ends none.
+struct Scaling {
+  std::uint32_t granted = 0;  // what it has, and the lower bound, nobody takes away
+  std::uint32_t claimed = 0;  // asked for and not granted; 0: nothing is
+  Restraint restraint{};
+  bool demanded = false;             // a first worker is on its way, for someone who waits
+  Instant until = Instant::never();  // end of the window; never: there is none
+  std::uint32_t peak = 0;            // the most that was needed in it
+  bool operator==(const Scaling&) const = default;
+};
+
+inline constexpr std::size_t kWorkerStates = 14;
 
 // Sums over the slots' tallies.
 struct Sums {
@@ -57,6 +71,7 @@ struct Sums {
   std::uint32_t draining = 0;                // stopped with all the time they need
   std::uint32_t surging = 0;                 // slots with two processes because of a roll-out
   std::uint32_t missing = 0;                 // slots without a ready one because of it
+  std::uint32_t busy = 0, telling = 0;       // of slots < want
   std::array<std::uint32_t, 4> replacing{};  // slots, by Replacing
 };
 
@@ -75,6 +90,8 @@ struct Pool::State {
   Rollout rollout;
   std::optional<Revision> previous;
   std::optional<FailedRevision> failed;
+  std::optional<Scaling> scaling;  // of a dynamic pool
+  std::set<std::uint32_t> parked;  // slots that rest so
   Queues queues;
   std::deque<Slot> slots;  // by number; never shrinks: a slot remembers its incarnations
   DeadlineIndex deadlines;
@@ -88,10 +105,22 @@ struct Pool::State {
   PoolState shown = PoolState::stopped;
   Instant shown_since;
 
-  [[nodiscard]] std::uint32_t want() const { return want_override.value_or(spec.workers); }
-  [[nodiscard]] bool wants(std::uint32_t slot) const {
-    return !stopped && !held_back && slot < want() && !rests_as<Held>(slots[slot]);
+  [[nodiscard]] bool is_dynamic() const { return spec.scaling.max != 0; }
+  // Slots that may have a worker; in a dynamic pool all that are not parked.
+  [[nodiscard]] std::uint32_t want() const {
+    if (is_dynamic()) return static_cast<std::uint32_t>(slots.size() - parked.size());
+    return want_override.value_or(spec.workers);
   }
+  [[nodiscard]] bool has_place(std::uint32_t slot) const {
+    return is_dynamic() ? !rests_as<Parked>(slots[slot]) : slot < want();
+  }
+  [[nodiscard]] bool wants(std::uint32_t slot) const {
+    return !stopped && !held_back && has_place(slot) && !rests_as<Held>(slots[slot]);
+  }
+  // Of a dynamic pool (scaling.cpp).
+  [[nodiscard]] std::uint32_t least() const;
+  [[nodiscard]] std::uint32_t most() const;    // by configuration or by hand
+  [[nodiscard]] std::uint32_t needed() const;  // workers, from least to most; held slots count
   [[nodiscard]] bool is_outdated(const Process& process) const {
     return process.fingerprint != spec.spawn_fingerprint;
   }

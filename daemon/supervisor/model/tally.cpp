@@ -64,6 +64,8 @@ void add(Sums& sums, const Slot& slot, std::uint32_t sign) {
     if (tally.ready) sums.ready += sign;
     if (tally.held) sums.held += sign;
     if (tally.programs) sums.programs += sign;
+    if (tally.busy) sums.busy += sign;
+    if (tally.tells) sums.telling += sign;
   }
   if (tally.draining) sums.draining += sign;
   if (tally.surging) sums.surging += sign;
@@ -82,7 +84,7 @@ void Turn::tally(std::uint32_t number) {
   add(state_.sums, slot, ~std::uint32_t{0});  // −1
   Tally next;
   next.state = state_of(slot, state_.wants(number));
-  next.counted = number < state_.want();
+  next.counted = state_.has_place(number);
   next.held = rests_as<Held>(slot);
   next.surging = is_surging(slot);
   next.waiting = rests_as<BackingOff>(slot);
@@ -98,6 +100,10 @@ void Turn::tally(std::uint32_t number) {
   }
   next.missing = slot.replacing == Replacing::reload && !next.ready;
   const Process* current = slot.current();
+  if (current != nullptr && is<Up>(*current)) {
+    next.busy = current->activity == Activity::busy;
+    next.tells = current->activity != Activity::unknown;
+  }
   if (slot.replacing != Replacing::no && current != nullptr && !current->frozen) {
     next.unsettled = true;
   }

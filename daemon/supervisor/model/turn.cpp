@@ -19,7 +19,7 @@ std::vector<Action> Turn::run(const Event& event) {
 // Everything that was adopted is known now.
 void Turn::wake() {
   state_.awake = true;
-  grow(state_.want());
+  adapt_slots();
   drop_vanished();
   if (state_.remembered_fingerprint == 0) {
     queue_outdated();
@@ -36,6 +36,7 @@ void Turn::wake() {
 }
 
 void Turn::settle() {
+  keep_within_bounds();
   if (const auto* open = std::get_if<BreakerOpen>(&state_.breaker)) {
     if (open->retry_at <= now_) {
       state_.breaker = BreakerHalfOpen{};
@@ -49,6 +50,7 @@ void Turn::settle() {
     while (const auto due = state_.deadlines.take_due(until))
       fire(*due);
     if (state_.dirty.empty()) {
+      rescale();
       pump();
       check_breaker();
       check_rollout();
@@ -117,8 +119,12 @@ void Turn::mark_all() {
 }
 
 void Turn::grow(std::uint32_t slots) {
-  while (state_.slots.size() < slots)
+  while (state_.slots.size() < slots) {
     state_.slots.emplace_back();
+    if (!state_.is_dynamic()) continue;
+    state_.slots.back().rest = Parked{};
+    state_.parked.insert(static_cast<std::uint32_t>(state_.slots.size() - 1));
+  }
 }
 
 void Turn::publish(Happening happening, std::uint64_t number) {

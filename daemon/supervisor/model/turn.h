@@ -4,7 +4,7 @@
 //
 // The files: turn.cpp (order of a step), facts.cpp, exits_apply.cpp, commands.cpp, reconfigure.cpp
 // (events); health.cpp, limits.cpp (watching what runs); reconcile.cpp, replace.cpp (wanted against
-// actual); stop.cpp (ending processes); breaker_apply.cpp.
+// actual); stop.cpp (ending processes); breaker_apply.cpp; scaling.cpp (dynamic pools).
 #pragma once
 
 #include "common/entropy.h"
@@ -36,6 +36,8 @@ class Turn {
   void apply(const MemoryUsed& fact);
   void apply(const Probed& fact);
   void apply(const Condemned& fact);
+  void apply(const BusyChanged& fact);
+  void apply(const Demand& fact);
   void apply(const Adopted& fact);
   // Commands
   void apply(const StartCommand& command);
@@ -47,6 +49,7 @@ class Turn {
   void apply(const RolloutCommand& command);
   void apply(const ResetFailedCommand& command);
   void apply(const FreezeCommand& command);
+  void apply(const GrantCommand& command);
 
   // The process a fact is about; empty and counted when the slot does not hold it.
   [[nodiscard]] Process* process_of(const WorkerKey& key);
@@ -151,6 +154,19 @@ class Turn {
   [[nodiscard]] bool runs_beside(Replacing kind) const;
   [[nodiscard]] bool may_roll();
   [[nodiscard]] bool can_spare_one() const;
+
+  // Scaling of a dynamic pool
+  void keep_within_bounds();
+  void rescale();
+  void grow_to(std::uint32_t want);
+  void look_for_surplus(std::uint32_t need);
+  void shrink_to(std::uint32_t want, bool forced);
+  void tell_shrunk();
+  [[nodiscard]] int dispensable(std::uint32_t slot, bool forced) const;
+  void park(std::uint32_t slot);
+  void unpark(std::uint32_t slot);
+  void begin_anew();
+  void adapt_slots();
 
   // Commands to slots
   template <class F>

@@ -82,7 +82,7 @@ PoolState Pool::State::state_now() const {
   if (std::holds_alternative<BreakerTripped>(breaker)) return PoolState::failed;
   const std::uint32_t slots_wanted = want() - std::min(want(), sums.held);
   if (slots_wanted == 0) {
-    if (sums.alive > 0) return PoolState::draining;
+    if (sums.alive > 0 && !is_dynamic()) return PoolState::draining;
     return want() == 0 ? PoolState::running : PoolState::stopped;
   }
   const std::uint32_t done = in_state(sums, WorkerState::completed);
@@ -120,6 +120,17 @@ PoolView Pool::summary(Instant now) const {
     view.breaker_retry = open->retry_at;
   view.crashes_in_window = state.crashes.count(now, state.spec.crash_limit.window);
   view.crash_limit = crash_limit(state.spec, state.want());
+  if (state.sums.telling > 0) view.busy = state.sums.busy;
+  view.dynamic = state.is_dynamic();
+  if (view.dynamic) {
+    view.by_hand = state.want_override.has_value();
+    view.need = state.needed();
+  }
+  if (state.scaling) {
+    view.restraint = state.scaling->restraint;
+    view.demanded = state.scaling->demanded;
+    view.shrink_at = state.scaling->until;
+  }
   const auto replacing = [&](Replacing kind) {
     return state.sums.replacing[static_cast<std::size_t>(kind)];
   };
@@ -143,7 +154,7 @@ PoolView Pool::view(Instant now) const {
 std::vector<std::uint32_t> Pool::shown_slots() const {
   std::vector<std::uint32_t> numbers;
   for (std::uint32_t number = 0; number < state_->slots.size(); ++number) {
-    if (number < state_->want() || !state_->slots[number].processes.empty())
+    if (state_->has_place(number) || !state_->slots[number].processes.empty())
       numbers.push_back(number);
   }
   return numbers;
@@ -161,8 +172,9 @@ ReadySpan Pool::ready_span(const std::vector<std::uint32_t>& slots) const {
   };
   for (const std::uint32_t number : slots)
     look_at(number);
-  for (std::uint32_t number = 0; slots.empty() && number < state_->want(); ++number)
-    look_at(number);
+  for (std::uint32_t number = 0; slots.empty() && number < state_->slots.size(); ++number) {
+    if (state_->has_place(number)) look_at(number);
+  }
   return span;
 }
 

@@ -19,6 +19,8 @@ constexpr std::array kWorkerWords{
     Word<WorkerState>{WorkerState::failed, "failed", "not tried again until told to"},
     Word<WorkerState>{WorkerState::stopped, "stopped", "not wanted, and nothing of it lives"},
     Word<WorkerState>{WorkerState::completed, "completed", "ended well and is not restarted"},
+    Word<WorkerState>{WorkerState::idle, "idle", "serving, and told that it waits for work"},
+    Word<WorkerState>{WorkerState::busy, "busy", "serving, and told that it works"},
 };
 
 constexpr std::array kPoolWords{
@@ -106,6 +108,11 @@ constexpr std::array kHappeningWords{
                     "the pool was stopped by command, with all the time its workers need"},
     Word<Happening>{Happening::waiting, "waiting", "what the pool depends on is not there"},
     Word<Happening>{Happening::admitted, "admitted", "what the pool depends on is there"},
+    Word<Happening>{Happening::grown, "grown", "more workers are busy: the pool gets more"},
+    Word<Happening>{Happening::shrunk, "shrunk", "workers that were not needed for long end"},
+    Word<Happening>{Happening::demanded, "demanded", "a connection waits and no worker runs"},
+    Word<Happening>{Happening::held_back, "held_back",
+                    "more workers are needed than the pool is given"},
 };
 
 template <class Value, std::size_t N>

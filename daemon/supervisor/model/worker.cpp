@@ -85,7 +85,17 @@ WorkerState printed_state(const Process& process) {
   return std::visit(Overloaded{[](const Requested&) { return WorkerState::starting; },
                                [](const Launching&) { return WorkerState::starting; },
                                [](const Warming&) { return WorkerState::starting; },
-                               [](const Up&) { return WorkerState::ready; },
+                               [&](const Up&) {
+                                 switch (process.activity) {
+                                   case Activity::unknown:
+                                     return WorkerState::ready;
+                                   case Activity::idle:
+                                     return WorkerState::idle;
+                                   case Activity::busy:
+                                     return WorkerState::busy;
+                                 }
+                                 return WorkerState::ready;
+                               },
                                [](const Unready&) { return WorkerState::unready; },
                                [](const Draining&) { return WorkerState::draining; },
                                [](const Stopping& s) {

@@ -117,6 +117,9 @@ struct Limits {
   bool operator==(const Limits&) const = default;
 };
 
+// What a worker has told of its work.
+enum class Activity { unknown, idle, busy };
+
 struct Process {
   std::uint64_t incarnation = 0;
   std::uint64_t revision = 0;
@@ -126,6 +129,7 @@ struct Process {
   std::uint64_t task_limit = 0;  // 0: none
   int pid = 0;                   // 0: not known
   bool frozen = false;           // its deadlines stand still
+  Activity activity{};
   bool expected = false;         // remembered; the keeper has not said yet that it is there
   Limits limits;
   Watch watch;

@@ -16,7 +16,8 @@
 //   feed=MS       says WATCHDOG=1 and reports "fed" so often, for ever
 //   on-abrt=N     exits with N on ABRT, after it has reported "abrt"
 //   wait          sleeps for ever; USR1 counts a task (X_MTD_TASKS=+1, reports "task"), USR2 says
-//                 READY=1 and writes a newline to MTD_READY_FD, HUP reports "hup", TERM exits 0
+//                 READY=1 and writes a newline to MTD_READY_FD, HUP reports "hup", RTMIN and RTMIN+1
+//                 say X_MTD_BUSY=1 and 0, TERM exits 0
 // After the last word it exits with 0.
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -131,13 +132,16 @@ void storm(int count) {
 [[noreturn]] void serve(bool fork_on_term, bool obeys_term) {
   sigset_t set;
   sigemptyset(&set);
-  for (const int number : {SIGUSR1, SIGUSR2, SIGHUP})
+  for (const int number : {SIGUSR1, SIGUSR2, SIGHUP, SIGRTMIN, SIGRTMIN + 1})
     sigaddset(&set, number);
   if (obeys_term) sigaddset(&set, SIGTERM);
   sigprocmask(SIG_BLOCK, &set, nullptr);
   report("waiting");
   for (;;) {
-    switch (sigwaitinfo(&set, nullptr)) {
+    const int got = sigwaitinfo(&set, nullptr);
+    if (got == SIGRTMIN || got == SIGRTMIN + 1)
+      notify(got == SIGRTMIN ? "X_MTD_BUSY=1" : "X_MTD_BUSY=0");
+    switch (got) {
       case SIGUSR1:
         notify("X_MTD_TASKS=+1");
         report("task");
