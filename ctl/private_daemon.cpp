@@ -151,6 +151,8 @@ Outcome<PrivateDaemon> PrivateDaemon::start(const PrivatePool& pool) {
     daemon.directory_.clear();
     return Failure{CtlExit::failed, reason};
   }
+  // The broker of a root's mtd is another user, and passes through on the way to its own directory.
+  if (::geteuid() == 0) ::chmod(daemon.directory_.c_str(), 0711);
   const std::string path = daemon.directory_ + "/mtd.json";
   std::ofstream file(path);
   file << configuration_of(pool).dump(-1, ' ', false, Json::error_handler_t::replace);

@@ -404,7 +404,8 @@ class Pool:
             preparation = os.path.join(self._private.directory, "start")
             self._spool = os.path.join(self._private.directory, "spool")
             os.mkdir(self._spool, 0o700)
-            with open(preparation, "wb") as file:
+            # It holds the environment and the authentication key: nobody else's business.
+            with open(os.open(preparation, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
                 pickle.dump(_preparation(self._spool), file)
                 file.write(ForkingPickler.dumps((initializer, tuple(initargs))))
             self._private.start(_configuration(self._processes, preparation, maxtasksperchild, max_crashes))

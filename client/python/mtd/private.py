@@ -47,6 +47,9 @@ class PrivateMtd:
         if len(base) > 60 or not os.access(base, os.W_OK):
             base = tempfile.gettempdir()
         self.directory = tempfile.mkdtemp(prefix="mtd-", dir=base)
+        if os.geteuid() == 0:
+            # The broker of a root's mtd is another user, and passes through on the way to its own directory.
+            os.chmod(self.directory, 0o711)
         self.pid = None
         self._process = None
         self._started = threading.Event()

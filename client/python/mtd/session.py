@@ -78,9 +78,12 @@ class _Stream:
         calls = varlink.Calls(varlink.TASKS, where, timeout=30)
         try:
             self.hello = calls.upgrade("Open")
-        except (OSError, Error):
+        except Error:
             calls.close()
             raise
+        except OSError as error:
+            calls.close()
+            raise ConnectionLost(f"mtd does not answer at {varlink.TASKS}: {error}") from None
         self.stream, rest = calls.detach()
         self.stream.setblocking(False)
         self._reader = Reader()
