@@ -180,7 +180,7 @@ TEST_CASE("the end of a task") {
   end.death = {task::DeathCause::signal, 9};
   end.attempts = 2;
   const std::string text = end_frame(9, end);
-  CHECK(text.find("\"reason\":\"crashed\",\"attempts\":2,\"signal\":9,\"error\":{") !=
+  CHECK(text.find("\"reason\":\"crash\",\"attempts\":2,\"signal\":9,\"error\":{") !=
         std::string::npos);
   CHECK(no_frame(std::nullopt, "BadRequest", "x\"y", 5) ==
         "{\"t\":\"no\",\"error\":\"BadRequest\",\"message\":\"x\\\"y\",\"retry_ms\":5}\n");
