@@ -178,8 +178,10 @@ json pool_json(const PoolRunner& pool, const Moment& moment) {
   const auto view = pool.model().summary(moment.now);
   const auto& spec = pool.model().spec();
   const auto queue = pool.queue();
-  std::optional<std::uint64_t> busy = view.busy;  // told by the workers, else by their broker
-  if (!busy && queue) busy = queue->busy;
+  // Told by the workers, else by their broker.
+  const bool known = view.busy || queue;
+  const std::uint64_t told = view.busy.value_or(0);
+  const std::uint64_t busy = view.busy || !queue ? told : queue->busy;
   const auto stopped_by =
       view.state == model::PoolState::stopped ? pool.stopped_by() : std::nullopt;
   return {{"name", pool.name()},
@@ -187,8 +189,8 @@ json pool_json(const PoolRunner& pool, const Moment& moment) {
           {"want", view.want},
           {"want_file", view.want_file},
           {"ready", view.ready},
-          {"busy", busy ? json(*busy) : json()},
-          {"idle", busy ? json(view.ready - std::min<std::uint64_t>(*busy, view.ready)) : json()},
+          {"busy", known ? json(busy) : json()},
+          {"idle", known ? json(view.ready - std::min<std::uint64_t>(busy, view.ready)) : json()},
           {"scaling", scaling_json(pool, view, moment)},
           {"queue", queue ? queue_json(*queue, spec.tasks, moment) : json()},
           {"restarts", view.restarts},

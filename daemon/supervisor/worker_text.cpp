@@ -160,8 +160,8 @@ void write_worker(JsonWriter& out, const PoolRunner& pool, const model::SlotView
   } else {
     write_process(out, pool, slot.processes.front(), moment);
   }
-  const bool works = tasks && tasks->current != 0;
-  out.member("current_task", works ? std::optional(std::to_string(tasks->current)) : std::nullopt);
+  const std::uint64_t current = tasks.value_or(sys::BoardWorker{}).current;
+  out.member("current_task", current != 0 ? std::optional(std::to_string(current)) : std::nullopt);
   for (const char* name : {"rss_bytes", "cpu_pct"})  // read by mtctl itself
     out.member(name, nullptr);
   out.member("restarts", slot.restarts);
