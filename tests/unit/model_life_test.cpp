@@ -82,6 +82,7 @@ class CalmWorld {
     ++probes_in[now_.count_ns() / 100'000'000];
     later(1, Probed{action.key, action.role, ProbeOutcome::passed});
   }
+  void obey(const ClaimAction& action) { later(0, GrantCommand{action.needs, Restraint::none}); }
   void obey(const PublishAction& action) {
     if (action.happening == Happening::recycling)
       recycled_in.insert(now_.count_ns() / 1'000'000'000);
