@@ -37,7 +37,7 @@ struct Menu {
   bool watchdog = false;  // WATCHDOG=1 and WATCHDOG=trigger
   bool memory = false;    // measured beyond and below the limit
   bool extend = false;    // EXTEND_TIMEOUT_USEC
-  bool work = false;  // workers become busy and idle; grants are given and refused
+  bool work = false;      // workers become busy and idle; grants are given and refused
   bool demand = false;
   bool quick = false;  // starts and empty trees are told in the same turn: deeper, not as wide
 };

@@ -275,8 +275,9 @@ class Scenario {
 
   static std::optional<Event> fact(const Words& words) {
     static const std::vector<std::string> verbs{
-        "spawned", "executed", "ready",    "stopping", "tasks",  "empty",  "refused", "exited",
-        "adopted", "alive",    "gives-up", "extend",   "memory", "probed", "newline", "busy", "idle"};
+        "spawned", "executed", "ready",   "stopping", "tasks",    "empty",
+        "refused", "exited",   "adopted", "alive",    "gives-up", "extend",
+        "memory",  "probed",   "newline", "busy",     "idle"};
     if (std::find(verbs.begin(), verbs.end(), words[0]) == verbs.end()) return std::nullopt;
     const WorkerKey key = parse_key(words.at(1));
     if (words[0] == "spawned") return Spawned{key, 100};

@@ -130,7 +130,7 @@ struct Process {
   int pid = 0;                   // 0: not known
   bool frozen = false;           // its deadlines stand still
   Activity activity{};
-  bool expected = false;         // remembered; the keeper has not said yet that it is there
+  bool expected = false;  // remembered; the keeper has not said yet that it is there
   Limits limits;
   Watch watch;
   ProcessState state;

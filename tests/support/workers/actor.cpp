@@ -16,8 +16,8 @@
 //   feed=MS       says WATCHDOG=1 and reports "fed" so often, for ever
 //   on-abrt=N     exits with N on ABRT, after it has reported "abrt"
 //   wait          sleeps for ever; USR1 counts a task (X_MTD_TASKS=+1, reports "task"), USR2 says
-//                 READY=1 and writes a newline to MTD_READY_FD, HUP reports "hup", RTMIN and RTMIN+1
-//                 say X_MTD_BUSY=1 and 0, TERM exits 0
+//                 READY=1 and writes a newline to MTD_READY_FD, HUP reports "hup", RTMIN and
+//                 RTMIN+1 say X_MTD_BUSY=1 and 0, TERM exits 0
 // After the last word it exits with 0.
 #include <sys/socket.h>
 #include <sys/un.h>
