@@ -8,6 +8,7 @@
 // a replacement that does not come up holds the others back. Where `overlap` allows it the old
 // process drains until the new one is ready, else it is stopped first.
 #include <algorithm>
+#include <utility>
 
 #include "daemon/supervisor/model/seeded_fault.h"
 #include "daemon/supervisor/model/turn.h"
@@ -124,8 +125,12 @@ void Turn::check_replaced(std::uint32_t number) {
   const bool given_up = current == nullptr && (rests_as<Completed>(slot) || rests_as<Failed>(slot));
   const bool ready = current != nullptr && is<Up>(*current) &&
                      (!waits_for_stability(number) || is_stable(*current));
-  if (ready && slot.replacing == Replacing::reload && !state_.is_outdated(*current)) {
-    state_.rollout.proven = true;
+  const bool proves = ready && slot.replacing == Replacing::reload && !state_.is_outdated(*current);
+  if (proves && !std::exchange(state_.rollout.proven, true)) {
+    // Slots that a roll-out before this one had begun with wait for the proof, too.
+    for (std::uint32_t other = 0; other < state_.slots.size(); ++other) {
+      if (state_.slots[other].replacing == Replacing::reload) mark(other);
+    }
   }
   const std::uint64_t newest = current != nullptr ? current->incarnation : 0;
   bool leaving = false;
