@@ -205,7 +205,7 @@ std::vector<PoolKey> order_keys() {
                0,
                0,
                {},
-               "{}",
+               "none",
                Apply::hot,
                "Pools that have to be \"started\", \"ready\" or \"completed\" before this one is "
                "started, like {\"db\": \"ready\"}; see \"Order\" above."},

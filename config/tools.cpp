@@ -84,17 +84,6 @@ Json json_of(const std::vector<Line>& lines) {
   return json;
 }
 
-template <class Spec>
-void add_defaults(Json& json, const std::vector<Key<Spec>>& keys) {
-  for (const auto& key : keys) {
-    Json value = Json::parse(key.info.fallback, nullptr, false);
-    if (value.is_discarded()) continue;
-    std::string pointer = "/" + std::string(key.info.path);
-    std::replace(pointer.begin(), pointer.end(), '.', '/');
-    json[Json::json_pointer(pointer)] = std::move(value);
-  }
-}
-
 std::string joined(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words)
@@ -131,14 +120,6 @@ Result<std::string> show(const LoadResult& loaded, std::optional<std::string_vie
                  (close.empty() ? "" : ", did you mean \"" + std::string(close) + "\"?")};
   }
   return form == Form::text ? text : json.dump(2) + "\n";
-}
-
-std::string defaults() {
-  Json json = Json::object();
-  add_defaults(json, daemon_keys());
-  json["pools"]["NAME"] = Json::object();
-  add_defaults(json["pools"]["NAME"], pool_keys());
-  return json.dump(2) + "\n";
 }
 
 std::string_view apply_name(Apply apply) {

@@ -23,9 +23,6 @@ enum class Form { text, json };
 
 // JSON Schema, draft 2020-12, of mtd.json and of the files in pools.d.
 [[nodiscard]] std::string schema();
-// All keys with a fixed default as a configuration would give them; a pool "NAME" without command.
-[[nodiscard]] std::string defaults();
-
 // A small configuration with comments, to begin with: one pool that runs, and beside it the keys
 // that most people need. Free of errors.
 [[nodiscard]] std::string starter();

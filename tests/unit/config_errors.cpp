@@ -105,7 +105,7 @@ TEST_CASE("unknown keys, with what was probably meant") {
        {"mtd.json:1:51: pools.web.recycle: unknown key \"max_task\", did you mean \"max_tasks\"?"}},
       {"{\"pools\":{\"web\":{\"command\":\"/bin/true\",\"stop\":{\"zzzzzzzzzz\":3}}}}",
        {"mtd.json:1:48: pools.web.stop: unknown key \"zzzzzzzzzz\"; there are \"signal\", "
-        "\"timeout\", \"scope\""}},
+        "\"timeout\", \"scope\", \"steps\""}},
       {"{\"pools\":{\"web\":{\"command\":\"/bin/true\",\"zzzzzzzzzzzzzzz\":3}}}",
        {"mtd.json:1:40: pools.web: unknown key \"zzzzzzzzzzzzzzz\"; mtd.json(5) lists all keys"}},
       {"{\"pool\":{}}", {"mtd.json:1:2: unknown key \"pool\", did you mean \"pools\"?"}},
@@ -113,10 +113,10 @@ TEST_CASE("unknown keys, with what was probably meant") {
        {"mtd.json:1:12: limits: unknown key \"client\", did you mean \"clients\"?"}},
       {"{\"backoff.max\":1}",
        {"mtd.json:1:2: unknown key \"backoff.max\"; there are \"control\", \"log\", \"limits\", "
-        "\"pools\""}},
+        "\"tasks\", \"pools\""}},
       {"{\"\\u001b[2J\":1}",
        {"mtd.json:1:2: unknown key \"\\x1B[2J\"; there are \"control\", \"log\", \"limits\", "
-        "\"pools\""}},
+        "\"tasks\", \"pools\""}},
   });
 }
 

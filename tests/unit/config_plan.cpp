@@ -108,6 +108,9 @@ const std::map<std::string_view, std::string>& changes() {
       {"sandbox.seccomp", "\"sandbox\":{\"seccomp\":[\"@mount\"]}"},
       {"sandbox.private_tmp", "\"sandbox\":{\"private_tmp\":true}"},
       {"sandbox.read_only_paths", "\"sandbox\":{\"read_only_paths\":\"/etc\"}"},
+      {"stop.steps", "\"stop\":{\"steps\":[[\"TERM\",1],[\"KILL\"]]}"},
+      {"depends_on", ""},
+      {"essential", "\"essential\":true"},
       {"tasks.mode", "\"tasks\":{\"mode\":\"notify\"}"},
       {"tasks.timeout", "\"tasks\":{\"timeout\":1}"},
       {"tasks.grace", "\"tasks\":{\"grace\":1}"},
@@ -152,7 +155,9 @@ TEST_CASE("each key of the table, changed alone, is applied as its row says") {
     const Configuration& before = of_queue ? queue : plain;
     const auto change = changes().find(key.info.path);
     REQUIRE(change != changes().end());
-    const Configuration after = configuration(change->second);
+    Configuration after = configuration(change->second);
+    if (key.info.path == "depends_on")  // a second pool would be a change of its own
+      after.pools[0].depends_on.push_back({"db", mtd::config::DependencyState::ready});
     const auto plan = make_plan(before, after);
     REQUIRE(plan.pools.size() == 1);
     CHECK(plan.pools[0].apply == key.info.apply);
@@ -207,12 +212,14 @@ TEST_CASE("keys of the daemon apply in place or need a restart") {
   after.daemon.start_concurrency = 1;
   after.daemon.max_clients = 5;
   after.daemon.memory_pressure = 0;
+  after.daemon.task_user = "x";
   const auto plan = make_plan(before, after);
   CHECK(plan.daemon_keys == std::vector<std::string>{"log.level", "limits.processes",
                                                      "limits.start_concurrency", "limits.clients",
                                                      "limits.memory_pressure"});
-  CHECK(plan.daemon_restart_keys ==
-        std::vector<std::string>{"control.socket", "control.group", "control.readonly_group"});
+  CHECK(plan.daemon_restart_keys == std::vector<std::string>{"control.socket", "control.group",
+                                                             "control.readonly_group",
+                                                             "tasks.user"});
   CHECK(plan.daemon_keys.size() + plan.daemon_restart_keys.size() ==
         mtd::config::daemon_keys().size());
 }

@@ -161,7 +161,7 @@ TEST_CASE("the detail view shows workers, old processes and what happens next") 
         {"next_attempt_ms", 8000},
         {"last_exit", {{"cause", "oom"}, {"signal", 9}, {"signal_name", "KILL"}}}}});
   CHECK(render_detail(report, false, kPipe) ==
-        "thumbs  degraded  6/8 ready  rev 10  since 12s\n"
+        "thumbs  degraded  6/8 ready  6 busy  rev 10  since 12s\n"
         "  thumbs/5 oom-killed, retry in 8s\n"
         "WORKER    STATE       PID     UP    TASKS  RESTARTS  RECYCLED    CPU    RSS  NOTE\n"
         "thumbs/0  ready      4000     5s  12/1003         0         1   4.7%    14M  idle\n"
