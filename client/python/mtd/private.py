@@ -1,13 +1,12 @@
 """A private mtd: in a temporary directory, for this process, ended with it.
 
-mtd gets a TERM when the thread that started it ends, so the one who starts it must live as long as it is needed; here
-that is a thread of its own. It therefore ends also when this process is killed.
+A guard, a process of a few lines, starts mtd and reads a pipe whose other end is here. When that end is closed, by stop()
+or because this process has gone, however it went, the guard ends mtd. mtd itself belongs to nobody by design.
 """
 import json
 import os
 import select
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,13 +14,25 @@ import threading
 
 from .errors import Error
 
-# Runs first in the child: asks for the signal at the parent's death, then becomes mtd, unless the parent is dead
-# already. An interrupt from the keyboard is for the parent, which then ends mtd.
-_BIRTH = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[2], sys.argv[2:])
+# The guard: standard input is the pipe, the words are mtd's. It ends when mtd has ended. After the first TERM mtd has ten
+# seconds to end by itself, after the second it kills what is left, and without mtd its supervisor does. An interrupt from
+# the keyboard is for the owner, so all this has a session of its own.
+_GUARD = """
+import os, signal, sys
+pid = os.fork()
+if pid == 0:
+    null = os.open('/dev/null', os.O_RDWR)
+    os.dup2(null, 0)
+    os.execv(sys.argv[1], sys.argv[1:])
+os.close(int(sys.argv[sys.argv.index('--ready-fd') + 1]))
+signal.signal(signal.SIGCHLD, lambda *_: os._exit(0) if os.waitpid(pid, os.WNOHANG)[0] else None)
+if os.waitpid(pid, os.WNOHANG)[0]:
+    os._exit(0)
+while os.read(0, 1):
+    pass
+for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+    os.kill(pid, number)
+    signal.sigtimedwait([], 10)
 """
 START_SECONDS = 60
 
@@ -50,13 +61,10 @@ class PrivateMtd:
         if os.geteuid() == 0:
             # The broker of a root's mtd is another user, and passes through on the way to its own directory.
             os.chmod(self.directory, 0o711)
-        self.pid = None
+        self.pid = None    # of the guard, which ends after mtd
         self._process = None
-        self._started = threading.Event()
-        self._failure = None
-        self._stop_read, self._stop_write = os.pipe()
         self._lock = threading.Lock()
-        self._thread = None
+        self._is_stopped = False
 
     def start(self, configuration):
         """Returns when its sockets answer; raises Error with what mtd said if it does not start."""
@@ -64,54 +72,22 @@ class PrivateMtd:
         with open(path, "w", encoding="utf-8") as file:
             json.dump(configuration, file)
         os.chmod(path, 0o600)
-        self._thread = threading.Thread(target=self._run, args=(find_program(), path), name="mtd-private", daemon=True)
-        self._thread.start()
-        self._started.wait()
-        if self._failure is not None:
-            self.stop()
-            raise Error(self._failure)
-
-    def _run(self, program, path):
+        program = find_program()
+        ready_read, ready_write = os.pipe()
         try:
-            ready_read, ready_write = os.pipe()
-            runtime = os.path.join(self.directory, "run")
-            command = [program, "--config", path, "--runtime-dir", runtime, "--state-dir",
+            command = [program, "--config", path, "--runtime-dir", self.runtime_directory, "--state-dir",
                        os.path.join(self.directory, "state"), "--ready-fd", str(ready_write), "--log-level", "error"]
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _BIRTH, str(os.getpid()), *command],
-                stdin=subprocess.DEVNULL, pass_fds=[ready_write], start_new_session=True)
+            self._process = subprocess.Popen([sys.executable, "-I", "-S", "-c", _GUARD, *command],
+                                             stdin=subprocess.PIPE, pass_fds=[ready_write], start_new_session=True)
             self.pid = self._process.pid
             os.close(ready_write)
-            self._wait_until_ready(ready_read)
-        except OSError as error:
-            self._failure = f"cannot start {program}: {error}"
+            poller = select.poll()
+            poller.register(ready_read, select.POLLIN)
+            ready = poller.poll(START_SECONDS * 1000) and os.read(ready_read, 1)
         finally:
-            self._started.set()
-        if self._process is not None:
-            self._wait_for_the_end()
-
-    def _wait_until_ready(self, fd):
-        poller = select.poll()
-        poller.register(fd, select.POLLIN)
-        ready = poller.poll(START_SECONDS * 1000) and os.read(fd, 1)
-        os.close(fd)
+            os.close(ready_read)
         if not ready:
-            self._failure = "mtd did not start; it has said why on the standard error output"
-
-    def _wait_for_the_end(self):
-        """This thread is what mtd's life hangs on."""
-        os.read(self._stop_read, 1)
-        process = self._process
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGTERM)  # the second one kills what is left
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            raise Error("mtd did not start; it has said why on the standard error output")
 
     @property
     def runtime_directory(self):
@@ -120,12 +96,10 @@ class PrivateMtd:
     def stop(self):
         """Ends mtd with its workers and removes the directory. Again: nothing more."""
         with self._lock:
-            if self._stop_write is None:
+            if self._is_stopped:
                 return
-            os.write(self._stop_write, b"s")
-            if self._thread is not None:
-                self._thread.join()
-            os.close(self._stop_write)
-            os.close(self._stop_read)
-            self._stop_write = None
+            self._is_stopped = True
+            if self._process is not None:
+                self._process.stdin.close()
+                self._process.wait()
             shutil.rmtree(self.directory, ignore_errors=True)
