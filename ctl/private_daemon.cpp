@@ -106,10 +106,7 @@ bool ends_within(int pid, int signal, int milliseconds) {
 }
 
 // In the child, between fork and exec.
-[[noreturn]] void become(const std::array<const char*, 12>& words, int ready, int parent) {
-  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-  if (::getppid() != parent) ::_exit(1);
-  ::setsid();  // an interrupt from the keyboard is for mtctl, which ends its mtd itself
+[[noreturn]] void become(const std::array<const char*, 12>& words, int ready) {
   const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   ::dup2(null, STDIN_FILENO);
   ::dup2(STDERR_FILENO, STDOUT_FILENO);  // only results are the answer of mtctl
@@ -119,6 +116,28 @@ bool ends_within(int pid, int signal, int milliseconds) {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::execv(words[0], const_cast<char* const*>(words.data()));
   ::_exit(127);
+}
+
+// Between mtctl and its mtd, which refuses the parent-death signal: hands on what it is told, told
+// itself when mtctl dies, and ends after mtd. QUIT means that mtd is to be killed.
+[[noreturn]] void guard(const std::array<const char*, 12>& words, int ready, int parent) {
+  sigset_t awaited;
+  sigemptyset(&awaited);
+  for (const int signal : {SIGTERM, SIGQUIT, SIGCHLD})
+    sigaddset(&awaited, signal);
+  ::sigprocmask(SIG_BLOCK, &awaited, nullptr);
+  ::setsid();  // an interrupt from the keyboard is for mtctl, which ends its mtd itself
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (::getppid() != parent) ::_exit(1);
+  const int pid = ::fork();
+  if (pid == 0) become(words, ready);
+  ::close(ready);
+  while (pid > 0 && ::waitpid(pid, nullptr, WNOHANG) == 0) {
+    const int signal = ::sigwaitinfo(&awaited, nullptr);
+    if (signal == SIGTERM) ::kill(pid, SIGTERM);
+    if (signal == SIGQUIT) ::kill(pid, SIGKILL);
+  }
+  ::_exit(0);
 }
 
 }  // namespace
@@ -176,7 +195,7 @@ Outcome<PrivateDaemon> PrivateDaemon::start(const PrivatePool& pool) {
   daemon.pid_ = ::fork();
   if (daemon.pid_ < 0)
     return Failure{CtlExit::failed, std::string("fork: ") + std::strerror(errno)};
-  if (daemon.pid_ == 0) become(words, theirs.get(), parent);
+  if (daemon.pid_ == 0) guard(words, theirs.get(), parent);
   theirs.reset();
   char newline = 0;
   ssize_t got = 0;
@@ -195,7 +214,7 @@ PrivateDaemon::PrivateDaemon(PrivateDaemon&& other) noexcept
 PrivateDaemon::~PrivateDaemon() {
   if (pid_ > 0 && !ends_within(pid_, SIGTERM, kStopMs)) {
     // The second TERM kills what is left; without the keeper the supervisor does.
-    if (!ends_within(pid_, SIGTERM, kStopMs)) ends_within(pid_, SIGKILL, -1);
+    if (!ends_within(pid_, SIGTERM, kStopMs)) ends_within(pid_, SIGQUIT, -1);
   }
   if (!directory_.empty()) {
     std::error_code ignored;

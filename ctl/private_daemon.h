@@ -33,7 +33,7 @@ class PrivateDaemon {
  private:
   PrivateDaemon() = default;
   std::string directory_;
-  int pid_ = -1;
+  int pid_ = -1;  // of the guard, which ends after mtd
 };
 
 // A program of mtd's: beside mtctl, or where packages put it. Empty: it is not there.

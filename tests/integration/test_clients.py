@@ -51,6 +51,17 @@ def test_map_without_a_daemon():
     assert done.stdout == "".join(f"a {number}\n" for number in range(200))
 
 
+def test_mtctl_is_killed_and_its_private_mtd_ends(tmp_path):
+    job = subprocess.Popen([MTCTL, "map", "-j", "1", "--", "sh", "-c", f"echo $$ > {tmp_path}/pid.new; "
+                            f"mv {tmp_path}/pid.new {tmp_path}/pid; exec sleep 1000"], stdin=subprocess.PIPE)
+    job.stdin.write(b"x\n")
+    job.stdin.flush()
+    pid = harness.eventually(lambda: (tmp_path / "pid").exists() and int((tmp_path / "pid").read_text()))
+    job.kill()
+    job.communicate()
+    assert harness.wait_gone(pid)
+
+
 def test_a_directory_is_copied_while_parts_of_mtd_are_killed(tmp_path):
     """The job itself kills, now and then, the adapter that runs it, the broker and the supervisor of its private mtd."""
     source, target = tmp_path / "source", tmp_path / "target"
