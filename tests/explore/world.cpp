@@ -178,8 +178,14 @@ bool serves(const Slot& slot) {
   return false;
 }
 
-// Recycling has taken one away: the others are there, but for those recycled with it and those that
-// do not come back by themselves.
+bool comes_up(const Slot& slot) {
+  return std::any_of(slot.processes.begin(), slot.processes.end(), [](const Process& process) {
+    return is<Requested>(process) || is<Launching>(process) || is<Warming>(process);
+  });
+}
+
+// Recycling has taken one away: the others are there, but for those recycled with it, those that
+// do not come back by themselves, and those that a dynamic pool grows by in the same step.
 void World::check_floor(const Pool& pool, const WorkerKey& key) {
   if (pool.spec().overlap || pool.spec().probes.ready.is_set()) return;
   const auto& slots = pool.state().slots;
@@ -197,7 +203,7 @@ void World::check_floor(const Pool& pool, const WorkerKey& key) {
                           rests_as<Completed>(slots[slot]);
     const bool replaced = slots[slot].replacing == Replacing::reload ||
                           slots[slot].replacing == Replacing::restart;  // their own turns
-    if (replaced) continue;
+    if (replaced || (pool.state().scaling && comes_up(slots[slot]))) continue;
     if (!given_up && !serves(slots[slot])) ++missing;
   }
   const std::uint32_t allowed = pool.spec().recycle.concurrency;
