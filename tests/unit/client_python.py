@@ -19,7 +19,7 @@ sys.path.insert(0, PYTHON)
 import mtd  # noqa: E402
 from mtd.frames import MAX_FRAME, Reader, encode  # noqa: E402
 
-WORKER = os.path.join(HERE, "..", "support", "workers", "task_worker.py")
+WORKER = os.path.join(HERE, "..", "support", "workers", "client_worker.py")
 LIMIT = 60
 
 

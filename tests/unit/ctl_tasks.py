@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "support"))
 from private_mtd import FAKE, PYTHON, Daemon  # noqa: E402
 
 MTCTL = os.path.abspath(os.environ["MTCTL"])
-WORKER = os.path.join(HERE, "..", "support", "workers", "task_worker.py")
+WORKER = os.path.join(HERE, "..", "support", "workers", "client_worker.py")
 LIMIT = 60
 ENVIRONMENT = {**os.environ, "MTD_PROGRAM": FAKE, "TERM": "xterm",
                "MTD_WORKER_PROGRAM": os.path.join(os.path.dirname(MTCTL), "mtd-worker")}
