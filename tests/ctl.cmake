@@ -9,7 +9,7 @@ endforeach()
 add_test(NAME ctl_program COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/unit/ctl_program.py)
 set_tests_properties(ctl_program PROPERTIES ENVIRONMENT "MTCTL=$<TARGET_FILE:mtctl>" TIMEOUT 300)
 add_test(NAME ctl_tasks COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/unit/ctl_tasks.py)
-set_tests_properties(ctl_tasks PROPERTIES ENVIRONMENT "MTCTL=$<TARGET_FILE:mtctl>" TIMEOUT 300)
+set_tests_properties(ctl_tasks PROPERTIES ENVIRONMENT "MTCTL=$<TARGET_FILE:mtctl>" TIMEOUT 600)
 
 if(MTD_FUZZ)
   add_executable(fuzz_supervisord_migration fuzz/supervisord_migration.cpp)
