@@ -199,6 +199,7 @@ struct Identity {  // resolved at load
   std::vector<std::uint32_t> groups;
 };
 
+// In the order of the manual. NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding)
 struct PoolSpec {
   std::string name;
   std::vector<std::string> command;  // expanded; slot and incarnation as markers (SpecMarker)

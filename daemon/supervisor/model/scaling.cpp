@@ -84,9 +84,8 @@ void Turn::rescale() {
     return;
   }
   const std::uint32_t need = state_.needed();
-  const std::uint32_t most = state_.most();
   const std::uint32_t have = kSeededFault == SeededFault::growth_without_grant
-                                 ? most
+                                 ? state_.most()
                                  : std::max({state_.least(), scaling.granted, state_.want()});
   if (need > have && need != scaling.claimed) {
     scaling.claimed = need;
