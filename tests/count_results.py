@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Counts test cases in the reports that ctest and pytest write.
 
-    count_results.py ctest FILE | pytest FILE
+    count_results.py ctest|pytest FILE [FILE]
 
-FILE is JUnit XML. Prints "PASSED FAILED SKIPPED", then one line for each failed or skipped case. A ctest
-program that prints a doctest summary counts as that many cases, any other as one.
+FILE is JUnit XML; the second, if it is there, is of the failed cases run once more. Prints "PASSED FAILED SKIPPED",
+then one line for each case that failed, was skipped, or passed at the second try only. A ctest program that prints
+a doctest summary counts as that many cases, any other as one.
 """
+import os
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -47,12 +49,22 @@ def pytest(case):
 
 
 def main():
-    kind, path = sys.argv[1:]
+    kind, *paths = sys.argv[1:]
+    count = {"ctest": ctest, "pytest": pytest}[kind]
+    results = {}
+    for path in paths:
+        if not os.path.exists(path):
+            continue
+        for case in ElementTree.parse(path).getroot().iter("testcase"):
+            name = (case.get("classname"), case.get("name"))
+            before, result = results.get(name), count(case)
+            if before and before[1] and not result[1]:
+                result[3].append(f"unsteady {'::'.join(dict.fromkeys(filter(None, name)))}: passed at the second try only")
+            results[name] = result
     totals = [0, 0, 0]
     notes = []
-    for case in ElementTree.parse(path).getroot().iter("testcase"):
-        *counts, more = {"ctest": ctest, "pytest": pytest}[kind](case)
-        totals = [total + count for total, count in zip(totals, counts)]
+    for *counts, more in results.values():
+        totals = [total + one for total, one in zip(totals, counts)]
         notes += more
     print(*totals)
     print("\n".join(notes))

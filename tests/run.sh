@@ -57,23 +57,40 @@ counted() {
   [ "$4" = 0 ] || tail -n 80 "$2" | sed 's/^/    /'
 }
 
-# from_report NAME LOG KIND FILE: the same from a JUnit file; without one the step itself failed.
+# from_report NAME LOG KIND FILE COMMAND…: the same from a JUnit file; without one the step itself failed.
+# COMMAND runs what failed once more, alone, and writes FILE.again. What passes then is named: on a machine where it
+# is not alone it failed, and that has a cause.
 from_report() {
-  local report
-  if ! report=$(/usr/bin/python3 tests/count_results.py "$3" "$4" 2>&1); then
-    failed=$((failed + 1)); result "$1" 'FAILED, no report'; tail -n 60 "$2" | sed 's/^/    /'; return
+  local name=$1 log=$2 kind=$3 file=$4 report
+  shift 4
+  rm -f "$file.again"
+  if ! report=$(/usr/bin/python3 tests/count_results.py "$kind" "$file" 2>&1); then
+    failed=$((failed + 1)); result "$name" 'FAILED, no report'; tail -n 60 "$log" | sed 's/^/    /'; return
+  fi
+  if [[ $report =~ ^[0-9]+\ ([0-9]+) && ${BASH_REMATCH[1]} != 0 ]]; then
+    say "$name: at the first try"
+    failures "$log" | cut -c1-300 | sed 's/^/    /'
+    "$@" >>"$log" 2>&1
+    report=$(/usr/bin/python3 tests/count_results.py "$kind" "$file" "$file.again" 2>&1)
   fi
   # shellcheck disable=SC2046
-  counted "$1" "$2" $(head -n 1 <<<"$report")
+  counted "$name" "$log" $(head -n 1 <<<"$report")
   tail -n +2 <<<"$report" | sed '/^$/d; s/^/    /'
+}
+
+# What a log of ctest or pytest says of its failures: doctest's and pytest's lines, else its end.
+failures() {
+  grep -aE -A 6 'ERROR: |FATAL ERROR|^E  |^FAILED |ERROR: (Address|Leak|Undefined)|runtime error' "$1" | head -n 120 | grep . ||
+    tail -n 60 "$1"
 }
 
 run_ctest() {
   local name="tests, $1" log=$logs/ctest-$1.log report=$logs/ctest-$1.xml step_begin=$SECONDS
+  local command=(ctest --test-dir "build/$1" --timeout 600
+    --test-output-size-passed 1000000 --test-output-size-failed 1000000)
   rm -f "$report"
-  ctest --test-dir "build/$1" -j "$jobs" --timeout 600 --output-junit "$report" \
-    --test-output-size-passed 1000000 --test-output-size-failed 1000000 >"$log" 2>&1
-  from_report "$name" "$log" ctest "$report"
+  "${command[@]}" -j "$jobs" --output-junit "$report" >"$log" 2>&1
+  from_report "$name" "$log" ctest "$report" "${command[@]}" --rerun-failed --output-junit "$report.again"
 }
 
 # The files of the integration tests in as many parts as there are processors, at most three, side by side: they wait
@@ -91,7 +108,7 @@ run_integration() {
   for ((part = 1; part <= parts; part++)); do
     local chosen=() stem=$logs/integration-$1-$part
     for ((i = part - 1; i < ${#files[@]}; i += parts)); do chosen+=("${files[i]}"); done
-    rm -f "$stem.xml"
+    rm -rf "$stem.xml" "$stem-cache"
     timeout -k 30 "$limit" /usr/bin/python3 -m pytest "${chosen[@]}" -q -rs --durations=15 \
       -o "cache_dir=$stem-cache" "${more[@]}" --junitxml="$stem.xml" >"$stem.log" 2>&1 &
   done
@@ -99,7 +116,10 @@ run_integration() {
   wait
   trap - INT TERM
   for ((part = 1; part <= parts; part++)); do
-    from_report "$name, $part of $parts" "$logs/integration-$1-$part.log" pytest "$logs/integration-$1-$part.xml"
+    local stem=$logs/integration-$1-$part
+    from_report "$name, $part of $parts" "$stem.log" pytest "$stem.xml" \
+      timeout -k 30 "$limit" /usr/bin/python3 -m pytest tests/integration -q -rs --last-failed \
+      --last-failed-no-failures none -o "cache_dir=$stem-cache" "${more[@]}" --junitxml="$stem.xml.again"
   done
 }
 
