@@ -16,17 +16,22 @@ std::int64_t microseconds(const timeval& time) {
   return std::int64_t{time.tv_sec} * 1'000'000 + time.tv_usec;
 }
 
+// Ended by the keeper before it was seen to execute: whatever it had come to, it is no crash.
+bool is_own_kill(const Process& record, int wait_status) {
+  return record.killed_for != 0 && WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
+}
+
 void classify(const Process& record, Entry& entry) {
   entry.stage = record.note.stage;
   entry.error = record.note.error;
   if (record.note.failed) {
     entry.outcome = Outcome::setup_failed;
+  } else if (is_own_kill(record, entry.wait_status)) {
+    entry.outcome = Outcome::setup_failed;
+    entry.error = record.killed_for;
   } else if (entry.executed != 0 || WIFEXITED(entry.wait_status)) {
     entry.outcome = Outcome::program;
     entry.stage = Stage::none;
-  } else if (record.killed_for != 0) {
-    entry.outcome = Outcome::setup_failed;
-    entry.error = record.killed_for;
   } else {
     entry.outcome = entry.stage == Stage::exec ? Outcome::unknown : Outcome::setup_failed;
   }
@@ -64,6 +69,7 @@ void on_exec_pipe(Keeper& keeper, std::uint32_t index) {
   Process& record = keeper.table.processes[index];
   if (!record.used || record.exec_pipe < 0) return;
   close_fd(record.exec_pipe);
+  if (record.killed_for != 0) return;  // the pipe of one that is being killed says nothing
   // Without __WALL only a child whose exit signal is SIGCHLD is looked at: one that has executed.
   if (ended_child(P_PID, record.message.pid, 0) != 0) return;
   record.message.executed = 1;
@@ -86,7 +92,7 @@ void on_process_exit(Keeper& keeper, std::uint32_t index) {
   const int got = wait_now(entry.pid, entry.wait_status, &usage);
   if (got == 0) return;
   if (got == entry.pid) {
-    if (has_executed && entry.executed == 0) {
+    if (has_executed && entry.executed == 0 && !is_own_kill(record, entry.wait_status)) {
       entry.executed = 1;
       entry.executed_ns = keeper.now_ns;
     }
@@ -121,6 +127,8 @@ void kill_overdue(Keeper& keeper) {
       }
       continue;
     }
+    on_exec_pipe(keeper, i);  // a keeper that was late itself: it may have executed long ago
+    if (record.message.state == EntryState::running) continue;
     record.killed_for = ETIMEDOUT;
     kill(record.message.pid, SIGKILL);
     table.unlink_starting(i);

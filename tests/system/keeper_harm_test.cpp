@@ -131,6 +131,33 @@ TEST_CASE("any call that the kernel refuses once, early or late, does no lasting
   }
 }
 
+TEST_CASE("what the keeper ends because it cannot watch it has not started, however far it came") {
+  if (!has_strace() || kSanitized) {
+    MESSAGE("skipped: strace is not installed, or the keeper is built with sanitizers");
+    return;
+  }
+  // The refusal comes late: meanwhile the program has long been executed.
+  Start start;
+  start.prefix = {"strace",
+                  "-D",
+                  "-qq",
+                  "-o",
+                  "/dev/null",
+                  "-e",
+                  "trace=epoll_ctl",
+                  "-e",
+                  "inject=epoll_ctl:error=ENOSPC:delay_exit=300000:when=3"};
+  KeeperRun run(std::move(start));
+  run.add_revision(1, run.worker({"sleep"}));
+  run.link().spawn(key(1), 1, "", 60'000, -1);
+  const keeper::Entry unwatched = run.exited(key(1));
+  CHECK(unwatched.outcome == Outcome::setup_failed);
+  CHECK(unwatched.error == ENOSPC);
+  CHECK(unwatched.executed == 0);
+  run.link().spawn(key(2), 1, "", 60'000, -1);
+  CHECK(run.running(key(2)).state == EntryState::running);
+}
+
 TEST_CASE("a role whose keeper does not read is told that it is gone, and keeps no more") {
   int ends[2] = {-1, -1};
   REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
