@@ -2,10 +2,11 @@
 import json
 import os
 import select
+import signal
 import socket
 import time
 
-from harness import PATIENCE, ROOT, Varlink, pool
+from harness import PATIENCE, ROOT, Varlink, descendants, pool, wait_gone
 
 WORKER = ["/usr/bin/python3", "-S", os.path.join(ROOT, "tests", "support", "workers", "task_worker.py")]
 
@@ -24,6 +25,34 @@ def call(mtd, method, **parameters):
     """One Varlink call of io.mtd.Tasks."""
     with Varlink(tasks_socket(mtd)) as client:
         return client.call("io.mtd.Tasks." + method, **parameters)
+
+
+def queue(mtd, name="p"):
+    return call(mtd, "Stats", pool=name)["pools"][0]
+
+
+def broker_pid(keeper):
+    """Of the broker below this process; None: there is none just now."""
+    for pid in descendants(keeper):
+        try:
+            with open(f"/proc/{pid}/comm") as file:
+                if file.read().strip() == "mtd-broker":
+                    return pid
+        except OSError:
+            continue
+    return None
+
+
+def kill_broker(keeper):
+    """kill -9 of it, wherever it is just now, if it is there."""
+    pid = broker_pid(keeper)
+    if pid is None:
+        return
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    assert wait_gone(pid)
 
 
 class Tasks:
@@ -93,6 +122,20 @@ class Tasks:
             wrong = self.frames.get((seq, "no"))
             assert kind == "no" or not wrong, wrong
             self._read(end)
+
+    def wait_for(self, seq, *kinds, seconds=PATIENCE):
+        """Until one of these frames has come for this call; it stays in `frames`."""
+        end = time.monotonic() + seconds
+        while not any(self.frames.get((seq, kind)) for kind in kinds):
+            self._read(end)
+            self._take()
+
+    def refused(self, pool_name, *args, **members):
+        """The refusal of a put, or None."""
+        seq = self.put(pool_name, *args, **{"watch": False, **members})
+        self.wait_for(seq, "ok", "no")
+        refusal = self.frames.pop((seq, "no"), None)
+        return refusal[0] if refusal else None
 
     def any_end(self, seconds=PATIENCE * 4):
         """The next end of any call; `waiting` is the caller's own."""

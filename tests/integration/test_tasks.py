@@ -3,24 +3,8 @@ import os
 import signal
 
 import pytest
-from harness import Mtd, VarlinkError, descendants, eventually, is_alive, wait_gone
-from tasks import Tasks, call, task_pool, tasks_socket
-
-
-def comm(pid):
-    try:
-        with open(f"/proc/{pid}/comm") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
-def broker_pid(mtd):
-    return next(pid for pid in descendants(mtd.keeper) if comm(pid) == "mtd-broker")
-
-
-def queue(mtd, name="p"):
-    return call(mtd, "Stats", pool=name)["pools"][0]
+from harness import Mtd, VarlinkError, eventually, is_alive, wait_gone
+from tasks import Tasks, broker_pid, call, queue, task_pool, tasks_socket
 
 
 def begun(mtd, seq_id):
@@ -323,7 +307,7 @@ def test_kill_of_the_broker_loses_nothing(tmp_path):
             for each in running:
                 begun(mtd, each)
             waiting = [tasks.expect(tasks.put("p", "echo", i, uid=f"w{i}"), "ok")["id"] for i in range(20)]
-        broker = broker_pid(mtd)
+        broker = broker_pid(mtd.keeper)
         os.kill(broker, signal.SIGKILL)
         assert wait_gone(broker)
         gate.write_text("")  # the answers come while nobody reads them
@@ -341,12 +325,12 @@ def test_kill_of_the_supervisor_is_not_noticed_by_tasks(tmp_path):
     with Mtd({"p": task_pool(2)}) as mtd, Tasks(mtd) as tasks:
         seq = tasks.put("p", "hold", str(gate))
         begun(mtd, tasks.expect(seq, "ok")["id"])
-        broker, pids = broker_pid(mtd), mtd.pids("p")
+        broker, pids = broker_pid(mtd.keeper), mtd.pids("p")
         mtd.kill_supervisor()
         assert tasks.run("p", "echo", "meanwhile")["state"] == "done"
         gate.write_text("")
         assert tasks.expect(seq, "end")["state"] == "done"
-        assert broker_pid(mtd) == broker and mtd.pids("p") == pids
+        assert broker_pid(mtd.keeper) == broker and mtd.pids("p") == pids
         mtd.kill(pids[0])
         assert tasks.run("p", "echo", "after")["state"] == "done"
 
@@ -358,7 +342,7 @@ def test_kill_of_both_loses_nothing(tmp_path):
             held = tasks.expect(tasks.put("p", "hold", str(gate)), "ok")["id"]
             begun(mtd, held)
             waiting = [tasks.expect(tasks.put("p", "echo", i), "ok")["id"] for i in range(10)]
-        broker, supervisor = broker_pid(mtd), mtd.supervisor()
+        broker, supervisor = broker_pid(mtd.keeper), mtd.supervisor()
         os.kill(supervisor, signal.SIGKILL)
         os.kill(broker, signal.SIGKILL)
         assert wait_gone(broker) and wait_gone(supervisor)
@@ -375,7 +359,7 @@ def test_a_worker_killed_while_nobody_looks(tmp_path):
         with Tasks(mtd) as tasks:
             held = tasks.expect(tasks.put("p", "hold", str(tmp_path / "gate")), "ok")["id"]
             worker = begun(mtd, held)
-        broker, supervisor = broker_pid(mtd), mtd.supervisor()
+        broker, supervisor = broker_pid(mtd.keeper), mtd.supervisor()
         for pid in (supervisor, broker, worker):
             os.kill(pid, signal.SIGKILL)
         assert wait_gone(worker)
