@@ -134,6 +134,7 @@ void EventRing::push(std::string_view pool, std::string_view worker, json event)
   event["cursor"] = cursor_at(next_number_);
   if (entries_.size() == capacity_) entries_.pop_front();
   entries_.push_back({std::string(pool), std::string(worker), event_text(event)});
+  entries_.back().json.shrink_to_fit();  // it grew by doubling, and there may be thousands
   if (keep_) keep_(next_number_, entries_.back());
   ++next_number_;
   wake_waiting();

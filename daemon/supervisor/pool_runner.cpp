@@ -49,7 +49,7 @@ PoolRunner::~PoolRunner() {
   }
 }
 
-const std::deque<ExitFacts>* PoolRunner::exits(std::uint32_t slot) const {
+const std::vector<ExitFacts>* PoolRunner::exits(std::uint32_t slot) const {
   const auto found = exits_.find(slot);
   return found == exits_.end() ? nullptr : &found->second;
 }
@@ -343,8 +343,8 @@ void PoolRunner::on_exit(const model::WorkerKey& key, WorkerRecord& record,
   services_.prober.cancel(entry.key);
   services_.before_exit();
   auto& exits = exits_[key.slot];
-  exits.push_front({key.incarnation, entry.exited_realtime_ns, entry.user_cpu_us,
-                    entry.system_cpu_us, entry.max_rss_kib});
+  exits.insert(exits.begin(), {key.incarnation, entry.exited_realtime_ns, entry.user_cpu_us,
+                               entry.system_cpu_us, entry.max_rss_kib});
   if (exits.size() > kKeptExits) exits.pop_back();
 
   model::Exited exited;

@@ -68,7 +68,7 @@ class PoolRunner {
   [[nodiscard]] const std::string& name() const { return model_.spec().name; }
   [[nodiscard]] const model::Pool& model() const { return model_; }
   [[nodiscard]] const std::map<model::WorkerKey, WorkerRecord>& workers() const { return workers_; }
-  [[nodiscard]] const std::deque<ExitFacts>* exits(std::uint32_t slot) const;
+  [[nodiscard]] const std::vector<ExitFacts>* exits(std::uint32_t slot) const;
   [[nodiscard]] std::uint64_t revision() const { return revision_; }
   [[nodiscard]] std::vector<Sockets::Fact> sockets() const {
     return services_.sockets.facts(model_.spec());
@@ -215,7 +215,7 @@ class PoolRunner {
   };
   std::map<std::uint64_t, KeeperRevision> keeper_revisions_;  // by the model's number
   bool revision_lost_ = false;  // the keeper does not have the current one
-  std::map<std::uint32_t, std::deque<ExitFacts>> exits_;
+  std::map<std::uint32_t, std::vector<ExitFacts>> exits_;  // last first
   // What the state holds already.
   PoolRecord record_;
   ChangeRecord changes_;

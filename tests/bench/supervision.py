@@ -24,6 +24,7 @@ from measure import median, now_ns, quantile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SETTLED_S = 1.5      # a worker that ran for so long has started for good, to every peer
+IDLE_AFTER_S = 6     # what follows up a start is done by then: mtd's keeper looks once, after 5 s, whether it was read
 PATIENCE_S = 180
 
 
@@ -73,6 +74,7 @@ class Life:
         self.note("memory", measure.pss_kib(measure.supervisors(self.tools.worker)))
 
     def idle(self, seconds):
+        time.sleep(IDLE_AFTER_S)
         pids = measure.supervisors(self.tools.worker)
         before = measure.activity(pids)
         time.sleep(seconds)
