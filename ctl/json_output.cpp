@@ -1,7 +1,9 @@
 #include "ctl/json_output.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -116,6 +118,12 @@ class Printer {
       print_array(*array, parent);
     } else if (const auto* text = value.get_ptr<const std::string*>()) {
       append_json_string(out_, *text, style_.ascii);
+    } else if (const auto* count = value.get_ptr<const std::uint64_t*>()) {
+      out_ += std::to_string(*count);
+    } else if (const auto* number = value.get_ptr<const std::int64_t*>()) {
+      out_ += std::to_string(*number);
+    } else if (value.is_null()) {
+      out_ += "null";
     } else {
       out_ += value.dump();
     }
