@@ -307,6 +307,7 @@ std::size_t window_for(std::int64_t workers) {
 
 Outcome<CtlExit> map_with(Context& context, MapOptions options, ClientOptions where) {
   where.attached = true;
+  where.gather = true;
   Result<Client> client = Client::connect(std::move(where));
   if (!client) return client_failure(client.error());
   return Map(context, *client, options).run();

@@ -21,3 +21,19 @@ else()
   target_link_options(bench-worker PRIVATE -static -s)
   set_target_properties(bench-worker PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bench)
 endif()
+
+# Of the benchmark of tasks (tests/bench/tasks.sh).
+if(NOT MTD_SANITIZE)
+  add_executable(bench-tasks
+    bench/task_load.cpp
+    bench/task_load_bare.cpp
+    bench/task_load_mtd.cpp
+    bench/task_load_peers.cpp
+  )
+  add_executable(bench-task-worker bench/task_worker.cpp)
+  foreach(program bench-tasks bench-task-worker)
+    target_compile_options(${program} PRIVATE -O2)
+    target_link_libraries(${program} PRIVATE mtd_client)
+    set_target_properties(${program} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bench)
+  endforeach()
+endif()

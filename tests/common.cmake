@@ -2,6 +2,7 @@ add_executable(common_test
   unit/common_main.cpp
   unit/common_escape.cpp
   unit/common_exit_status.cpp
+  unit/common_flat_json.cpp
   unit/common_glob.cpp
   unit/common_names.cpp
   unit/common_signals.cpp

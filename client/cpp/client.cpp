@@ -12,6 +12,8 @@
 #include <nlohmann/json.hpp>
 
 #include "client/cpp/open_stream.h"
+#include "common/flat_json.h"
+#include "common/json_writer.h"
 #include "common/task_frames.h"
 #include "common/varlink_json.h"
 
@@ -20,7 +22,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kMostBacklog = 1u << 20;  // bytes that wait for room in the socket
+constexpr std::size_t kMostBacklog = 1u << 20;     // bytes that wait for room in the socket
+constexpr std::size_t kMostGathered = 64u * 1024;  // bytes that wait for the next turn
 constexpr std::size_t kMostFields = task_frames::kMaxLine - 512;
 
 std::string random_name() {
@@ -48,33 +51,41 @@ std::string text(const json& object, const char* name) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
-void add(json& object, const char* name, const std::optional<std::int64_t>& value) {
-  if (value) object[name] = *value;
-}
-
-void add(json& object, const char* name, const std::string& value) {
-  if (!value.empty()) object[name] = value;
-}
-
-// The members of a put frame but seq, uid, args and body.
-json fields_of(const Put& put, bool attached) {
-  json fields{{"pool", put.pool}, {"watch", true}};
-  if (attached) fields["attached"] = true;
-  add(fields, "name", put.name);
-  add(fields, "group", put.group);
-  add(fields, "unique", put.unique);
-  add(fields, "priority", put.priority);
-  add(fields, "delay_ms", put.delay_ms);
-  add(fields, "at_ms", put.at_ms);
-  add(fields, "timeout_ms", put.timeout_ms);
-  add(fields, "expires_ms", put.expires_ms);
-  add(fields, "max_attempts", put.max_attempts);
-  add(fields, "block_ms", put.block_ms);
-  return fields;
-}
-
-std::string arguments_of(const Put& put) {
-  return put.arguments.empty() ? varlink::to_text(json(put.words)) : put.arguments;
+// The members of a put frame but seq, uid and body.
+std::string members_of(const Put& put, bool attached) {
+  std::string text = "\"args\":";
+  if (put.arguments.empty()) {
+    text += '[';
+    for (const std::string& word : put.words) {
+      if (text.back() != '[') text += ',';
+      append_json_string(text, word);
+    }
+    text += ']';
+  } else {
+    text += put.arguments;
+  }
+  const auto add_text = [&text](const char* name, const std::string& value) {
+    if (value.empty()) return;
+    text.append(",\"").append(name).append("\":");
+    append_json_string(text, value);
+  };
+  const auto add = [&text](const char* name, const std::optional<std::int64_t>& value) {
+    if (value) text.append(",\"").append(name).append("\":").append(std::to_string(*value));
+  };
+  text += ",\"pool\":";
+  append_json_string(text, put.pool);
+  text += attached ? ",\"watch\":true,\"attached\":true" : ",\"watch\":true";
+  add_text("name", put.name);
+  add_text("group", put.group);
+  add_text("unique", put.unique);
+  add("priority", put.priority);
+  add("delay_ms", put.delay_ms);
+  add("at_ms", put.at_ms);
+  add("timeout_ms", put.timeout_ms);
+  add("expires_ms", put.expires_ms);
+  add("max_attempts", put.max_attempts);
+  add("block_ms", put.block_ms);
+  return text + "}";
 }
 
 End end_of(const json& object, std::optional<std::string> body) {
@@ -92,6 +103,30 @@ End end_of(const json& object, std::optional<std::string> body) {
   end.attempts = integer(object, "attempts").value_or(0);
   if (const auto signal = integer(object, "signal")) end.signal = static_cast<int>(*signal);
   if (const auto exit = integer(object, "exit")) end.exit = static_cast<int>(*exit);
+  return end;
+}
+
+// The same of a plain object, in which there is no error.
+End end_of(const FlatObject& object, std::optional<std::string> body) {
+  const auto number = [&object](const char* name) -> std::optional<std::int64_t> {
+    const FlatValue* found = object.find(name);
+    if (found == nullptr || found->kind != FlatValue::Kind::integer) return std::nullopt;
+    return found->integer;
+  };
+  const auto word = [&object](const char* name) {
+    const FlatValue* found = object.find(name);
+    return std::string(found != nullptr && found->kind == FlatValue::Kind::text ? found->text()
+                                                                                : "");
+  };
+  End end;
+  end.id = number("id").value_or(0);
+  end.state = word("state");
+  end.reason = word("reason");
+  if (const FlatValue* result = object.find("result")) end.result = result->json;
+  end.body = std::move(body);
+  end.attempts = number("attempts").value_or(0);
+  if (const auto signal = number("signal")) end.signal = static_cast<int>(*signal);
+  if (const auto exit = number("exit")) end.exit = static_cast<int>(*exit);
   return end;
 }
 
@@ -131,20 +166,22 @@ struct Client::State {
   Instant away_since = Instant::never();
   Instant try_again = Instant::never();
   std::int64_t pause_ms = 0;
+  bool turning = false;  // what is put meanwhile leaves at the end of the turn
 
   void enqueue(const std::shared_ptr<Future::State>& future);
   void send_pending();
   void send_cancel(Future::State& future);
   void cancel(Future::State& future);
   Result<void> take_all();
-  Result<void> take(const client::Message& message);
-  void take_end(std::shared_ptr<Future::State> future, const json& object,
-                std::optional<std::string> body);
+  Result<void> take(client::Message& message);
+  bool take_plain(client::Message& message);
+  void take_end(std::shared_ptr<Future::State> future, End end);
   void finish(const std::shared_ptr<Future::State>& future, End end);
   void fail(const Error& error);
   void lose();
   void connect_again();
   Result<void> turn(std::vector<pollfd>& others, std::int64_t timeout_ms);
+  Result<void> attend(short happened);
   std::string new_uid() { return name + "-" + std::to_string(++numbers); }
 };
 
@@ -191,6 +228,7 @@ Client& Client::operator=(Client&&) noexcept = default;
 
 Client::~Client() {
   if (!state_) return;
+  state_->socket.flush();
   for (const auto& future : state_->pending)
     future->client = nullptr;
   for (const auto& [seq, future] : state_->with_mtd)
@@ -216,8 +254,7 @@ Future Client::submit(Put put, std::function<void(const End&)> then) {
   state.client = state_.get();
   state.then = std::move(then);
   state.uid = put.uid.empty() ? state_->new_uid() : put.uid;
-  state.members = "\"args\":" + arguments_of(put) + "," +
-                  varlink::to_text(fields_of(put, state_->options.attached)).substr(1);
+  state.members = members_of(put, state_->options.attached);
   state.body = std::move(put.body);
   if (state.members.size() > kMostFields) {
     state_->finish(future.state_,
@@ -302,13 +339,13 @@ void Client::State::send_pending() {
     if (future->members.empty()) {
       socket.send("{\"t\":\"wait\"," + seq + ",\"id\":" + std::to_string(future->id) + "}\n");
     } else {
-      socket.send(task_frames::frame("{\"t\":\"put\"," + seq +
-                                         ",\"uid\":" + varlink::to_text(json(future->uid)) + "," +
-                                         future->members,
-                                     future->body));
+      std::string frame = "{\"t\":\"put\"," + seq + ",\"uid\":";
+      append_json_string(frame, future->uid);
+      socket.send(task_frames::frame(frame + "," + future->members, future->body));
     }
-    socket.flush();
+    if (socket.backlog() >= kMostGathered) socket.flush();
   }
+  if (!options.gather && !turning) socket.flush();
 }
 
 void Client::State::send_cancel(Future::State& future) {
@@ -335,14 +372,39 @@ void Client::State::cancel(Future::State& future) {
 
 Result<void> Client::State::take_all() {
   for (;;) {
-    const Result<std::optional<client::Message>> message = socket.take();
+    Result<std::optional<client::Message>> message = socket.take();
     if (!message) return message.error();
     if (!*message) return {};
     if (const Result<void> taken = take(**message); !taken) return taken;
   }
 }
 
-Result<void> Client::State::take(const client::Message& message) {
+// What comes most often: a task is accepted, or has ended without an error. False: it is neither.
+bool Client::State::take_plain(client::Message& message) {
+  const auto object = FlatObject::parse(message.line);
+  if (!object) return false;
+  const FlatValue* kind = object->find("t");
+  const FlatValue* seq = object->find("seq");
+  if (kind == nullptr || kind->kind != FlatValue::Kind::text) return false;
+  if (seq == nullptr || seq->kind != FlatValue::Kind::integer) return false;
+  const bool is_ok = kind->text() == "ok";
+  if (!is_ok && kind->text() != "end") return false;
+  const auto found = with_mtd.find(seq->integer);
+  if (found == with_mtd.end()) return true;
+  const std::shared_ptr<Future::State> future = found->second;
+  if (is_ok) {
+    const FlatValue* id = object->find("id");
+    future->id = id != nullptr ? id->integer : 0;
+    if (future->cancel) send_cancel(*future);
+  } else {
+    with_mtd.erase(found);
+    take_end(future, end_of(*object, std::move(message.body)));
+  }
+  return true;
+}
+
+Result<void> Client::State::take(client::Message& message) {
+  if (take_plain(message)) return {};
   const Result<json> object = varlink::parse_json(message.line);
   if (!object) return object.error().with_context("mtd sent what is no message");
   if (!object->is_object()) return Error{"mtd sent what is no message: not a JSON object"};
@@ -363,7 +425,7 @@ Result<void> Client::State::take(const client::Message& message) {
     finish(future, refusal(text(*object, "error"), text(*object, "message")));
   } else if (kind == "end") {
     with_mtd.erase(found);
-    take_end(future, *object, message.body);
+    take_end(future, end_of(*object, std::move(message.body)));
   } else if (kind == "progress" && options.progress) {
     options.progress({future->id, integer(*object, "done").value_or(0), integer(*object, "total"),
                       text(*object, "text")});
@@ -371,9 +433,7 @@ Result<void> Client::State::take(const client::Message& message) {
   return {};
 }
 
-void Client::State::take_end(std::shared_ptr<Future::State> future, const json& object,
-                             std::optional<std::string> body) {
-  End end = end_of(object, std::move(body));
+void Client::State::take_end(std::shared_ptr<Future::State> future, End end) {
   if (end.state == "cancelled" && end.reason == "detached" && !future->cancel && options.attached &&
       !future->members.empty()) {
     // It was cancelled because our connection broke; here we are again.
@@ -462,6 +522,14 @@ Result<void> Client::State::turn(std::vector<pollfd>& others, std::int64_t timeo
   const short happened = entries.back().revents;
   entries.pop_back();
   others = entries;
+  turning = true;
+  Result<void> attended = attend(happened);
+  turning = false;
+  if (socket.is_open()) socket.flush();
+  return attended;
+}
+
+Result<void> Client::State::attend(short happened) {
   if ((happened & POLLOUT) != 0) socket.flush();
   if ((happened & ~POLLOUT) != 0) {
     socket.receive();
@@ -472,7 +540,6 @@ Result<void> Client::State::turn(std::vector<pollfd>& others, std::int64_t timeo
     if (socket.is_ended()) lose();
   }
   send_pending();
-  if (socket.is_open()) socket.flush();
   return {};
 }
 

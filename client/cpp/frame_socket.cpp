@@ -1,11 +1,11 @@
 #include "client/cpp/frame_socket.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 
-#include <array>
 #include <cerrno>
+#include <cstring>
+#include <utility>
 
 #include "common/task_frames.h"
 
@@ -13,14 +13,13 @@ namespace mtd::client {
 namespace {
 
 constexpr std::size_t kBlock = 256u * 1024;
+constexpr std::size_t kRoom = 64u * 1024;    // that is left for the next read
+constexpr std::size_t kKept = 1024u * 1024;  // of a buffer that was once larger
 
 }  // namespace
 
 FrameSocket::FrameSocket(UniqueFd socket, std::size_t max_body)
-    : socket_(std::move(socket)), max_body_(max_body) {
-  const int flags = ::fcntl(socket_.get(), F_GETFL);
-  ::fcntl(socket_.get(), F_SETFL, flags | O_NONBLOCK);
-}
+    : socket_(std::move(socket)), max_body_(max_body) {}
 
 void FrameSocket::send(std::string_view bytes) {
   if (ended_ || !is_open()) return;
@@ -29,8 +28,8 @@ void FrameSocket::send(std::string_view bytes) {
 
 void FrameSocket::flush() {
   while (backlog() > 0) {
-    const ssize_t sent =
-        ::send(socket_.get(), out_.data() + sent_, out_.size() - sent_, MSG_NOSIGNAL);
+    const ssize_t sent = ::send(socket_.get(), out_.data() + sent_, out_.size() - sent_,
+                                MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
     if (sent < 0) {  // gone; what it had said is read all the same
@@ -55,28 +54,47 @@ void FrameSocket::flush_all() {
   }
 }
 
+void FrameSocket::make_room() {
+  std::memmove(in_.data(), in_.data() + taken_, filled_ - taken_);
+  filled_ -= std::exchange(taken_, 0);
+  if (filled_ == 0 && in_.size() > kKept) in_ = {};
+}
+
+FrameSocket::Got FrameSocket::read(int flags) {
+  if (in_.size() - filled_ < kRoom) in_.resize(in_.size() + kBlock);
+  const std::size_t room = in_.size() - filled_;
+  const ssize_t got = ::recv(socket_.get(), in_.data() + filled_, room, flags);
+  if (got < 0 && (errno == EINTR || errno == EAGAIN || errno == EWOULDBLOCK)) return Got::nothing;
+  if (got <= 0) {
+    ended_ = true;
+    return Got::nothing;
+  }
+  filled_ += static_cast<std::size_t>(got);
+  return static_cast<std::size_t>(got) == room ? Got::all_there_was_room_for : Got::some;
+}
+
 void FrameSocket::receive() {
   if (ended_ || !is_open()) return;
-  in_.erase(0, taken_);
-  taken_ = 0;
-  for (;;) {
-    const std::size_t before = in_.size();
-    in_.resize(before + kBlock);
-    const ssize_t got = ::recv(socket_.get(), in_.data() + before, kBlock, 0);
-    const int failure = got < 0 ? errno : 0;
-    in_.resize(before + (got > 0 ? static_cast<std::size_t>(got) : 0));
-    if (failure == EINTR) continue;
-    if (failure == EAGAIN || failure == EWOULDBLOCK) return;
-    if (got <= 0) {
-      ended_ = true;
-      return;
-    }
-    if (static_cast<std::size_t>(got) < kBlock) return;
+  make_room();
+  while (read(MSG_DONTWAIT) == Got::all_there_was_room_for) {
   }
 }
 
+void FrameSocket::receive_some() {
+  if (ended_ || !is_open()) return;
+  make_room();
+  if (backlog() == 0 && read(0) != Got::nothing) return;
+  if (ended_) return;
+  // There is something to write too, or its owner has made the socket one that does not wait.
+  const short events = static_cast<short>(POLLIN | (backlog() > 0 ? POLLOUT : 0));
+  pollfd entry{socket_.get(), events, 0};
+  if (::poll(&entry, 1, -1) <= 0) return;
+  flush();
+  receive();
+}
+
 Result<std::optional<Message>> FrameSocket::take() {
-  const auto found = task_frames::first_frame(std::string_view(in_).substr(taken_), max_body_);
+  const auto found = task_frames::first_frame({in_.data() + taken_, filled_ - taken_}, max_body_);
   if (!found) return found.error();
   if (!*found) return std::optional<Message>();
   Message message{std::string((*found)->line), std::nullopt};

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/result.h"
 #include "common/unique_fd.h"
@@ -34,16 +35,22 @@ class FrameSocket {
 
   // Reads what is there; then take() gives the whole frames.
   void receive();
+  // Waits until there is something, or a signal has come, and reads it.
+  void receive_some();
   // An error: the bytes are no frames; nothing more can come.
   [[nodiscard]] Result<std::optional<Message>> take();
 
  private:
+  enum class Got { nothing, some, all_there_was_room_for };
+  Got read(int flags);
+  void make_room();
+
   UniqueFd socket_;
   std::size_t max_body_ = 0;
   std::string out_;
   std::size_t sent_ = 0;
-  std::string in_;
-  std::size_t taken_ = 0;
+  std::vector<char> in_;
+  std::size_t taken_ = 0, filled_ = 0;  // of in_
   bool ended_ = false;
 };
 

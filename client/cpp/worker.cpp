@@ -1,6 +1,5 @@
 #include <fcntl.h>
 #include <mtd/worker.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -15,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "client/cpp/frame_socket.h"
+#include "common/flat_json.h"
 #include "common/task_frames.h"
 #include "common/varlink_json.h"
 
@@ -75,10 +75,11 @@ struct Worker::State {
 
   Result<void> take_all();
   Result<void> attend(const client::Message& message);
+  bool attend_plain(const client::Message& message);
   Result<void> take_task(const json& object, std::optional<std::string> body);
   Result<std::optional<std::string>> body_of(const json& object, const client::Message& message);
-  bool is_again(const json& object, Key key);
-  void wait() const;
+  bool is_again(bool again, Key key);
+  void wait();
 };
 
 Result<void> Worker::State::take_all() {
@@ -91,7 +92,45 @@ Result<void> Worker::State::take_all() {
   return *failure;
 }
 
+// A task as most are: plain, and in one piece. False: it is something else.
+bool Worker::State::attend_plain(const client::Message& message) {
+  const auto object = FlatObject::parse(message.line);
+  if (!object) return false;
+  Task task;
+  bool is_task = false, again = false;
+  for (const auto& [name, value] : *object) {
+    using Kind = FlatValue::Kind;
+    if (name == "t" && value.kind == Kind::text) {
+      is_task = value.text() == "task";
+      if (!is_task) return false;
+    } else if (name == "id" && value.kind == Kind::integer) {
+      task.id_ = value.integer;
+    } else if (name == "attempt" && value.kind == Kind::integer) {
+      task.attempt_ = value.integer;
+    } else if (name == "name" && value.kind == Kind::text) {
+      task.name_ = value.text();
+    } else if (name == "timeout_ms" && value.kind == Kind::integer) {
+      if (value.integer > 0) task.timeout_ms_ = value.integer;
+    } else if (name == "again" && value.kind == Kind::boolean) {
+      again = value.integer != 0;
+    } else if (name == "args" && value.kind == Kind::list) {
+      task.arguments_ = value.json;
+      for_each_element(value, [&task](const FlatValue& one) {
+        task.words_.emplace_back(one.kind == Kind::text ? one.text() : one.json);
+      });
+    } else if (name != "body") {
+      return false;
+    }
+  }
+  if (!is_task || task.id_ <= 0 || task.attempt_ <= 0 || task.arguments_.empty()) return false;
+  if (is_again(again, {task.id_, task.attempt_})) return true;
+  task.body_ = message.body;
+  tasks.push_back(std::move(task));
+  return true;
+}
+
 Result<void> Worker::State::attend(const client::Message& message) {
+  if (attend_plain(message)) return {};
   Result<json> object = varlink::parse_json(message.line);
   if (!object) return object.error().with_context("mtd sent what is no message");
   if (!object->is_object()) return Error{"mtd sent what is no message: not a JSON object"};
@@ -134,8 +173,8 @@ Result<std::optional<std::string>> Worker::State::body_of(const json& object,
 }
 
 // mtd asks again when it does not know whether its question arrived; it is answered once.
-bool Worker::State::is_again(const json& object, Key key) {
-  if (object.value("again", false)) {
+bool Worker::State::is_again(bool again, Key key) {
+  if (again) {
     for (const Key& old : had) {
       if (old == key) return true;
     }
@@ -150,7 +189,7 @@ Result<void> Worker::State::take_task(const json& object, std::optional<std::str
   task.id_ = number(object, "id", 0);
   task.attempt_ = number(object, "attempt", 0);
   if (task.id_ <= 0 || task.attempt_ <= 0) return Error{"mtd sent a task without its number"};
-  if (is_again(object, {task.id_, task.attempt_})) return {};
+  if (is_again(object.value("again", false), {task.id_, task.attempt_})) return {};
   task.name_ = text(object, "name");
   const auto arguments = object.find("args");
   task.arguments_ = arguments != object.end() ? varlink::to_text(*arguments) : "[]";
@@ -165,10 +204,9 @@ Result<void> Worker::State::take_task(const json& object, std::optional<std::str
   return {};
 }
 
-void Worker::State::wait() const {
-  const short events = static_cast<short>(POLLIN | (socket.backlog() > 0 ? POLLOUT : 0));
-  pollfd entry{socket.fd(), events, 0};
-  ::poll(&entry, 1, -1);
+void Worker::State::wait() {
+  socket.receive_some();
+  (void)take_all().has_value();  // what makes no sense is told by next()
 }
 
 Result<Worker> Worker::from_environment() {
@@ -292,11 +330,11 @@ Answer call(const std::function<Answer(Task&)>& handler, Task& task) {
 Result<void> Worker::run(const std::function<Answer(Task&)>& handler) {
   if (const Result<void> said = ready(); !said) return said;
   for (;;) {
+    if (state_->tasks.empty() && !is_over()) state_->wait();
     Result<std::optional<Task>> task = next();
     if (!task) return task.error();
     if (!*task) {
       if (is_over()) return {};
-      state_->wait();
       continue;
     }
     (*task)->worker_ = this;

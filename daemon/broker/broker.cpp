@@ -22,6 +22,7 @@ constexpr int kMessagesATurn = 64;
 constexpr std::size_t kScratchBytes = 512 * 1024;
 constexpr std::size_t kMaxProgress = 64 * 1024;  // tasks whose last word of progress is kept
 constexpr std::int64_t kRetryMs = 1000;
+constexpr std::uint64_t kMemoryLimit = 1ULL << 30U;  // of tasks that are kept in memory
 
 }  // namespace
 
@@ -32,7 +33,7 @@ Broker::Broker(BrokerOptions options, sys::EventLoop loop, sys::BrokerLink link,
       loop_(std::move(loop)),
       link_(std::move(link)),
       board_(std::move(board)),
-      store_(std::move(store)),
+      stores_(std::move(store), kMemoryLimit),
       contents_(std::move(contents)),
       scratch_(kScratchBytes),
       reactor_(loop_),
@@ -48,7 +49,7 @@ Broker::~Broker() {
 int Broker::run() {
   auto link =
       loop_.watch(link_.fd(), EPOLLIN, sys::Priority::keeper, [this](std::uint32_t) { on_link(); });
-  auto store = loop_.watch(store_->fd(), EPOLLIN, sys::Priority::normal,
+  auto store = loop_.watch(stores_.fd(), EPOLLIN, sys::Priority::normal,
                            [this](std::uint32_t) { on_store(); });
   auto timer = loop_.timer(sys::Priority::normal, [this] { on_deadline(); });
   if (!link || !store || !timer) {
@@ -198,7 +199,6 @@ void Broker::handle(const Stop&) {
   const auto clients = clients_;
   for (const auto& entry : clients)
     entry.second->flush();
-  if (under_way_ == 0 && batch_.empty()) loop_.stop(0);
 }
 
 // ---- the store ----
@@ -216,21 +216,54 @@ void Broker::remove(std::vector<task::TaskId> ids) {
 
 void Broker::ask(task::StoreQuestion question, Replied replied) {
   const std::uint64_t token = next_question_++;
-  questions_.emplace(token, std::move(replied));
-  // Questions see what was submitted before them.
-  if (!batch_.empty()) {
-    under_way_ += batch_.size();
-    store_->submit(std::exchange(batch_, {}));
+  submit_batch();  // questions see what was submitted before them
+  auto reply = stores_.ask(token, std::move(question));
+  if (!reply) {
+    questions_.emplace(token, std::move(replied));
+    return;
   }
-  store_->ask(token, std::move(question));
+  // Never before this returns.
+  loop_.post(sys::Priority::normal,
+             [replied = std::move(replied), reply = std::move(*reply)]() mutable {
+               replied(std::move(reply));
+             });
+}
+
+void Broker::apply(task::StoreDone done) {
+  const std::uint64_t token = done.op.token;
+  if (token > 0 && token <= by_token_.size()) by_token_[token - 1]->apply(std::move(done));
+}
+
+// What is done at once may lead to more. Completions are applied in their order, also when one of
+// them leads to a question and so to this again.
+void Broker::submit_batch() {
+  const bool nested = std::exchange(submitting_, true);
+  while (!batch_.empty() || (!nested && !done_at_once_.empty())) {
+    if (!batch_.empty()) {
+      under_way_ += batch_.size();
+      auto done = stores_.submit(std::exchange(batch_, {}));
+      under_way_ -= done.size();
+      std::move(done.begin(), done.end(), std::back_inserter(done_at_once_));
+    }
+    if (nested) continue;
+    for (std::size_t count = done_at_once_.size(); count > 0; --count) {
+      task::StoreDone done = std::move(done_at_once_.front());
+      done_at_once_.pop_front();
+      apply(std::move(done));
+    }
+  }
+  submitting_ = nested;
+}
+
+void Broker::end_if_idle() {
+  if (stopping_ && under_way_ == 0 && batch_.empty()) loop_.stop(0);
 }
 
 void Broker::on_store() {
-  for (auto& output : store_->take()) {
+  for (auto& output : stores_.take()) {
     if (auto* done = std::get_if<task::StoreDone>(&output)) {
       --under_way_;
-      const std::uint64_t token = done->op.token;
-      if (token > 0 && token <= by_token_.size()) by_token_[token - 1]->apply(std::move(*done));
+      apply(std::move(*done));
       continue;
     }
     auto& [token, reply] = std::get<task::StoreReplied>(output);
@@ -240,7 +273,6 @@ void Broker::on_store() {
     questions_.erase(question);
     replied(std::move(reply));
   }
-  if (stopping_ && under_way_ == 0 && batch_.empty()) loop_.stop(0);
 }
 
 void Broker::on_deadline() {
@@ -252,10 +284,7 @@ void Broker::on_deadline() {
 
 // After every handler: what it led to goes out together.
 void Broker::after_turn() {
-  if (!batch_.empty()) {
-    under_way_ += batch_.size();
-    store_->submit(std::exchange(batch_, {}));
-  }
+  submit_batch();
   if (!changed_.empty()) {
     for (QueueRunner* queue : changed_)
       queue->show();
@@ -272,6 +301,7 @@ void Broker::after_turn() {
     link_wants_write_ = link_.wants_write();
     link_watch_.set_events(link_wants_write_ ? EPOLLIN | EPOLLOUT : EPOLLIN);
   }
+  end_if_idle();
 }
 
 // ---- clients ----

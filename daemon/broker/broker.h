@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -19,7 +20,7 @@
 
 #include "daemon/broker/client_stream.h"
 #include "daemon/broker/queue_runner.h"
-#include "daemon/broker/store/store_thread.h"
+#include "daemon/broker/two_stores.h"
 #include "daemon/control/loop_reactor.h"
 #include "daemon/control/server.h"
 #include "daemon/sys/broker_link.h"
@@ -94,6 +95,9 @@ class Broker final : public QueueHost, public ClientHost {
   void handle(const Synced& synced);
   void handle(const Stop& stop);
   void on_store();
+  void submit_batch();
+  void apply(task::StoreDone done);
+  void end_if_idle();
   void on_deadline();
   void after_turn();
   void link_broke(const Error& why);
@@ -115,7 +119,7 @@ class Broker final : public QueueHost, public ClientHost {
   sys::EventLoop::Timer timer_;
   bool link_wants_write_ = false;
   sys::TaskBoard board_;
-  std::unique_ptr<task::StoreThread> store_;
+  TwoStores stores_;
   task::StoreContents contents_;
   std::vector<char> scratch_;
   control::LoopReactor reactor_;
@@ -130,8 +134,10 @@ class Broker final : public QueueHost, public ClientHost {
   std::uint64_t next_id_ = 1, next_ticket_ = 1, next_question_ = 1;
   std::size_t max_body_ = 8 << 20;
   std::vector<QueueRunner*> by_token_;  // token − 1
-  std::uint64_t under_way_ = 0;         // operations at the store
+  std::uint64_t under_way_ = 0;         // operations at the disk
   std::vector<task::StoreOp> batch_;
+  std::deque<task::StoreDone> done_at_once_;  // in memory; not applied yet
+  bool submitting_ = false;
   std::unordered_map<std::uint64_t, Replied> questions_;
   std::unordered_map<std::uint64_t, PutCall> puts_;        // by ticket
   std::unordered_map<std::uint64_t, CancelDone> cancels_;  // by ticket

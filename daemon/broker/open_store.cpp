@@ -4,17 +4,10 @@
 
 #include "common/timestamp.h"
 #include "daemon/broker/store/sqlite_store.h"
-#include "daemon/broker/two_stores.h"
 #include "daemon/sys/clock.h"
 #include "daemon/sys/proc.h"
 
 namespace mtd::broker {
-namespace {
-
-constexpr std::uint64_t kMemoryLimit = 1ULL << 30U;
-
-}  // namespace
-
 Result<OpenedStore> open_store(const std::string& directory) {
   task::SqliteOptions options;
   options.path = directory + "/tasks.db";
@@ -25,7 +18,7 @@ Result<OpenedStore> open_store(const std::string& directory) {
   auto disk = task::SqliteStore::open(std::move(options));
   if (!disk) return disk.error();
   std::string note = (*disk)->note();
-  return OpenedStore{std::make_unique<TwoStores>(std::move(*disk), kMemoryLimit), std::move(note)};
+  return OpenedStore{std::move(*disk), std::move(note)};
 }
 
 }  // namespace mtd::broker

@@ -20,77 +20,72 @@ std::vector<TaskId> take_if(std::vector<TaskId>& ids, const MemoryStore& memory)
 
 }  // namespace
 
+// A task's operations name its own durability; but to revive one is asked for by its id alone.
 bool TwoStores::is_of_memory(const StoreOp& op) const {
-  return std::visit(
-      [&](const auto& what) {
-        if constexpr (requires { what.id; }) {
-          return memory_.has(what.id);
-        } else {
-          return op.durability == Durability::memory;
-        }
-      },
-      op.what);
+  if (const auto* revive = std::get_if<ReviveOp>(&op.what)) return memory_.has(revive->id);
+  return op.durability == Durability::memory;
 }
 
-std::vector<StoreDone> TwoStores::commit(std::vector<StoreOp> batch) {
-  struct Place {
-    bool memory = false;
-    std::size_t at = 0;  // in the completions of its store
-  };
-  std::vector<Place> places;
+std::vector<StoreDone> TwoStores::submit(std::vector<StoreOp> ops) {
   std::vector<StoreOp> on_disk, in_memory;
-  for (StoreOp& op : batch) {
+  for (StoreOp& op : ops) {
     if (auto* removal = std::get_if<RemoveOp>(&op.what)) {
-      StoreOp other = op;
-      std::get<RemoveOp>(other.what).ids = take_if(removal->ids, memory_);
-      if (!std::get<RemoveOp>(other.what).ids.empty())
-        (void)memory_.commit({std::move(other)}).size();
+      std::vector<TaskId> ids = take_if(removal->ids, memory_);
+      if (removal->ids.empty()) {
+        removal->ids = std::move(ids);
+        in_memory.push_back(std::move(op));
+        continue;
+      }
+      StoreOp other;
+      other.what = RemoveOp{std::move(ids)};
+      (void)memory_.commit({std::move(other)}).size();
     } else if (is_of_memory(op)) {
-      places.push_back({true, in_memory.size()});
       in_memory.push_back(std::move(op));
       continue;
     }
-    places.push_back({false, on_disk.size()});
     on_disk.push_back(std::move(op));
   }
-  auto memory_done =
-      in_memory.empty() ? std::vector<StoreDone>() : memory_.commit(std::move(in_memory));
-  auto disk_done = on_disk.empty() ? std::vector<StoreDone>() : disk_->commit(std::move(on_disk));
-  std::vector<StoreDone> done;
-  done.reserve(places.size());
-  for (const Place& place : places)
-    done.push_back(std::move(place.memory ? memory_done[place.at] : disk_done[place.at]));
-  return done;
+  disk_->submit(std::move(on_disk));
+  return in_memory.empty() ? std::vector<StoreDone>() : memory_.commit(std::move(in_memory));
 }
 
-StoreReply TwoStores::find(const FindTask& question) {
-  if (question.id.value != 0)
-    return memory_.has(question.id) ? memory_.answer(question) : disk_->answer(question);
-  StoreReply reply = memory_.answer(question);
-  return reply.tasks.empty() ? disk_->answer(question) : reply;
+std::optional<StoreReply> TwoStores::ask(std::uint64_t token, StoreQuestion question) {
+  if (const auto* one = std::get_if<FindTask>(&question)) {
+    StoreReply reply = memory_.answer(question);
+    if (!reply.tasks.empty()) return reply;
+    disk_->ask(token, *one);
+    return std::nullopt;
+  }
+  if (!std::holds_alternative<DescribeStore>(question)) asked_.emplace(token, question);
+  disk_->ask(token, std::move(question));
+  return std::nullopt;
 }
 
-StoreReply TwoStores::list(const ListTasks& question) {
-  StoreReply reply = disk_->answer(question);
+void TwoStores::add_memory(const StoreQuestion& question, StoreReply& reply) {
   StoreReply more = memory_.answer(question);
+  reply.removed += more.removed;
+  for (std::size_t i = 0; i < std::size(reply.counts.by_state); ++i)
+    reply.counts.by_state[i] += more.counts.by_state[i];
+  const auto* list = std::get_if<ListTasks>(&question);
+  if (list == nullptr) return;
   std::move(more.tasks.begin(), more.tasks.end(), std::back_inserter(reply.tasks));
   std::stable_sort(
       reply.tasks.begin(), reply.tasks.end(),
       [](const FoundTask& a, const FoundTask& b) { return a.row.facts.id < b.row.facts.id; });
-  if (reply.tasks.size() > question.filter.limit) reply.tasks.resize(question.filter.limit);
-  return reply;
+  if (reply.tasks.size() > list->filter.limit) reply.tasks.resize(list->filter.limit);
 }
 
-StoreReply TwoStores::answer(const StoreQuestion& question) {
-  if (const auto* one = std::get_if<FindTask>(&question)) return find(*one);
-  if (const auto* some = std::get_if<ListTasks>(&question)) return list(*some);
-  StoreReply reply = disk_->answer(question);
-  if (std::holds_alternative<DescribeStore>(question)) return reply;
-  const StoreReply more = memory_.answer(question);
-  for (std::size_t i = 0; i < std::size(reply.counts.by_state); ++i)
-    reply.counts.by_state[i] += more.counts.by_state[i];
-  reply.removed += more.removed;
-  return reply;
+std::vector<StoreOutput> TwoStores::take() {
+  std::vector<StoreOutput> output = disk_->take();
+  for (StoreOutput& one : output) {
+    auto* replied = std::get_if<StoreReplied>(&one);
+    if (replied == nullptr) continue;
+    const auto question = asked_.find(replied->token);
+    if (question == asked_.end()) continue;
+    add_memory(question->second, replied->reply);
+    asked_.erase(question);
+  }
+  return output;
 }
 
 }  // namespace mtd::broker

@@ -1,31 +1,43 @@
-// TwoStores: tasks on disk, and in memory those that need not outlive the broker
-// (Durability::memory), as one TaskStore. A task stays where it was put.
+// TwoStores: where the broker keeps tasks. On disk, by a thread of its own, because a disk makes
+// wait; and in memory those that need not outlive the broker (Durability::memory), at once, because
+// to hand them to a thread and back would take longer than they do. A task stays where it was put.
+//
+// Operations of one kind are done in their order, and questions see what was submitted before them.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
 
 #include "daemon/broker/store/memory_store.h"
+#include "daemon/broker/store/store_thread.h"
 
 namespace mtd::broker {
 
-class TwoStores final : public task::TaskStore {
+class TwoStores {
  public:
-  TwoStores(std::unique_ptr<task::TaskStore> disk, std::uint64_t memory_limit)
+  TwoStores(std::unique_ptr<task::StoreThread> disk, std::uint64_t memory_limit)
       : disk_(std::move(disk)), memory_(memory_limit) {}
 
-  [[nodiscard]] Result<task::StoreContents> load() override { return disk_->load(); }
-  [[nodiscard]] std::vector<task::StoreDone> commit(std::vector<task::StoreOp> batch) override;
-  [[nodiscard]] task::StoreReply answer(const task::StoreQuestion& question) override;
-  [[nodiscard]] task::StoreHealth health() const override { return disk_->health(); }
-  void tidy() override { disk_->tidy(); }
+  // Each is answered by one StoreDone: by the returned ones at once, by take() later.
+  [[nodiscard]] std::vector<task::StoreDone> submit(std::vector<task::StoreOp> ops);
+  // Answered by one StoreReplied of take(), or at once: then it is returned.
+  [[nodiscard]] std::optional<task::StoreReply> ask(std::uint64_t token,
+                                                    task::StoreQuestion question);
+
+  // Readable while there is output.
+  [[nodiscard]] int fd() const { return disk_->fd(); }
+  [[nodiscard]] std::vector<task::StoreOutput> take();
 
  private:
   [[nodiscard]] bool is_of_memory(const task::StoreOp& op) const;
-  [[nodiscard]] task::StoreReply find(const task::FindTask& question);
-  [[nodiscard]] task::StoreReply list(const task::ListTasks& question);
+  void add_memory(const task::StoreQuestion& question, task::StoreReply& reply);
 
-  std::unique_ptr<task::TaskStore> disk_;
+  std::unique_ptr<task::StoreThread> disk_;
   task::MemoryStore memory_;
+  std::unordered_map<std::uint64_t, task::StoreQuestion> asked_;  // that memory answers as well
 };
 
 }  // namespace mtd::broker

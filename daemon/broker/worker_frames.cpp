@@ -23,18 +23,17 @@ std::uint32_t number(FrameMembers& members, const char* name, std::int64_t min, 
 }
 
 std::uint32_t capabilities_of(FrameMembers& members) {
-  const json* list = members.find("capabilities");
-  std::uint32_t known = 0;
-  if (list == nullptr) return 0;
-  if (!list->is_array()) {
+  if (!members.has("capabilities")) return 0;
+  if (!members.is_list("capabilities")) {
     members.wrong("capabilities", "a list of names");
     return 0;
   }
-  for (const json& name : *list) {
+  std::uint32_t known = 0;
+  members.for_each_text("capabilities", [&](std::string_view name) {
     if (name == "body") known |= kTakesBodies;
     if (name == "cancel") known |= kTakesCancels;
     if (name == "progress") known |= kTellsProgress;
-  }
+  });
   return known;
 }
 
@@ -48,9 +47,9 @@ WorkerFrame ready_of(FrameMembers& members) {
 
 // {"type","message","trace"}, and of adapters "exit" and "signal", as far as they are there.
 std::string error_of(FrameMembers& members) {
-  const json* given = members.find("error");
+  const json* given = members.object("error");
   json error = json::object();
-  if (given != nullptr && !given->is_object()) {
+  if (given == nullptr && members.has("error")) {
     members.wrong("error", "an object with the texts type, message and trace");
     return {};
   }
@@ -75,7 +74,7 @@ WorkerFrame answer_of(FrameMembers& members, bool done) {
   answer.attempt = number(members, "attempt", 1, kMaxNumber);
   answer.parts = static_cast<std::uint32_t>(members.integer("parts", 1, kMaxParts).value_or(0));
   if (done) {
-    if (const json* result = members.find("result")) answer.result = varlink::to_text(*result);
+    answer.result = members.json_text("result");
     return answer;
   }
   answer.error = error_of(members);
@@ -122,17 +121,21 @@ WorkerFrame frame_of(FrameMembers& members, const std::string& type) {
   return OtherFrame{};
 }
 
-}  // namespace
-
-Result<WorkerFrame> parse_worker_frame(std::string_view line) {
-  const auto object = varlink::parse_json(line);
-  if (!object) return Error{"this is no JSON: " + object.error().message};
-  if (!object->is_object()) return Error{"a frame begins with a JSON object"};
-  FrameMembers members(*object);
+Result<WorkerFrame> parsed(FrameMembers members) {
   const std::string type = members.needed_text("t", 64);
   WorkerFrame frame = frame_of(members, type);
   if (!members.fault().empty()) return Error{(type.empty() ? "" : type + ": ") + members.fault()};
   return frame;
+}
+
+}  // namespace
+
+Result<WorkerFrame> parse_worker_frame(std::string_view line) {
+  if (const auto plain = FlatObject::parse(line)) return parsed(FrameMembers(*plain));
+  const auto object = varlink::parse_json(line);
+  if (!object) return Error{"this is no JSON: " + object.error().message};
+  if (!object->is_object()) return Error{"a frame begins with a JSON object"};
+  return parsed(FrameMembers(*object));
 }
 
 }  // namespace mtd::broker

@@ -18,6 +18,10 @@ Result<std::pair<UniqueFd, UniqueFd>> make_pair_of(int type) {
   return std::pair(UniqueFd(ends[0]), UniqueFd(ends[1]));
 }
 
+// The kernel takes so much whole or not at all, because it is one piece to it: half of the smallest
+// send buffer anyone would set (unix(7); af_unix.c, unix_stream_sendmsg).
+constexpr std::size_t kOnePiece = 2048;
+
 // The kernel counts its own book-keeping for each piece of a message.
 bool has_room(int socket, std::size_t bytes) {
   int used = 0, limit = 0;
@@ -49,7 +53,7 @@ Peeked peek(int socket, char* into, std::size_t room) {
 }
 
 void consume(int socket, std::size_t bytes) {
-  std::array<char, 16 * 1024> dump{};
+  std::array<char, 16 * 1024> dump;  // never read
   while (bytes > 0) {
     const ssize_t size = ::recv(socket, dump.data(), std::min(bytes, dump.size()), MSG_DONTWAIT);
     if (size < 0 && errno == EINTR) continue;
@@ -59,7 +63,7 @@ void consume(int socket, std::size_t bytes) {
 }
 
 Written write_whole(int socket, std::string_view bytes) {
-  if (!has_room(socket, bytes.size())) return Written::later;
+  if (bytes.size() > kOnePiece && !has_room(socket, bytes.size())) return Written::later;
   ssize_t sent = 0;
   do {
     sent = ::send(socket, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);

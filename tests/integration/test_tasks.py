@@ -81,6 +81,22 @@ def test_a_worker_that_dies_costs_its_task_an_attempt(deed, reason):
         assert mtd.pool("p")["restarts"] == 2
 
 
+def test_the_task_of_a_killed_worker_waits_for_no_clock_and_no_replacement(tmp_path):
+    keys = {"backoff": {"initial": "1h", "max": "1h"}, "tasks": {"max_crashes": 2}}
+    with Mtd({"p": task_pool(2, **keys)}) as mtd, Tasks(mtd) as tasks:
+        seq = tasks.put("p", "hold", str(tmp_path / "never"))
+        number = tasks.expect(seq, "ok")["id"]
+        first = mtd.reports.expect("begin", id=number, attempt=1)["pid"]
+        os.kill(first, signal.SIGKILL)
+        second = mtd.reports.expect("begin", id=number, attempt=2)["pid"]  # at the other worker, at once
+        assert second != first and mtd.pids("p") == [second]
+        os.kill(second, signal.SIGKILL)
+        end = tasks.expect(seq, "end")  # told, though nobody is left
+        assert (end["state"], end["reason"], end["signal"], end["attempts"]) == ("dead", "crash", 9, 2)
+        assert mtd.until(lambda: [w["state"] for w in mtd.workers("p")] == ["backoff"] * 2, what="nobody was replaced")
+        assert queue(mtd)["crashed_attempts"] == 2 and queue(mtd)["dead"] == 1
+
+
 def test_nonsense_ends_the_worker_and_costs_an_attempt():
     with Mtd({"p": task_pool(1, tasks={"max_crashes": 1})}) as mtd, Tasks(mtd) as tasks:
         end = tasks.run("p", "nonsense")

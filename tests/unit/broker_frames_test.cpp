@@ -185,3 +185,52 @@ TEST_CASE("the end of a task") {
   CHECK(no_frame(std::nullopt, "BadRequest", "x\"y", 5) ==
         "{\"t\":\"no\",\"error\":\"BadRequest\",\"message\":\"x\\\"y\",\"retry_ms\":5}\n");
 }
+
+TEST_CASE("a frame says the same whether it is plain or has to be parsed") {
+  // A blank is all it takes.
+  for (const std::string members :
+       {R"("t":"put","seq":1,"pool":"p","args":["a",1,[true,null]],"priority":-3,"watch":true)",
+        R"("t":"put","seq":1,"pool":"p","timeout_ms":5,"uid":"u","name":"n","block_ms":-1)",
+        R"("t":"put","seq":1,"pool":7)", R"("t":"put","seq":1,"pool":"p","watch":1)",
+        R"("t":"put","seq":1,"pool":"p","args":"x")", R"("t":"put","seq":"1","pool":"p")",
+        R"("t":"put","seq":1,"pool":"p","later":1)", R"("t":"put","seq":1,"pool":null)",
+        R"("t":"forget","id":3)", R"("t":"wait","seq":4,"id":3)", R"("t":"what","seq":4)"}) {
+    CAPTURE(members);
+    const auto plain = parse_client_frame("{" + members + "}");
+    const auto parsed = parse_client_frame("{ " + members + "}");
+    REQUIRE(plain.index() == parsed.index());
+    if (const auto* fault = std::get_if<ClientFault>(&plain)) {
+      CHECK(fault->message == std::get<ClientFault>(parsed).message);
+      CHECK(fault->seq == std::get<ClientFault>(parsed).seq);
+    } else if (const auto* put = std::get_if<PutFrame>(&std::get<ClientFrame>(plain))) {
+      const auto& other = std::get<PutFrame>(std::get<ClientFrame>(parsed));
+      CHECK(put->args == other.args);
+      CHECK(put->priority == other.priority);
+      CHECK(put->watch == other.watch);
+      CHECK(put->timeout == other.timeout);
+      CHECK(put->uid == other.uid);
+      CHECK(put->block == other.block);
+    }
+  }
+  for (const std::string members :
+       {R"("t":"done","id":7,"attempt":1,"result":[1,"x",null])",
+        R"("t":"done","id":7,"attempt":1)", R"("t":"done","id":7,"attempt":1,"result":null)",
+        R"("t":"done","id":"7","attempt":1)", R"("t":"fail","id":7,"attempt":1,"error":"x")",
+        R"("t":"fail","id":7,"attempt":1,"retry":0)",
+        R"("t":"ready","proto":1,"credit":3,"capabilities":["body",1,"cancel"])",
+        R"("t":"ready","proto":1,"capabilities":"body")"}) {
+    CAPTURE(members);
+    const auto plain = parse_worker_frame("{" + members + "}");
+    const auto parsed = parse_worker_frame("{ " + members + "}");
+    REQUIRE(plain.has_value() == parsed.has_value());
+    if (!plain) {
+      CHECK(plain.error().message == parsed.error().message);
+    } else if (const auto* answer = std::get_if<AnswerFrame>(&*plain)) {
+      CHECK(answer->result == std::get<AnswerFrame>(*parsed).result);
+      CHECK(answer->done == std::get<AnswerFrame>(*parsed).done);
+    } else {
+      CHECK(std::get<ReadyFrame>(*plain).capabilities ==
+            std::get<ReadyFrame>(*parsed).capabilities);
+    }
+  }
+}

@@ -78,6 +78,8 @@ struct ClientOptions {
   bool keep = false;               // results stay with mtd after they were told here
   std::int64_t patience_ms = 30000;               // that mtd may be away
   std::function<void(const Progress&)> progress;  // of any task
+  // Tasks leave together with the next turn(), get() or wait_all(), not each at once: for many.
+  bool gather = false;
 };
 
 class Client;
