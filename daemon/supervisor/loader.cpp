@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
 #include <utility>
 
 #include "config/loader.h"
 #include "daemon/supervisor/run_time_changes.h"
 #include "daemon/sys/durable_file.h"
+#include "daemon/sys/proc.h"
+#include "daemon/sys/service_unit.h"
 
 namespace mtd::supervisor {
 namespace {
@@ -40,10 +43,27 @@ void take_run_time_text(std::string_view& text, LoadAnswer& answer) {
   }
 }
 
-std::string answer_text(const std::string& path) {
+// Does the unit that mtd runs as let it end its workers by itself? People edit units. Empty: it
+// does, or nobody can tell.
+std::string warning_of_unit(int keeper) {
+  const auto unit = sys::service_unit_of(keeper);
+  if (!unit || unit->name.empty()) return {};
+  const std::string& mode = unit->kill_mode;
+  if (mode == "mixed" || mode == "process") return {};
+  const std::string what =
+      mode == "none" ? "a stop of the unit ends nothing, not even mtd"
+                     : "a stop of the unit signals all workers at once, and mtd cannot stop them "
+                       "in order or let them finish";
+  return "KillMode=" + mode + " in " + unit->name + ": " + what + "; set KillMode=mixed";
+}
+
+std::string answer_text(const std::string& path, std::optional<int> keeper) {
   config::Source source;
   source.path = path;
-  const auto loaded = config::load(source);
+  auto loaded = config::load(source);
+  const std::string warning =
+      keeper && loaded.errors.empty() ? warning_of_unit(*keeper) : std::string();
+  if (!warning.empty()) loaded.configuration.warnings.push_back(warning);
   if (loaded.errors.empty())
     return std::string(kConfiguration) + config::encode(loaded.configuration);
   std::string text(kErrors);
@@ -83,7 +103,9 @@ Result<sys::HelperProcess> start_loader(sys::EventLoop& loop, const std::string&
                                         std::function<void(LoadAnswer)> done) {
   return sys::HelperProcess::start(
       loop, sys::kHelperDeadline,
-      [path, state_dir] { return run_time_text(state_dir) + answer_text(path); },
+      [path, state_dir, keeper = sys::parent_of(sys::own_pid())] {
+        return run_time_text(state_dir) + answer_text(path, keeper);
+      },
       [done = std::move(done)](Result<std::string> text) {
         if (text) {
           done(parse_answer(*text));
@@ -96,7 +118,7 @@ Result<sys::HelperProcess> start_loader(sys::EventLoop& loop, const std::string&
 }
 
 LoadAnswer load_here(const std::string& path) {
-  return parse_answer(answer_text(path));
+  return parse_answer(answer_text(path, std::nullopt));
 }
 
 }  // namespace mtd::supervisor

@@ -25,6 +25,7 @@ add_library(mtd_sys STATIC
   resource_names.cpp
   role_socket.cpp
   runtime_dir.cpp
+  service_unit.cpp
   self_test_run.cpp
   socket_owner.cpp
   task_board.cpp

@@ -143,7 +143,7 @@ SURROUNDINGS = {
 
 
 @pytest.mark.parametrize("name", sorted(SURROUNDINGS))
-def test_surroundings_of_containers(unshare, actor, name):
+def test_fault_94_surroundings_of_containers(unshare, actor, name):
     with Mtd({"web": pool([actor, "daemon", "wait"], workers=2)}, prefix=[*FIRST, "--mount", *SURROUNDINGS[name]], inside=False) as mtd:
         mtd.wait_ready()
         mtd.ctl("signal", "KILL", "web/0")

@@ -73,7 +73,7 @@ def test_watchdog_is_fed_also_while_the_supervisor_restarts(manager, actor):
 
 
 @pytest.mark.slow
-def test_a_hung_supervisor_is_replaced_because_of_the_watchdog(manager, actor):
+def test_fault_98_a_hung_supervisor_is_replaced_because_of_the_watchdog(manager, actor):
     env = {"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "1000000"}
     with Mtd({"web": pool([actor, "wait"])}, env=env) as mtd:
         before, old = mtd.pids("web"), mtd.supervisor()

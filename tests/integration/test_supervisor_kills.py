@@ -309,7 +309,7 @@ def sample(rules, full, count, seed=None):
     return random.Random(seed).sample(rules, min(count, len(rules)))
 
 
-def test_killed_at_the_nth_call(recorder, strace, tmp_path, full):
+def test_fault_82_killed_at_the_nth_call(recorder, strace, tmp_path, full):
     run_rules(recorder, tmp_path, sample(((call, f"signal=KILL:when={n}") for call in CALLS for n in range(1, 41)), full, 25))
 
 

@@ -189,7 +189,7 @@ def state_of(mtd, name="mtd-state"):
     raise AssertionError(f"the keeper holds no {name}")
 
 
-def test_p16_damaged_state_is_set_aside_and_no_worker_is_lost(actor):
+def test_fault_87_p16_damaged_state_is_set_aside_and_no_worker_is_lost(actor):
     with Mtd({"web": pool([actor, "wait"], workers=3),
               "n": pool([actor, "notify=READY=1", "wait"], ready="notify", start_timeout="2s")}) as mtd:
         mtd.wait_ready()

@@ -54,6 +54,12 @@ def workers(machine, selector="web"):
     return {worker["name"]: worker["pid"] for pool in status["pools"] for worker in pool["workers"]}
 
 
+def warnings_of(machine):
+    """What status says of the unit."""
+    daemon = json.loads(machine.sh("mtctl status -o json"))["daemon"]
+    return [warning for warning in daemon["warnings"] if warning.startswith("KillMode=")]
+
+
 def main_pid(machine):
     return int(machine.show("mtd.service", "MainPID"))
 
@@ -147,6 +153,73 @@ def test_a_killed_keeper_is_started_again_without_a_double(machine):
     assert main_pid(machine) != keeper
     assert len(machine.sh("pgrep -x sleep").split()) == 2
     assert machine.sh("pgrep -x mtd-supervisor").count("\n") == 1
+
+
+@pytest.mark.parametrize("mode", ["mixed", "process"])
+def test_fault_95_live_cgroups_with_controllers_hinder_no_restart(machine, mode):
+    """systemd cannot put a process into a cgroup whose children have controllers: nothing of mtd's is left when it tries."""
+    pools = {"web": {**POOLS["web"], "cgroup": {"pids_max": 50}}}
+    machine.write(CONFIG, json.dumps({"pools": pools}))
+    drop_in(machine, "kill", f"[Service]\nKillMode={mode}\n")
+    machine.sh("systemctl start mtd")
+    own = "/sys/fs/cgroup" + machine.show("mtd.service", "ControlGroup")
+    if "pids" in machine.sh(f"cat {own}/cgroup.controllers").split():
+        assert "pids" in machine.sh(f"cat {own}/cgroup.subtree_control").split()
+        assert machine.sh(f"cat {own}/pools/web/0.1/pids.max").strip() == "50"
+    machine.sh("systemctl restart mtd && mtctl wait web")
+    before = workers(machine)
+    machine.sh("kill -9 $(pgrep -x mtd-supervisor) && mtctl wait web")
+    assert workers(machine) == before, "a supervisor's death is no restart of the service"
+    machine.sh(f"kill -9 {main_pid(machine)}")
+    wait_restarted(machine)
+    assert machine.show("mtd.service", "Result") == "success"
+    assert not set(before.values()) & set(workers(machine).values())
+    assert len(machine.sh("pgrep -x sleep").split()) == 2
+    assert not warnings_of(machine), "both modes leave the workers' end to mtd"
+
+
+@pytest.mark.parametrize("mode, words", [("control-group", "signals all workers at once"), ("none", "ends nothing, not even mtd")])
+def test_fault_96_another_kill_mode_is_warned_of(machine, mode, words):
+    drop_in(machine, "kill", f"[Service]\nKillMode={mode}\n")
+    machine.sh("systemctl start mtd")
+    (warning,) = eventually(lambda: warnings_of(machine))
+    assert warning.startswith(f"KillMode={mode} in mtd.service: ") and words in warning and "KillMode=mixed" in warning
+    assert warning in machine.journal("-u mtd")
+    machine.sh("kill -9 $(pgrep -x mtd-supervisor) && mtctl wait web")
+    eventually(lambda: warning in warnings_of(machine), what="the next supervisor knows it, too")
+    drop_in(machine, "kill", "[Service]\nKillMode=mixed\n")
+    machine.sh("mtctl reload")
+    eventually(lambda: warning not in warnings_of(machine), what="a reload looks again")
+
+
+# Lets systemd keep a descriptor of the service's that mtd knows nothing of, as another program of that service might.
+STORE = r"""
+import array, os, socket
+fd = os.memfd_create("stale")
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect("/run/systemd/notify")
+s.sendmsg([b"FDSTORE=1\nFDNAME=stale"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
+os.execvp("sleep", ["sleep", "infinity"])
+"""
+
+
+def test_fault_97_descriptors_of_systemds_store_that_nobody_knows(machine):
+    """mtd's own are held by the keeper, never by systemd; foreign ones are named and reach no worker."""
+    machine.write("/opt/test/store.py", STORE)
+    machine.write(CONFIG, json.dumps({"pools": {"web": {"command": ["/usr/bin/python3", "/opt/test/store.py"]}}}))
+    drop_in(machine, "store", "[Service]\nFileDescriptorStoreMax=1\nNotifyAccess=all\n")
+    machine.sh("systemctl start mtd")
+    eventually(lambda: machine.show("mtd.service", "NFileDescriptorStore") == "1", what="the store is full")
+    machine.sh("kill -9 $(pgrep -x mtd-supervisor) && mtctl wait web")
+    machine.sh(f"kill -9 {main_pid(machine)}")
+    wait_restarted(machine)
+    assert "passed the socket stale" in machine.journal("-u mtd")
+    machine.sh("mtctl reload")
+    (pid,) = workers(machine).values()
+    held = machine.sh(f"ls -l /proc/{main_pid(machine)}/fd /proc/{pid}/fd")
+    mine, of_worker = held.split(f"/proc/{pid}/fd:")
+    assert "memfd:stale" in mine and "memfd:stale" not in of_worker
+    assert machine.show("mtd.service", "NFileDescriptorStore") == "1", "mtd stores nothing there"
 
 
 def test_a_keeper_that_hangs_is_ended_by_the_watchdog(machine):

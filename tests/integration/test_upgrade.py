@@ -145,7 +145,7 @@ def test_both_programs_are_replaced_and_no_worker_notices(programs, actor):
         assert os.path.realpath(f"/proc/{mtd.keeper}/exe") == os.path.realpath(programs.path("mtd"))
 
 
-def test_upgrades_in_a_row_under_load(programs, actor, request):
+def test_fault_86_upgrades_in_a_row_under_load(programs, actor, request):
     times = 100 if request.config.getoption("--full") else 5
     with tempfile.TemporaryDirectory(prefix="mtd-j-") as directory:
         journal = os.path.join(directory, "journal")
@@ -220,7 +220,7 @@ def wrong_architecture(name):
     ("far protocol", ["too far"]),
     ("another release", ["install both of one release"]),
 ])
-def test_a_bad_program_is_refused(programs, actor, name, kind, words):
+def test_fault_86_a_bad_program_is_refused(programs, actor, name, kind, words):
     with Mtd({"web": pool([actor, "wait"], workers=2)}, programs=programs.directory) as mtd:
         mtd.wait_ready()
         path = programs.path(name)
