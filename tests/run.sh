@@ -80,8 +80,8 @@ from_report() {
 
 # What a log of ctest or pytest says of its failures: doctest's and pytest's lines, else its end.
 failures() {
-  grep -aE -A 6 'ERROR: |FATAL ERROR|^E  |^FAILED |ERROR: (Address|Leak|Undefined)|runtime error' "$1" | head -n 120 | grep . ||
-    tail -n 60 "$1"
+  local signs='ERROR: |FATAL ERROR|^E  |^FAILED |ERROR: (Address|Leak|Undefined)|runtime error'
+  grep -aE -A 6 "$signs" "$1" | head -n 120 | grep . || tail -n 60 "$1"
 }
 
 run_ctest() {
