@@ -34,8 +34,10 @@ set_tests_properties(simulate_model PROPERTIES TIMEOUT 600)
 add_executable(bench_model ${MTD_MODEL_TESTS}/bench/model_events.cpp)
 target_link_libraries(bench_model PRIVATE mtd_model)
 
-# Each deliberate fault of seeded_fault.h, in a model built for it, has to be found. One translation unit
-# a model: a fault is in the product only if the product is built with the definition, which it never is.
+# Each deliberate fault of seeded_fault.h has to be found, in a model built with all of them, of which a run has one.
+# The product is never built with the definition. Once, and without sanitizers: what a faulty model does to memory
+# proves nothing.
+if(NOT MTD_SANITIZE)
 set(MTD_SEEDED_FAULTS
   accept_stale_facts spawn_while_stopped planned_counts_as_crash no_wait_for_tree
   stop_without_deadline two_replacements signal_before_spawned deadline_left_behind
@@ -49,18 +51,45 @@ get_target_property(MTD_MODEL_FILES mtd_model SOURCES)
 foreach(file ${MTD_MODEL_FILES})
   list(APPEND MTD_SEEDED_SOURCES ${MTD_MODEL_DIR}/${file})
 endforeach()
+# One translation unit: an optimiser's work for one model, not for its files.
+add_library(mtd_model_seeded STATIC ${MTD_SEEDED_SOURCES})
+set_target_properties(mtd_model_seeded PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
+target_compile_definitions(mtd_model_seeded PUBLIC MTD_SEEDED_FAULTS)
+target_compile_options(mtd_model_seeded PRIVATE -O1)
+target_link_libraries(mtd_model_seeded PUBLIC mtd_common)
+add_executable(explore_seeded
+  ${MTD_MODEL_TESTS}/explore/seeded_number.cpp
+  ${MTD_MODEL_TESTS}/explore/seeded_pool.cpp)
+target_link_libraries(explore_seeded PRIVATE mtd_explorer mtd_model_seeded)
+# Where the walk is known that finds a fault, it is the only one: others would be walked first to their end.
+set(walk_accept_stale_facts "stale facts")
+set(walk_no_wait_for_tree "stale facts")
+set(walk_exit_published_twice "stale facts")
+set(walk_two_replacements "reload, restart, overlap")
+set(walk_stop_first "reload, restart, overlap")
+set(walk_breaker_ignored "ready probe, crash")
+set(walk_thaw_forgotten "freeze, thaw, left-overs kept")
+set(walk_pause_ignored "reload, two slots at a time, pause")
+set(walk_half_way_stays "reload, notify, set-up failures")
+set(walk_probe_asked_twice "probes, watchdog, freeze")
+set(walk_watchdog_not_armed "probes, watchdog, freeze")
+set(walk_unready_serves "probes, watchdog, freeze")
+set(walk_recycled_below_floor "memory, tasks, crash, no overlap")
+set(walk_steps_left_out "stop in steps")
+set(walk_busy_worker_ended "dynamic: busy and idle")
+set(walk_quiet_time_ignored "dynamic: busy and idle")
+set(walk_growth_without_grant "dynamic: busy and idle")
 set(number 0)
 foreach(fault ${MTD_SEEDED_FAULTS})
   math(EXPR number "${number} + 1")
-  add_library(mtd_model_${fault} STATIC ${MTD_SEEDED_SOURCES})
-  set_target_properties(mtd_model_${fault} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
-  target_compile_definitions(mtd_model_${fault} PRIVATE MTD_SEEDED_FAULT=${number})
-  target_compile_options(mtd_model_${fault} PRIVATE -O1)
-  target_link_libraries(mtd_model_${fault} PUBLIC mtd_common)
-  add_executable(explore_seeded_${fault})
-  target_link_libraries(explore_seeded_${fault} PRIVATE mtd_explorer mtd_model_${fault})
-  add_test(NAME explore_seeded_${fault} COMMAND explore_seeded_${fault} --expect-finding)
+  set(words --expect-finding)
+  if(DEFINED walk_${fault})
+    list(APPEND words --walk ${walk_${fault}})
+  endif()
+  add_test(NAME explore_seeded_${fault} COMMAND explore_seeded ${words})
+  set_tests_properties(explore_seeded_${fault} PROPERTIES ENVIRONMENT MTD_SEEDED_FAULT=${number})
 endforeach()
+endif()
 
 add_executable(scenario_model ${MTD_MODEL_TESTS}/scenario/model_scenario.cpp)
 target_link_libraries(scenario_model PRIVATE mtd_model)

@@ -1,7 +1,7 @@
 // Breadth-first walk over every state that a small queue and its simulated world can reach
 // together. Prints one line a walk; exit 1 when an invariant does not hold. --expect-finding: for
 // models built with a deliberate fault; exit 0 when one is found. --most N: at most so many states
-// a walk.
+// a walk; --walk TEXT: only those whose name has it.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -196,13 +196,16 @@ Finding explore(const Walk& walk) {
 int main(int argc, char** argv) {
   bool expect = false;
   std::size_t most = ~std::size_t{0};
+  const char* only = "";
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--expect-finding") == 0) expect = true;
     if (std::strcmp(argv[i], "--most") == 0 && i + 1 < argc)
       most = std::strtoull(argv[++i], nullptr, 10);
+    if (std::strcmp(argv[i], "--walk") == 0 && i + 1 < argc) only = argv[++i];
   }
   bool found = false;
   for (Walk walk : walks()) {
+    if (std::strstr(walk.name, only) == nullptr) continue;
     walk.most_states = std::min(walk.most_states, most);
     const Finding finding = explore(walk);
     std::printf("%-60s %7zu states %8zu steps%s\n", walk.name, finding.states, finding.steps,

@@ -11,7 +11,7 @@ Slot Turn::held(const WorkerKey& worker, TaskId id, std::uint32_t attempt) {
   const Task& task = task_at(slot);
   const auto* running = std::get_if<Running>(&task.place);
   if (running == nullptr) return kNone;
-  if constexpr (kSeededFault == SeededFault::late_answer_accepted) return slot;
+  if (kSeededFault == SeededFault::late_answer_accepted) return slot;
   return running->worker == worker && task.counters.attempts == attempt ? slot : kNone;
 }
 
@@ -114,7 +114,7 @@ void Turn::requeue(Slot slot, Reason reason, Duration delay, bool keep_order, At
   op.record = record;
   op.answer = std::move(answer);
   const Durability durability = task.durability;
-  if constexpr (kSeededFault == SeededFault::retry_before_commit) {
+  if (kSeededFault == SeededFault::retry_before_commit) {
     if (delay.is_zero()) {
       move(slot, Waiting{});
       return submit(durability, std::move(op));
@@ -143,7 +143,7 @@ void Turn::fail(Slot slot, Reason reason, std::optional<Duration> delay, bool re
 
 void Turn::crash(Slot slot, const Death& death, AnswerRef answer, bool answered) {
   Task& task = task_at(slot);
-  if constexpr (kSeededFault != SeededFault::crashes_not_counted) ++task.counters.crashes;
+  if (kSeededFault != SeededFault::crashes_not_counted) ++task.counters.crashes;
   ++state_.counts.crashed_attempts;
   AttemptRecord record = record_of(task, AttemptOutcome::crashed, death);
   if (state_.spec.on_lost == OnLost::dead || task.counters.crashes >= state_.spec.max_crashes) {
@@ -177,7 +177,7 @@ void Turn::lose(Slot slot, const Death& death, bool innocent) {
     return fail(slot, Reason::timeout, {}, true, nullptr, false, death);
   }
   bool ours = innocent || death.cause == DeathCause::stopped || death.cause == DeathCause::vanished;
-  if constexpr (kSeededFault == SeededFault::stop_counts_as_crash) {
+  if (kSeededFault == SeededFault::stop_counts_as_crash) {
     ours = innocent || death.cause == DeathCause::vanished;
   }
   if (ours) return interrupt(slot, death);

@@ -51,7 +51,7 @@ void Turn::cancel(Slot slot, const Cancel& request) {
     if (count != state_.cancels.end()) ++count->second.answer.unknown;
     return;
   }
-  if constexpr (kSeededFault == SeededFault::cancel_of_claim_lost) {
+  if (kSeededFault == SeededFault::cancel_of_claim_lost) {
     if (is_in<Claiming>(task)) return;
   }
   await(slot, request.ticket);

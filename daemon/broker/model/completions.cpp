@@ -19,7 +19,7 @@ bool Turn::took(StoreDone& done) {
   if (done.status == StoreStatus::committed) return true;
   if (done.status == StoreStatus::full) {
     const Durability durability = done.op.durability;
-    if constexpr (kSeededFault != SeededFault::stalled_answer_dropped) {
+    if (kSeededFault != SeededFault::stalled_answer_dropped) {
       state_.side_of(durability).stalled.push_back(std::move(done.op));
     }
     store_is_full(durability);
@@ -59,7 +59,7 @@ void Turn::complete(PutOp& op, StoreDone& done) {
     }
   }
   if (committed) {
-    if constexpr (kSeededFault != SeededFault::accepted_before_commit) {
+    if (kSeededFault != SeededFault::accepted_before_commit) {
       emit(PutAccepted{op.ticket, std::move(done.puts)});
     }
     return;

@@ -27,7 +27,7 @@ void Turn::claim(Slot slot, const WorkerKey& key, Worker& worker) {
   op.worker = key;
   op.started = now_.wall;
   move(slot, Claiming{key});
-  if constexpr (kSeededFault == SeededFault::sent_before_commit) {
+  if (kSeededFault == SeededFault::sent_before_commit) {
     emit(SendTask{key, op.id, op.attempt, {}, false});
   }
   submit(task.durability, op);
@@ -42,7 +42,7 @@ void Turn::send(Slot slot, const WorkerKey& key, Worker& worker) {
   start_clock(task, running);
   move(slot, running);
   ++worker.given;
-  if constexpr (kSeededFault != SeededFault::sent_before_commit) {
+  if (kSeededFault != SeededFault::sent_before_commit) {
     const auto timeout = task.timeout ? task.timeout : state_.spec.timeout;
     emit(SendTask{key, task.id, task.counters.attempts, timeout, false});
   }
@@ -67,7 +67,7 @@ void Turn::give_back(Slot slot, const WorkerKey& key) {
   record.started = record.ended = now_.wall;
   record.outcome = AttemptOutcome::given_back;
   take_from(key, slot);
-  constexpr bool keeps = kSeededFault != SeededFault::give_back_to_the_end;
+  const bool keeps = kSeededFault != SeededFault::give_back_to_the_end;
   requeue(slot, Reason::none, Duration(), keeps, record, nullptr, false);
 }
 
@@ -77,7 +77,7 @@ void Turn::complete(ClaimOp& op, StoreDone& done) {
   Worker* worker = worker_of(op.worker);
   if (worker != nullptr) --worker->claims;
   if (done.status == StoreStatus::committed) {
-    if constexpr (kSeededFault == SeededFault::lost_claim_forgotten) {
+    if (kSeededFault == SeededFault::lost_claim_forgotten) {
       if (worker == nullptr) return;
     }
     if (task_at(slot).cancel) {

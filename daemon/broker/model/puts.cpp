@@ -82,7 +82,7 @@ void Turn::admit(Put& put) {
     task.body = std::move(wanted.body);
     (void)make(task.facts, Entering{});
   }
-  if constexpr (kSeededFault == SeededFault::accepted_before_commit) {
+  if (kSeededFault == SeededFault::accepted_before_commit) {
     PutAccepted early{put.ticket, {}};
     for (const NewTask& task : op.tasks)
       early.tasks.push_back({task.facts.id, Existed::no});

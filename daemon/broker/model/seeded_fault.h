@@ -1,5 +1,6 @@
-// Deliberate faults for the proof that the explorer finds faults: tests build the model again with
-// MTD_SEEDED_TASK_FAULT=n. The product is built without, and `if constexpr` leaves nothing.
+// Deliberate faults for the proof that the explorer finds faults: tests build the model once more
+// with MTD_SEEDED_FAULTS, and a run of it has the one that it was asked for. In the product the
+// constant is `none`, and the compiler leaves nothing of them.
 #pragma once
 
 namespace mtd::task {
@@ -24,8 +25,8 @@ enum class SeededFault {
   orphan_kept,             // after a restart a task stays with a worker that is not there
 };
 
-#ifdef MTD_SEEDED_TASK_FAULT
-inline constexpr SeededFault kSeededFault = static_cast<SeededFault>(MTD_SEEDED_TASK_FAULT);
+#ifdef MTD_SEEDED_FAULTS
+extern const SeededFault kSeededFault;  // tests/explore: what the environment names
 #else
 inline constexpr SeededFault kSeededFault = SeededFault::none;
 #endif

@@ -45,7 +45,7 @@ void Turn::fire_deadlines() {
 void Turn::expire(Slot slot) {
   Task& task = task_at(slot);
   if (auto* running = std::get_if<Running>(&task.place)) {
-    if constexpr (kSeededFault == SeededFault::expired_while_running) {
+    if (kSeededFault == SeededFault::expired_while_running) {
       if (state_.instant_at(task.expires) <= now_.instant) {
         take_from(running->worker, slot);
         return finish(slot, TaskState::expired, Reason::expired, std::nullopt, nullptr, false);
@@ -67,7 +67,7 @@ void Turn::expire_running(Slot slot, Running& running) {
     emit(SendCancel{worker, task_at(slot).id, CancelCause::timeout, state_.spec.grace});
     return arm(slot);
   }
-  if constexpr (kSeededFault == SeededFault::timeout_without_kill) return;
+  if (kSeededFault == SeededFault::timeout_without_kill) return;
   running.timed_out = running.stage == Stage::timed_out;
   running.stage = Stage::killed;
   running.deadline = Instant::never();

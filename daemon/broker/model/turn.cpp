@@ -96,7 +96,7 @@ void Turn::arm(Slot slot) {
     deadline = expires;
   } else if (const auto* running = std::get_if<Running>(&task.place)) {
     deadline = running->deadline;
-    if constexpr (kSeededFault == SeededFault::expired_while_running) {
+    if (kSeededFault == SeededFault::expired_while_running) {
       deadline = std::min(deadline, expires);
     }
   }

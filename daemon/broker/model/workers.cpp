@@ -12,13 +12,13 @@ Worker* Turn::worker_of(const WorkerKey& key) {
 
 void Turn::list(const WorkerKey& key, Worker& worker) {
   bool room = worker.has_room();
-  if constexpr (kSeededFault == SeededFault::credit_ignored) {
+  if (kSeededFault == SeededFault::credit_ignored) {
     room = room || (worker.ready && worker.tasks.size() == worker.credit && !worker.draining);
   }
-  if constexpr (kSeededFault == SeededFault::limit_ignored) {
+  if (kSeededFault == SeededFault::limit_ignored) {
     room = room || (worker.ready && worker.tasks.empty() && worker.given == worker.limit);
   }
-  if constexpr (kSeededFault == SeededFault::drain_gives_more) {
+  if (kSeededFault == SeededFault::drain_gives_more) {
     room = room || (worker.draining && worker.ready && worker.tasks.empty());
   }
   if (!room || worker.turn != 0) return;
@@ -56,7 +56,7 @@ void Turn::check_drained(const WorkerKey& key, Worker& worker) {
 void Turn::become_spent(const WorkerKey& key, Worker& worker) {
   if (worker.spent) return;
   worker.spent = true;
-  if constexpr (kSeededFault != SeededFault::limit_ignored) unlist(key, worker);
+  if (kSeededFault != SeededFault::limit_ignored) unlist(key, worker);
   emit(WorkerSpent{key});
 }
 
@@ -156,7 +156,7 @@ void Turn::apply(WorkerLost&& fact) {
 
 void Turn::apply(AllAttached&&) {
   state_.adopting = false;
-  if constexpr (kSeededFault == SeededFault::orphan_kept) return;
+  if (kSeededFault == SeededFault::orphan_kept) return;
   const auto orphans = std::move(state_.orphans);
   state_.orphans.clear();
   for (const auto& [key, tasks] : orphans) {

@@ -45,7 +45,7 @@ void Turn::reset_breaker() {
 }
 
 bool Turn::breaker_lets(std::uint32_t slot) {
-  if constexpr (kSeededFault == SeededFault::breaker_ignored) return true;
+  if (kSeededFault == SeededFault::breaker_ignored) return true;
   if (std::holds_alternative<BreakerClosed>(state_.breaker)) return true;
   if (auto* half_open = std::get_if<BreakerHalfOpen>(&state_.breaker)) {
     if (!half_open->probe) half_open->probe = slot;

@@ -136,7 +136,7 @@ void Turn::record(std::uint32_t number, const Process& process, const ExitRecord
         ++slot.recycled;
         ++state_.recycled;
       }
-      if constexpr (kSeededFault == SeededFault::planned_counts_as_crash) count_crash(number);
+      if (kSeededFault == SeededFault::planned_counts_as_crash) count_crash(number);
       break;
     case Verdict::clean:
     case Verdict::clean_early:

@@ -12,7 +12,7 @@ void Turn::reconcile(std::uint32_t number) {
   if (!state_.wants(number)) {
     end_unwanted(number);
     check_probe(number);
-    if constexpr (kSeededFault != SeededFault::spawn_while_stopped) return;
+    if (kSeededFault != SeededFault::spawn_while_stopped) return;
     if (!rests_as<BackingOff>(slot)) return;
   }
   if (state_.frozen_since) return;
@@ -35,7 +35,7 @@ void Turn::end_unwanted(std::uint32_t number) {
     publish_rest(Happening::stopped, number);
   const bool keeps_rest =
       rests_as<Parked>(slot) || (rests_as<Held>(slot) && state_.has_place(number));
-  if constexpr (kSeededFault == SeededFault::spawn_while_stopped) {
+  if (kSeededFault == SeededFault::spawn_while_stopped) {
     if (rests_as<BackingOff>(slot)) return;
   }
   if (!keeps_rest) slot.rest = Idle{};
@@ -67,7 +67,7 @@ bool Turn::has_room(const Slot& slot) const {
         cause == ExitCause::reload && !is<Draining>(process) && !is<Stuck>(process);
     if (stopped_first && !left_over) return false;
     if (!left_over && !replaced) return false;
-    if constexpr (kSeededFault == SeededFault::two_replacements) {
+    if (kSeededFault == SeededFault::two_replacements) {
       if (is<Draining>(process)) continue;
     }
     ++beside;

@@ -81,7 +81,7 @@ void Turn::start_replacing(std::uint32_t number, Replacing kind) {
   const ExitCause cause = kind == Replacing::recycle ? *due : cause_of(kind);
   if (runs_beside(kind) && is<Up>(*process)) {
     process->state = Draining{cause, Instant::never()};
-    if constexpr (kSeededFault == SeededFault::stop_first) begin_stop(number, *process, cause);
+    if (kSeededFault == SeededFault::stop_first) begin_stop(number, *process, cause);
   } else {
     begin_stop(number, *process, cause);
   }

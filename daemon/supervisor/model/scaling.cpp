@@ -149,7 +149,7 @@ int Turn::dispensable(std::uint32_t number, bool forced) const {
   }
   const auto* up = std::get_if<Up>(&current->state);
   if (up == nullptr) return forced ? 1 : -1;
-  if constexpr (kSeededFault == SeededFault::busy_worker_ended) return 2;
+  if (kSeededFault == SeededFault::busy_worker_ended) return 2;
   if (current->activity == Activity::busy) return forced ? 4 : -1;
   const bool rested = up->since + state_.spec.scaling.quiet <= now_ ||
                       kSeededFault == SeededFault::quiet_time_ignored;

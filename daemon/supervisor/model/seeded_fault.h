@@ -1,6 +1,6 @@
 // Deliberate faults for the proof that the explorer and the simulation find faults: tests build the
-// model again with MTD_SEEDED_FAULT=n. The product is built without, and `if constexpr` leaves
-// nothing.
+// model once more with MTD_SEEDED_FAULTS, and a run of it has the one that it was asked for. In the
+// product the constant is `none`, and the compiler leaves nothing of them.
 #pragma once
 
 namespace mtd::model {
@@ -35,8 +35,8 @@ enum class SeededFault {
   growth_without_grant,        // a dynamic pool grows though it was not granted
 };
 
-#ifdef MTD_SEEDED_FAULT
-inline constexpr SeededFault kSeededFault = static_cast<SeededFault>(MTD_SEEDED_FAULT);
+#ifdef MTD_SEEDED_FAULTS
+extern const SeededFault kSeededFault;  // tests/explore: what the environment names
 #else
 inline constexpr SeededFault kSeededFault = SeededFault::none;
 #endif

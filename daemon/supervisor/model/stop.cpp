@@ -20,7 +20,7 @@ config::StopStep step_of(const config::StopSpec& stop, std::uint32_t step) {
 
 void Turn::begin_stop(std::uint32_t slot, Process& process, ExitCause cause) {
   if (auto* requested = std::get_if<Requested>(&process.state)) {
-    if constexpr (kSeededFault == SeededFault::signal_before_spawned) {
+    if (kSeededFault == SeededFault::signal_before_spawned) {
       kill(slot, process, cause);
       return;
     }
@@ -139,7 +139,7 @@ void Turn::expire(std::uint32_t slot, Process& process) {
     publish(Happening::stuck, slot, process);
   } else if (auto* emptying = std::get_if<Emptying>(&process.state)) {
     if (emptying->phase == EmptyingPhase::waiting) {
-      if constexpr (kSeededFault == SeededFault::left_over_survives_timeout) {
+      if (kSeededFault == SeededFault::left_over_survives_timeout) {
         emptying->deadline = Instant::never();
         return;
       }
@@ -163,7 +163,7 @@ void Turn::freeze(std::uint32_t slot, Process& process) {
 void Turn::thaw(std::uint32_t slot, Process& process) {
   if (!process.frozen) return;
   process.frozen = false;
-  if constexpr (kSeededFault == SeededFault::thaw_forgotten) return;
+  if (kSeededFault == SeededFault::thaw_forgotten) return;
   act(FreezeAction{key_of(slot, process), false});
   const Instant from = std::max(process.started, state_.frozen_since.value_or(now_));
   shift_deadlines(process, now_.since(from));

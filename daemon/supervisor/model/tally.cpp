@@ -40,7 +40,7 @@ bool is_on_its_way(const Process& process, const Slot& slot) {
 bool serves(const Process& process) {
   if (process.frozen) return false;
   const auto* draining = std::get_if<Draining>(&process.state);
-  if constexpr (kSeededFault == SeededFault::unready_serves) {
+  if (kSeededFault == SeededFault::unready_serves) {
     if (is<Unready>(process)) return true;
   }
   return is<Up>(process) || (draining != nullptr && draining->cause != ExitCause::recycle_self);

@@ -91,7 +91,7 @@ Process* Turn::process_of(const WorkerKey& key) {
   if (key.slot < state_.slots.size()) {
     Slot& slot = state_.slots[key.slot];
     process = slot.find(key.incarnation);
-    if constexpr (kSeededFault == SeededFault::accept_stale_facts) {
+    if (kSeededFault == SeededFault::accept_stale_facts) {
       if (process == nullptr && !slot.processes.empty()) process = &slot.processes.back();
     }
   }

@@ -1,0 +1,9 @@
+// Which deliberate fault the model has that this program was built with.
+#include "daemon/supervisor/model/seeded_fault.h"
+#include "tests/explore/seeded_number.h"
+
+namespace mtd::model {
+
+const SeededFault kSeededFault = static_cast<SeededFault>(test::seeded_number());
+
+}  // namespace mtd::model
