@@ -12,7 +12,9 @@ TEST_PACKAGES=(python3-pytest clang-14 libclang-rt-14-dev clang-tidy-14 clang-fo
   nginx-light strace procps golang-go golang-github-varlink-go-dev ccache git binutils fish zsh
   libpython3.11-testsuite nodejs
   systemd dbus libpam-systemd dpkg-dev debhelper dh-python lintian gunicorn prometheus
-  php-fpm wrk)
+  php-fpm wrk lld-14 openssh-client openssh-server python3-yaml)
+# More for tests/run.sh --full: a bare Debian, and a virtual machine.
+FULL_PACKAGES=(mmdebstrap qemu-system-x86 kmod busybox-static)
 
 # Prints those of its arguments that are not installed.
 missing_packages() {
@@ -30,6 +32,10 @@ as_root() {
 
 can_be_root() {
   [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null && sudo -n true 2>/dev/null; }
+}
+
+apt_install() {
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$@" >/dev/null
 }
 
 # install_packages PACKAGE…: installs those that are missing, and only those; 1 when that is not possible.
@@ -50,14 +56,17 @@ install_packages() {
   fi
   local result=0
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update >/dev/null || true
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" \
-    >/dev/null || result=1
+  if ! apt_install "${missing[@]}"; then
+    # One that cannot be had must not keep the others away.
+    for package in "${missing[@]}"; do apt_install "$package" || result=1; done
+  fi
   [ "$guarded" = no ] || as_root rm -f "$policy"
   for package in "${missing[@]}"; do
     case $package in
-      redis-server | nginx-light | php-fpm | prometheus)
+      redis-server | nginx-light | php-fpm | prometheus | openssh-server)
         if command -v systemctl >/dev/null && [ -d /run/systemd/system ]; then
           service=${package%-light}
+          [ "$service" != openssh-server ] || service=ssh
           [ "$service" != php-fpm ] || service=$(systemctl list-unit-files 'php*-fpm.service' --no-legend | cut -d' ' -f1)
           as_root systemctl -q disable "${service%.service}.service" || true
         fi ;;

@@ -2,12 +2,13 @@
 # Everything that is checked: builds, lint, unit and model tests, integration tests with the real programs,
 # the unit and model tests once more by clang with AddressSanitizer and UndefinedBehaviorSanitizer, clang-tidy.
 #
-#     tests/run.sh [--quick|--full]
+#     tests/run.sh [--quick|--full|--packages]
 #
 # Installs missing Debian packages if it may (root or sudo). The last line is "N passed, N failed", with
 # ", N skipped" if something was skipped; each skip is printed with its reason. Exit code 1 if something failed.
 #   --quick  release build and its tests only
 #   --full   integration tests with sanitized programs too, clang-tidy over every file, fuzz targets for a minute each
+#   --packages  installs what is missing and ends
 # Logs: build/test-logs. Two processors need less than 20 minutes for the default.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -18,8 +19,8 @@ umask 022
 profile=default
 case "${1:-}" in
   '') ;;
-  --quick | --full) profile=${1#--} ;;
-  *) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  --quick | --full | --packages) profile=${1#--} ;;
+  *) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
 
 logs=$PWD/build/test-logs
@@ -175,11 +176,15 @@ check_leftovers() {
 say "mtd tests, $profile profile, $jobs processors, $(date -u +%FT%TZ)"
 step_begin=$SECONDS
 if ! install_packages "${BUILD_PACKAGES[@]}"; then say '0 passed, 1 failed'; exit 1; fi
-mapfile -t missing < <(missing_packages "${TEST_PACKAGES[@]}" "${EXAMPLE_PACKAGES[@]}")
+wanted=("${TEST_PACKAGES[@]}" "${EXAMPLE_PACKAGES[@]}")
+case $profile in full | packages) wanted+=("${FULL_PACKAGES[@]}") ;; esac
+mapfile -t missing < <(missing_packages "${wanted[@]}")
 if [ ${#missing[@]} -gt 0 ] && ! install_packages "${missing[@]}"; then
+  mapfile -t missing < <(missing_packages "${missing[@]}")
   say "without ${missing[*]}: the tests that need them are skipped"
 fi
 result packages ok
+[ "$profile" != packages ] || exit 0
 before=$(leftovers)
 
 if build release; then

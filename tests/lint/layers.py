@@ -80,6 +80,9 @@ ALLOWED = {
     ("ctl/private_daemon.cpp", "waitpid"): "its end is waited for",
     ("ctl/private_daemon.cpp", "kill"): "and asked for",
     ("ctl/command_worker.cpp", "execv"): "mtctl worker becomes mtd-worker",
+    ("ctl/remote.cpp", "fork"): "-H runs ssh",
+    ("ctl/remote.cpp", "execvp"): "which is in PATH",
+    ("ctl/remote.cpp", "waitpid"): "and ends with its status",
 }
 
 
@@ -106,6 +109,18 @@ def check_kernel_seam(path, text):
             for match in CLOCKS.finditer(code):
                 found.append(f"{number}: {match.group(0)} outside daemon/sys")
     return found
+
+
+# Signals are blocked and read from a descriptor, or ignored: no code of ours runs in a handler.
+HANDLERS = re.compile(r"\bsigaction\s*\(|\bsa_(handler|sigaction)\b|(?<![\w.>])(?:std)?::signal\s*\((?!.*\bSIG_(IGN|DFL)\b)")
+
+
+def check_no_handlers(path, text):
+    if not path.endswith((".h", ".cpp")) or path.startswith("tests/"):
+        return []
+    return [f"{number}: a signal handler" for number, line in lines(text)
+            if HANDLERS.search(COMMENT.sub("", STRINGS.sub('""', line)))
+            and not re.search(r"\w+::signal\(", line.replace("std::signal(", ""))]
 
 
 # The model is pure: no logging, no JSON, no descriptors.
@@ -161,6 +176,14 @@ RULES = [
         ("daemon/supervisor/a.cpp", "  // kill(pid) is not for us\n", False),
         ("daemon/supervisor/a.cpp", '  log("kill (9)");\n  pool.kill(worker);\n', False),
         ("common/time.h", "  Duration time(int x);\n", False),
+    )),
+    Rule("signal handlers", check_no_handlers, (
+        ("daemon/sys/a.cpp", "  std::signal(SIGTERM, on_term);\n", True),
+        ("ctl/a.cpp", "  ::sigaction(SIGINT, &action, nullptr);\n", True),
+        ("daemon/keeper/a.cpp", "  action.sa_handler = handler;\n", True),
+        ("ctl/a.cpp", "  std::signal(SIGPIPE, SIG_IGN);\n", False),
+        ("daemon/sys/a.cpp", "void WakeFd::signal() const {\n", False),
+        ("daemon/sys/a.cpp", "std::size_t CgroupTree::signal(const CgroupName& name, int signal) {\n", False),
     )),
     Rule("pure model", check_model_is_pure, (
         ("daemon/supervisor/model/a.h", "#include <spdlog/spdlog.h>\n", True),
