@@ -5,15 +5,11 @@ target_link_libraries(client_cpp_test PRIVATE mtd_adapter mtd_client doctest::do
 add_test(NAME client_cpp COMMAND client_cpp_test)
 set_tests_properties(client_cpp PROPERTIES TIMEOUT 120)
 
-# Once, and without sanitizers: Python against the stand-in, and what is built outside against the library.
+# Once, and without sanitizers: Python against the stand-in, and what is built outside against the library. The scripts
+# of Pool (unit/client_pool_answers.py, support/cpython_pool_tests.py) are run by integration/test_clients.py against mtd.
 if(NOT MTD_SANITIZE)
   add_test(NAME client_python COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/unit/client_python.py)
-  add_test(NAME client_cpython_pool
-           COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/support/cpython_pool_tests.py)
-  set_tests_properties(client_cpython_pool PROPERTIES SKIP_RETURN_CODE 77
-                       ENVIRONMENT "MTD_PROGRAM=${CMAKE_CURRENT_SOURCE_DIR}/support/fake_mtd.py")
-  add_test(NAME client_pool_answers COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/unit/client_pool_answers.py)
-  set_tests_properties(client_python client_cpython_pool client_pool_answers PROPERTIES TIMEOUT 600)
+  set_tests_properties(client_python PROPERTIES TIMEOUT 600)
   add_test(NAME client_examples COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/unit/client_examples.py)
   set_tests_properties(client_examples PROPERTIES ENVIRONMENT "MTD_BUILD=${PROJECT_BINARY_DIR}" TIMEOUT 300)
 endif()

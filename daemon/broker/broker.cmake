@@ -4,6 +4,7 @@ add_library(mtd_broker_core STATIC
   client_frames.cpp
   client_stream.cpp
   open_store.cpp
+  part_spool.cpp
   pool_settings.cpp
   queue_runner.cpp
   task_handlers.cpp

@@ -29,10 +29,11 @@ constexpr std::uint64_t kMemoryLimit = 1ULL << 30U;  // of tasks that are kept i
 Broker::Broker(BrokerOptions options, sys::EventLoop loop, sys::BrokerLink link, UniqueFd listener,
                sys::TaskBoard board, std::unique_ptr<task::StoreThread> store,
                task::StoreContents contents)
-    : options_(options),
+    : options_(std::move(options)),
       loop_(std::move(loop)),
       link_(std::move(link)),
       board_(std::move(board)),
+      parts_(options_.spool),
       stores_(std::move(store), kMemoryLimit),
       contents_(std::move(contents)),
       scratch_(kScratchBytes),
@@ -123,7 +124,7 @@ void Broker::handle(const Pool& pool) {
     settings.token = by_token_.size() + 1;
     auto recovered = contents_.pools.find(name);
     auto queue = std::make_unique<QueueRunner>(
-        *this, QueueRunner::Places{loop_, link_, board_, scratch_}, std::move(settings),
+        *this, QueueRunner::Places{loop_, link_, board_, scratch_, parts_}, std::move(settings),
         recovered == contents_.pools.end() ? task::Recovered{} : std::move(recovered->second));
     if (recovered != contents_.pools.end()) contents_.pools.erase(recovered);
     by_token_.push_back(queue.get());
@@ -172,6 +173,10 @@ void Broker::handle(const Synced&) {
     queue->end_sync();
   }
   if (!std::exchange(synced_, true)) {
+    parts_.remove_unless([this](task::TaskId id, std::uint32_t attempt) {
+      const QueueRunner* queue = holder_of(id);
+      return queue != nullptr && queue->queue().is_running(id, attempt);
+    });
     control::AccessPolicy policy;
     policy.owner = options_.owner;
     policy.operate_group = options_.operate_gid;

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "daemon/broker/client_stream.h"
+#include "daemon/broker/part_spool.h"
 #include "daemon/broker/queue_runner.h"
 #include "daemon/broker/two_stores.h"
 #include "daemon/control/loop_reactor.h"
@@ -33,6 +34,7 @@ struct BrokerOptions {
   std::uint32_t owner = 0;  // uid of mtd
   std::optional<std::uint32_t> operate_gid, readonly_gid;
   std::uint32_t max_clients = 1024;
+  std::string spool;  // directory of what has to outlive a kill -9; empty: none
 };
 
 class Broker final : public QueueHost, public ClientHost {
@@ -119,6 +121,7 @@ class Broker final : public QueueHost, public ClientHost {
   sys::EventLoop::Timer timer_;
   bool link_wants_write_ = false;
   sys::TaskBoard board_;
+  PartSpool parts_;
   TwoStores stores_;
   task::StoreContents contents_;
   std::vector<char> scratch_;

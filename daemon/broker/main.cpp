@@ -22,7 +22,8 @@
 namespace {
 
 struct Arguments {
-  std::string directory, log_level = "info";
+  std::string log_level = "info";
+  mtd::broker::StorePlace store;
   std::optional<std::uint32_t> uid, gid;
   mtd::broker::BrokerOptions options;
 };
@@ -40,9 +41,16 @@ bool parse(int argc, char** argv, Arguments& arguments) {
     const std::string_view name = argv[i];
     const char* const value = argv[i + 1];
     if (name == "--directory") {
-      arguments.directory = value;
+      arguments.store.directory = value;
+      arguments.options.spool = arguments.store.directory + "/parts";
     } else if (name == "--log-level") {
       arguments.log_level = value;
+    } else if (name == "--life") {
+      arguments.store.life = value;
+    } else if (name == "--quota-mib") {
+      const auto mib = number(value);
+      if (!mib) return false;
+      arguments.store.quota = std::uint64_t{*mib} << 20U;
     } else if (const auto id = number(value); !id) {
       return false;
     } else if (name == "--uid") {
@@ -61,7 +69,7 @@ bool parse(int argc, char** argv, Arguments& arguments) {
       return false;
     }
   }
-  return argc % 2 == 1 && !arguments.directory.empty();
+  return argc % 2 == 1 && !arguments.store.directory.empty();
 }
 
 int fail(mtd::sys::BrokerLink& link, const mtd::Error& why) {
@@ -95,7 +103,7 @@ int main(int argc, char** argv) {
   sys::BrokerLink link(std::move(*link_socket));
   std::optional<std::pair<uid_t, gid_t>> ids;
   if (arguments.uid && arguments.gid) ids = {*arguments.uid, *arguments.gid};
-  if (const auto owned = sys::own_directory(arguments.directory, ids); !owned)
+  if (const auto owned = sys::own_directory(arguments.store.directory, ids); !owned)
     return fail(link, owned.error());
   if (ids) {
     if (const auto became = sys::become(ids->first, ids->second); !became)
@@ -106,7 +114,7 @@ int main(int argc, char** argv) {
   if (!board) return fail(link, board.error());
   auto loop = sys::EventLoop::create();
   if (!loop) return fail(link, loop.error());
-  auto opened = broker::open_store(arguments.directory);
+  auto opened = broker::open_store(arguments.store);
   if (!opened) return fail(link, opened.error());
   if (!opened->warning.empty()) spdlog::error("{}", opened->warning);
   auto contents = opened->store->load();

@@ -8,9 +8,11 @@
 #include "daemon/sys/proc.h"
 
 namespace mtd::broker {
-Result<OpenedStore> open_store(const std::string& directory) {
+Result<OpenedStore> open_store(StorePlace place) {
   task::SqliteOptions options;
-  options.path = directory + "/tasks.db";
+  options.path = place.directory + "/tasks.db";
+  options.quota = place.quota;
+  options.life = std::move(place.life);
   options.time = format_timestamp(sys::realtime_ns());
   // Without /proc the file is checked at every start.
   const auto boot = sys::read_small_file("/proc/sys/kernel/random/boot_id");

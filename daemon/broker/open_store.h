@@ -1,6 +1,7 @@
 // The broker's store, as it finds it in its directory.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -9,10 +10,15 @@
 
 namespace mtd::broker {
 
+struct StorePlace {
+  std::string directory;
+  std::uint64_t quota = 4ULL << 30U;  // bytes
+  std::string life;                   // of mtd: in another one its workers are others
+};
 struct OpenedStore {
   std::unique_ptr<task::TaskStore> store;
   std::string warning;  // what an operator should know; empty: nothing
 };
-[[nodiscard]] Result<OpenedStore> open_store(const std::string& directory);
+[[nodiscard]] Result<OpenedStore> open_store(StorePlace place);
 
 }  // namespace mtd::broker

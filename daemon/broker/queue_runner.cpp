@@ -166,6 +166,8 @@ void QueueRunner::lose(const task::WorkerKey& key, const task::Death& death) {
   const bool misbehaved = found->second.condemned == KillCause::protocol;
   apply(task::WorkerLost{key, misbehaved ? task::Death{task::DeathCause::protocol, 0} : death});
   places_.board.clear(ref_of(key));
+  for (const Parts& parts : found->second.parts)
+    places_.parts.remove(parts.of.id, parts.of.attempt);
   // An answer that the store has not taken yet is the model's; nobody reads this socket any more.
   if (Worker* worker = find(key)) set_busy(*worker, false);
   workers_.erase(key);
@@ -202,10 +204,8 @@ void QueueRunner::on_fault(const task::WorkerKey& key, const Error& why) {
   apply(task::WorkerMisbehaved{key});
 }
 
-// A program that closes its socket can do no tasks. Mostly it is on its way to its end; the
-// supervisor says when it is there, and how it came to it.
 void QueueRunner::on_closed(const task::WorkerKey& key) {
-  if (find(key) != nullptr) apply(task::WorkerDrains{key, std::nullopt});
+  if (find(key) != nullptr) apply(task::WorkerClosed{key});
 }
 
 Result<std::optional<AnswerOf>> QueueRunner::on_frame(const task::WorkerKey& key,
@@ -225,7 +225,7 @@ Result<std::optional<AnswerOf>> QueueRunner::on_frame(const task::WorkerKey& key
   if (const auto* answer = std::get_if<AnswerFrame>(&*frame))
     return handle(key, *worker, *answer, body);
   if (const auto* part = std::get_if<PartFrame>(&*frame)) {
-    if (const auto taken = on_part(*worker, *part, body); !taken) return taken.error();
+    if (const auto taken = on_part(key, *worker, *part, body); !taken) return taken.error();
   } else if (const auto* progress = std::get_if<ProgressFrame>(&*frame)) {
     host_.progress(progress->id, progress->members);
   } else if (const auto* extend = std::get_if<ExtendFrame>(&*frame)) {
@@ -251,31 +251,48 @@ void QueueRunner::on_ready(const task::WorkerKey& key, Worker& worker, const Rea
   apply(task::WorkerReady{key, credit});
 }
 
-Result<void> QueueRunner::on_part(Worker& worker, const PartFrame& frame,
-                                  std::optional<std::string_view> body) {
+std::vector<QueueRunner::Parts>::iterator QueueRunner::parts_of(Worker& worker,
+                                                                const AnswerOf& of) {
+  return std::find_if(worker.parts.begin(), worker.parts.end(),
+                      [&](const Parts& parts) { return parts.of == of; });
+}
+
+// Its frame leaves the socket before the answer is on record: a kill -9 must not lose it.
+void QueueRunner::keep(const PartFrame& frame, std::string_view body) {
+  if (queue_.spec().durability == task::Durability::memory) return;
+  const auto kept = places_.parts.add(frame.id, frame.attempt, frame.part, body);
+  if (!kept && !std::exchange(spool_failed_, true)) {
+    spdlog::warn("pool {}: {}: an answer in parts would not survive a kill of the broker now",
+                 pool(), kept.error().message);
+  }
+}
+
+Result<void> QueueRunner::on_part(const task::WorkerKey& key, Worker& worker,
+                                  const PartFrame& frame, std::optional<std::string_view> body) {
   if (!body) return Error{"a part without a body"};
   const AnswerOf of{frame.id, frame.attempt};
-  auto found = std::find_if(worker.parts.begin(), worker.parts.end(),
-                            [&](const Parts& parts) { return parts.of == of; });
+  if (!queue_.holds(key, of.id, of.attempt)) return {};  // of an attempt that is over
+  auto found = parts_of(worker, of);
   if (found == worker.parts.end()) {
     if (worker.parts.size() >= kMaxCredit) return Error{"parts of too many answers at once"};
-    worker.parts.push_back({of, {}});
+    worker.parts.push_back({of, places_.parts.parts(of.id, of.attempt)});
     found = worker.parts.end() - 1;
   }
   if (frame.part > found->parts.size()) {
     return Error{"part " + std::to_string(frame.part) + " comes before part " +
                  std::to_string(found->parts.size())};
   }
+  std::size_t bytes = body->size();
+  for (std::size_t i = 0; i < found->parts.size(); ++i)
+    bytes += i == frame.part ? 0 : found->parts[i].size();
+  if (bytes > settings_.max_body)
+    return Error{"the parts have more than " + std::to_string(settings_.max_body) + " bytes"};
+  keep(frame, *body);
   if (frame.part == found->parts.size()) {
     found->parts.emplace_back(*body);
   } else {
     found->parts[frame.part] = *body;
   }
-  std::size_t bytes = 0;
-  for (const auto& part : found->parts)
-    bytes += part.size();
-  if (bytes > settings_.max_body)
-    return Error{"the parts have more than " + std::to_string(settings_.max_body) + " bytes"};
   return {};
 }
 
@@ -284,12 +301,14 @@ Result<std::string> QueueRunner::take_parts(Worker& worker, const AnswerFrame& f
   if (frame.parts == 0) return std::string(body.value_or(std::string_view()));
   if (body) return Error{"\"parts\" and \"body\" in one frame"};
   const AnswerOf of{frame.id, frame.attempt};
-  const auto found = std::find_if(worker.parts.begin(), worker.parts.end(),
-                                  [&](const Parts& parts) { return parts.of == of; });
-  const std::size_t there = found == worker.parts.end() ? 0 : found->parts.size();
-  if (there != frame.parts) {
+  auto found = parts_of(worker, of);
+  if (found == worker.parts.end()) {  // perhaps a former broker had taken them all
+    worker.parts.push_back({of, places_.parts.parts(of.id, of.attempt)});
+    found = worker.parts.end() - 1;
+  }
+  if (found->parts.size() != frame.parts) {
     return Error{"\"parts\" says " + std::to_string(frame.parts) + ", but " +
-                 std::to_string(there) + " came"};
+                 std::to_string(found->parts.size()) + " came"};
   }
   std::string whole;
   for (const auto& part : found->parts)
@@ -301,17 +320,26 @@ Result<std::string> QueueRunner::take_parts(Worker& worker, const AnswerFrame& f
 Result<std::optional<AnswerOf>> QueueRunner::handle(const task::WorkerKey& key, Worker& worker,
                                                     const AnswerFrame& frame,
                                                     std::optional<std::string_view> body) {
-  auto data = take_parts(worker, frame, body);
-  if (!data) return data.error();
   const AnswerOf of{frame.id, frame.attempt};
+  // Parts of an attempt that is over are not kept, and its answer is refused whatever it holds.
+  auto data = frame.parts != 0 && !queue_.holds(key, of.id, of.attempt)
+                  ? Result<std::string>(std::string())
+                  : take_parts(worker, frame, body);
+  if (!data) return data.error();
   auto answer = std::make_shared<task::Answer>();
   answer->result = frame.result;
   answer->data = std::move(*data);
   answer->error = frame.error;
-  const bool too_big = answer->result.size() + answer->data.size() > settings_.max_result;
+  const std::size_t size = answer->result.size() + answer->data.size();
+  const bool too_big = size > settings_.max_result;
   if (too_big) {
     answer->result.clear();
     answer->data.clear();
+    if (frame.done) {
+      answer->error = "{\"type\":\"ResultTooBig\",\"message\":\"the result has " +
+                      std::to_string(size) + " bytes, tasks.max_result of pool " + pool() +
+                      " allows " + std::to_string(settings_.max_result) + "\"}";
+    }
   }
   if (frame.done) {
     apply(task::TaskDone{key, frame.id, frame.attempt, std::move(answer), too_big});
@@ -414,6 +442,7 @@ void QueueRunner::perform(const task::AnswerSettled& action) {
     if (worker->board != nullptr && action.taken) ++worker->board->answered;
     worker->socket->settle({action.id, action.attempt});
   }
+  places_.parts.remove(action.id, action.attempt);
 }
 
 }  // namespace mtd::broker

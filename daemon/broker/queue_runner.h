@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "daemon/broker/model/queue.h"
+#include "daemon/broker/part_spool.h"
 #include "daemon/broker/store/store.h"
 #include "daemon/broker/worker_frames.h"
 #include "daemon/broker/worker_socket.h"
@@ -60,6 +61,7 @@ class QueueRunner {
     sys::BrokerLink& link;
     sys::TaskBoard& board;
     std::vector<char>& scratch;
+    PartSpool& parts;
   };
   QueueRunner(QueueHost& host, Places places, QueueSettings settings, task::Recovered recovered);
 
@@ -110,8 +112,10 @@ class QueueRunner {
                                          const AnswerFrame& frame,
                                          std::optional<std::string_view> body);
   void on_ready(const task::WorkerKey& key, Worker& worker, const ReadyFrame& frame);
-  Result<void> on_part(Worker& worker, const PartFrame& frame,
+  Result<void> on_part(const task::WorkerKey& key, Worker& worker, const PartFrame& frame,
                        std::optional<std::string_view> body);
+  [[nodiscard]] static std::vector<Parts>::iterator parts_of(Worker& worker, const AnswerOf& of);
+  void keep(const PartFrame& frame, std::string_view body);
   Result<std::string> take_parts(Worker& worker, const AnswerFrame& frame,
                                  std::optional<std::string_view> body);
   void on_fault(const task::WorkerKey& key, const Error& why);
@@ -146,7 +150,7 @@ class QueueRunner {
   std::deque<task::Event> pending_;
   task::BodyRef body_;      // of the claim whose completion is being applied
   std::uint64_t busy_ = 0;  // workers
-  bool applying_ = false, synced_ = false;
+  bool applying_ = false, synced_ = false, spool_failed_ = false;
 };
 
 }  // namespace mtd::broker

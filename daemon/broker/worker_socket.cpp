@@ -30,6 +30,8 @@ Result<void> WorkerSocket::start() {
 
 void WorkerSocket::on_ready(std::uint32_t events) {
   if ((events & EPOLLOUT) != 0) write();
+  // Said once, and perhaps while answers are still in the socket: then no reading finds the end.
+  if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0) hung_up_ = true;
   read();
 }
 
@@ -70,7 +72,7 @@ void WorkerSocket::read() {
   }
   reading_ = false;
   take_out();
-  if (peeked.ended && !broken_) {
+  if ((peeked.ended || hung_up_) && !broken_) {
     ended_ = true;
     watch_ = {};
     handlers_.closed();

@@ -68,7 +68,7 @@ class WorkerSocket {
   std::size_t seen_bytes_ = 0;   // of them together
   std::vector<AnswerOf> early_;  // settled while their frame was being looked at
   std::deque<std::string> outgoing_;
-  bool broken_ = false, ended_ = false, writable_asked_ = false, reading_ = false;
+  bool broken_ = false, ended_ = false, hung_up_ = false, writable_asked_ = false, reading_ = false;
 };
 
 }  // namespace mtd::broker

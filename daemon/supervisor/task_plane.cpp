@@ -159,6 +159,8 @@ Result<UniqueFd> TaskPlane::encode_spec() const {
   spec.command = {"mtd-broker",
                   "--directory",
                   facts_.directory,
+                  "--life",
+                  std::to_string(facts_.instance),
                   "--log-level",
                   facts_.log_level,
                   "--owner",

@@ -84,6 +84,24 @@ std::vector<Walk> walks() {
     walk.menu.misbehave = walk.menu.stop = true;
   }
   {
+    Walk& walk = add("sockets that are closed, drain, crash");
+    walk.menu.close = walk.menu.drain = walk.menu.crash = true;
+  }
+  {
+    Walk& walk = add("batches of a group, cancelled and revived");
+    walk.menu.batch = 2;
+    walk.menu.group = true;
+    walk.menu.cancels = walk.menu.revives = 1;
+    walk.menu.fail = walk.menu.restart = true;
+    walk.menu.restarts = 1;
+  }
+  {
+    Walk& walk = add("revived, late answers, time-outs");
+    walk.menu.puts = 1;
+    walk.menu.revives = 2;
+    walk.menu.late = walk.menu.no_retry = walk.menu.crash = true;
+  }
+  {
     Walk& walk = add("no room in the store");
     walk.menu.full = walk.menu.fail = true;
     walk.menu.crash = true;

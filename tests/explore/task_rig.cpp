@@ -10,6 +10,12 @@ namespace mtd::test {
 using namespace task;
 using Kind = TaskRig::Choice::Kind;
 
+namespace {
+
+constexpr const char* kGroup = "g";
+
+}  // namespace
+
 TaskRig::TaskRig(QueueSpec spec, TaskMenu menu)
     : menu_(menu), spec_(spec), queue_(spec, {}, Now{now_, WallTime{now_.count_ns()}}) {
   for (std::uint32_t slot = 0; slot < menu_.slots; ++slot)
@@ -30,6 +36,7 @@ void TaskRig::fail(const std::string& what, TaskId id) {
 }
 
 void TaskRig::step(Event event) {
+  group_told_ = false;
   for (const Action& action : queue_.step(std::move(event), now(), entropy_))
     perform(action);
   check();
@@ -61,6 +68,8 @@ void TaskRig::on(const Submit& action) {
       fail("claimed for a worker that is not there", claim->id);
     } else if (body->second.drained) {
       fail("claimed for a worker that drains", claim->id);
+    } else if (body->second.closed) {
+      fail("claimed for a worker whose socket is closed", claim->id);
     }
   } else if (const auto* finish = std::get_if<FinishOp>(&op.what)) {
     if (is_under_way(finish->id)) fail("ended while something else is under way", finish->id);
@@ -119,12 +128,16 @@ void TaskRig::on(const KillWorker& action) {
   if (body == bodies_.end()) return fail("kill of a worker that is not there");
   if (body->second.killed) fail("a worker was killed twice");
   body->second.killed = true;
+  if (action.cause == KillCause::protocol) {
+    if (!body->second.misbehaved && !body->second.closed)
+      fail("a worker was killed for nonsense that it did not say");
+    body->second.misbehaved = true;
+  }
 }
 
 void TaskRig::on(const WorkerLoad& action) {
-  const auto body = bodies_.find(action.worker);
-  // After a restart answers that are not on record yet count as well.
-  if (body != bodies_.end() && restarts_ == 0 && action.running > menu_.credit)
+  // What has been answered, but not read by this broker, is still the worker's.
+  if (bodies_.count(action.worker) != 0 && action.running > menu_.credit + in_sockets_.size())
     fail("a load above the credit was told");
 }
 
@@ -163,8 +176,9 @@ void TaskRig::on(const AnswerSettled& action) {
 
 void TaskRig::on(const PutAccepted& action) {
   const auto ticket = tickets_.find(action.ticket.value);
-  if (ticket == tickets_.end() || ticket->second != 0) return fail("a put was answered twice");
+  if (ticket == tickets_.end() || ticket->second != kPut) return fail("a put was answered twice");
   tickets_.erase(ticket);
+  if (action.tasks.size() != menu_.batch) fail("a batch was put in part");
   for (const PutOutcome& outcome : action.tasks) {
     const auto stored = store_.find(outcome.id.value);
     if (stored == store_.end()) {
@@ -175,15 +189,27 @@ void TaskRig::on(const PutAccepted& action) {
   }
 }
 
+void TaskRig::on(const Revived& action) {
+  const auto ticket = tickets_.find(action.ticket.value);
+  if (ticket == tickets_.end() || ticket->second != kRevive)
+    return fail("a revival was answered twice");
+  tickets_.erase(ticket);
+  const auto stored = store_.find(action.id.value);
+  if (stored == store_.end() || is_final(stored->second.facts.state))
+    fail("revived, but not on record", action.id);
+}
+
 void TaskRig::on(const Refused& action) {
   if (tickets_.erase(action.ticket.value) == 0) fail("a request was answered twice");
 }
 
 void TaskRig::on(const CancelAnswered& action) {
   const auto ticket = tickets_.find(action.ticket.value);
-  if (ticket == tickets_.end() || ticket->second != 1) return fail("a cancel was answered twice");
-  if (action.cancelled + action.asked + action.unknown != 1)
-    fail("a cancel of one task was answered for another number of them");
+  if (ticket == tickets_.end() || ticket->second < 0) return fail("a cancel was answered twice");
+  if (action.cancelled + action.asked + action.unknown !=
+      static_cast<std::uint32_t>(ticket->second)) {
+    fail("a cancel was answered for another number of tasks");
+  }
   tickets_.erase(ticket);
 }
 
@@ -250,9 +276,19 @@ void TaskRig::check() {
   for (const auto& [key, worker] : state.workers) {
     const auto body = bodies_.find(key);
     if (body == bodies_.end()) return fail("the queue has a worker that is not there");
-    if (restarts_ == 0 && worker.tasks.size() > worker.credit && worker.ready)
+    const auto owed = [&](Slot slot) {
+      const Task& of = state.tasks[slot];
+      return in_sockets_.count({of.id.value, of.counters.attempts}) == 0;
+    };
+    const auto owes = std::count_if(worker.tasks.begin(), worker.tasks.end(), owed);
+    if (worker.ready && static_cast<std::uint64_t>(owes) > worker.credit)
       fail("more tasks than credit");
   }
+  if (!menu_.group) return;
+  const std::uint64_t live = queue_.live_in_group(kGroup);
+  if (live != state.by_id.size()) fail("the group has not the members that it has");
+  if (group_live_ != 0 && live == 0 && !group_told_) fail("the end of a group was not told");
+  group_live_ = live;
 }
 
 // ---- The store ----------------------------------------------------------------------------------
@@ -306,6 +342,22 @@ StoreStatus TaskRig::apply(const StoreOp& op, StoreDone& done) {
     stored->second.facts.order = promote->order;
     return StoreStatus::committed;
   }
+  if (const auto* revive = std::get_if<ReviveOp>(&op.what)) {
+    const auto stored = store_.find(revive->id.value);
+    if (stored == store_.end() || !is_final(stored->second.facts.state) ||
+        stored->second.facts.state == TaskState::done)
+      return StoreStatus::missing;
+    TaskFacts& facts = stored->second.facts;
+    facts.state = TaskState::waiting;
+    facts.order = revive->order;
+    facts.counters = Counters{facts.counters.attempts, 0, 0, 0};
+    facts.expires = WallTime::never();
+    facts.cancel.reset();
+    stored->second = Stored{facts, Reason::none, 0, 0, 0, true};
+    settled_.erase(revive->id.value);
+    done.facts = facts;
+    return StoreStatus::committed;
+  }
   if (const auto* cancel = std::get_if<CancelOp>(&op.what)) {
     Stored* stored = guarded(cancel->id, cancel->attempt);
     if (stored == nullptr) return StoreStatus::missing;
@@ -323,6 +375,7 @@ void TaskRig::commit(StoreStatus status) {
   if (broken_) status = StoreStatus::failed;
   done.status = status == StoreStatus::committed ? apply(done.op, done) : status;
   const bool optional = std::holds_alternative<PromoteOp>(done.op.what) ||
+                        std::holds_alternative<ReviveOp>(done.op.what) ||
                         std::holds_alternative<CancelOp>(done.op.what);
   if (done.status == StoreStatus::missing && !optional)
     fail("the store was asked for what is not there");
@@ -352,7 +405,7 @@ std::vector<TaskRig::Choice> TaskRig::choices() const {
   }
   for (const auto& [key, body] : bodies_) {
     for (const auto& [id, attempt] : body.has) {
-      if (unsettled_.count({id, attempt}) != 0) continue;  // answered
+      if (unsettled_.count({id, attempt}) != 0 || body.closed) continue;  // answered, or cannot
       add("done", Kind::done, key, TaskId{id}, attempt);
       if (menu_.fail) add("fails", Kind::fail, key, TaskId{id}, attempt);
       if (menu_.no_retry) add("fails for good", Kind::no_retry, key, TaskId{id}, attempt);
@@ -360,10 +413,12 @@ std::vector<TaskRig::Choice> TaskRig::choices() const {
     if (menu_.crash || body.killed) add("crash", Kind::crash, key);
     if (menu_.stop || body.draining_said) add("stopped", Kind::stop, key);
     if (menu_.misbehave && !body.killed) add("nonsense", Kind::misbehave, key);
+    if (menu_.close && !body.closed && body.ready) add("close", Kind::close, key);
     if (menu_.drain && !body.drained && body.ready) add("drain", Kind::drain, key);
-    if (menu_.recycle && !body.spent && body.ready) add("recycle", Kind::recycle, key);
-    if (!body.ready) add("ready", Kind::ready, key);
-    if (menu_.late && body.ready) {
+    if (menu_.recycle && !body.spent && body.ready && !body.closed)
+      add("recycle", Kind::recycle, key);
+    if (!body.ready && !body.closed) add("ready", Kind::ready, key);
+    if (menu_.late && body.ready && !body.closed) {
       for (const auto& [id, attempt] : sent_) {
         const bool current = body.has.count(id) != 0 && body.has.at(id) == attempt;
         if (!current && late_.count({id, attempt}) == 0 && unsettled_.count({id, attempt}) == 0)
@@ -380,6 +435,12 @@ std::vector<TaskRig::Choice> TaskRig::choices() const {
     for (std::uint64_t id = 1; id < next_id_; ++id) {
       add("cancel", Kind::cancel, {}, TaskId{id});
       add("cancel now", Kind::cancel_now, {}, TaskId{id});
+    }
+    if (menu_.group) add("cancel the group", Kind::cancel_group);
+  }
+  if (revives_ < menu_.revives) {
+    for (const auto& [id, stored] : store_) {
+      if (is_final(stored.facts.state)) add("revive", Kind::revive, {}, TaskId{id});
     }
   }
   if (!queue_.next_deadline().is_never()) add("deadline", Kind::deadline);
@@ -430,6 +491,10 @@ void TaskRig::take(const Choice& choice, std::uint64_t entropy) {
       bodies_.at(choice.worker).misbehaved = true;
       step(WorkerMisbehaved{choice.worker});
       break;
+    case Kind::close:
+      bodies_.at(choice.worker).closed = true;
+      step(WorkerClosed{choice.worker});
+      break;
     case Kind::drain:
       step(WorkerDrains{choice.worker, std::nullopt});
       break;
@@ -455,6 +520,20 @@ void TaskRig::take(const Choice& choice, std::uint64_t entropy) {
       step(request);
       break;
     }
+    case Kind::cancel_group: {
+      ++cancels_;
+      Cancel request;
+      request.ticket = Ticket{next_ticket_++};
+      request.group = kGroup;
+      tickets_[request.ticket.value] = static_cast<int>(queue_.live_in_group(kGroup));
+      step(request);
+      break;
+    }
+    case Kind::revive:
+      ++revives_;
+      tickets_[next_ticket_] = kRevive;
+      step(Revive{Ticket{next_ticket_++}, choice.id});
+      break;
     case Kind::deadline:
       now_ = std::max(now_, queue_.next_deadline());
       step(Tick{});
@@ -483,14 +562,17 @@ void TaskRig::eager() {
 void TaskRig::put() {
   Put event;
   event.ticket = Ticket{next_ticket_++};
-  PutTask task;
-  task.id = TaskId{next_id_++};
-  const bool second = task.id.value % 2 == 0;
-  if (menu_.delay && second) task.delay = kTaskUnit;
-  if (menu_.expire && second) task.expires = kTaskUnit.scaled_by(2);
-  if (menu_.priority) task.priority = second ? -1 : 0;
-  event.tasks.push_back(task);
-  tickets_[event.ticket.value] = 0;
+  for (std::uint32_t i = 0; i < menu_.batch; ++i) {
+    PutTask task;
+    task.id = TaskId{next_id_++};
+    const bool second = task.id.value % 2 == 0;
+    if (menu_.delay && second) task.delay = kTaskUnit;
+    if (menu_.expire && second) task.expires = kTaskUnit.scaled_by(2);
+    if (menu_.priority) task.priority = second ? -1 : 0;
+    if (menu_.group) task.group = kGroup;
+    event.tasks.push_back(task);
+  }
+  tickets_[event.ticket.value] = kPut;
   step(event);
 }
 
@@ -560,14 +642,18 @@ void TaskRig::restart(std::size_t committed) {
   for (const auto& [id, stored] : store_) {
     if (!is_final(stored.facts.state)) recovered.tasks.push_back(stored.facts);
     if (is_final(stored.facts.state)) settled_.insert(id);
+    if (stored.facts.state == TaskState::running) orders_[id] = stored.facts.order;
   }
   queue_ = Queue(spec_, recovered, now());
+  group_live_ = queue_.live_in_group(kGroup);
   const auto answers = std::exchange(unsettled_, {});
+  in_sockets_ = answers;
   late_.clear();
   for (auto& [key, body] : bodies_) {
-    body.drained = body.killed = body.draining_said = body.spent = false;
+    body.drained = body.killed = body.draining_said = body.spent = body.misbehaved = false;
     step(WorkerAttached{key, menu_.limit, body.given});
     if (body.ready) step(WorkerReady{key, menu_.credit});
+    if (body.closed) step(WorkerClosed{key});
   }
   step(AllAttached{});
   if (paused_) step(Pause{});
@@ -576,6 +662,7 @@ void TaskRig::restart(std::size_t committed) {
     for (const auto& [key, body] : bodies_) {
       if (!queue_.holds(key, TaskId{id}, attempt)) continue;
       bodies_.at(key).has.erase(id);
+      in_sockets_.erase({id, attempt});
       unsettled_.insert({id, attempt});
       TaskDone fact;
       fact.worker = key;
@@ -585,12 +672,15 @@ void TaskRig::restart(std::size_t committed) {
       break;
     }
   }
+  in_sockets_.clear();
 }
 
 void TaskRig::come_to_rest(bool stubborn) {
   if (broken_) return;
   menu_.spares = 1'000'000;
   menu_.crash = menu_.stop = menu_.full = menu_.broken = menu_.misbehave = menu_.drain = false;
+  menu_.close = false;
+  menu_.cancels = menu_.revives = 0;
   if (paused_) {
     paused_ = false;
     step(Resume{});
@@ -679,7 +769,7 @@ std::uint64_t TaskRig::canonical() const {
   Hash hash;
   hash.add((paused_ ? 1U : 0U) | (broken_ ? 2U : 0U) | (state.adopting ? 4U : 0U));
   hash.add(next_id_);
-  hash.add(spares_ | (cancels_ << 8U) | (restarts_ << 16U));
+  hash.add(spares_ | (cancels_ << 8U) | (restarts_ << 16U) | (revives_ << 24U));
   std::map<std::uint64_t, Slot> tasks(state.by_id.begin(), state.by_id.end());
   std::vector<std::uint64_t> orders;
   for (const auto& [id, slot] : tasks)
@@ -712,6 +802,7 @@ std::uint64_t TaskRig::canonical() const {
     hash.add((worker.ready ? 1U : 0U) | (worker.draining ? 2U : 0U) | (worker.spent ? 4U : 0U) |
              (worker.killed ? 8U : 0U) | (worker.misbehaved ? 16U : 0U) |
              (worker.drained_said ? 32U : 0U));
+    hash.add(worker.closed, now_);
     hash.add(worker.tasks.size() | (worker.claims << 8U));
     hash.add(worker.limit != 0 ? worker.given : 0);
   }
@@ -740,7 +831,8 @@ std::uint64_t TaskRig::canonical() const {
   }
   for (const auto& [key, body] : bodies_) {
     hash.add(800 + key.slot);
-    hash.add((body.ready ? 1U : 0U) | (body.drained ? 2U : 0U) | (body.killed ? 4U : 0U));
+    hash.add((body.ready ? 1U : 0U) | (body.drained ? 2U : 0U) | (body.killed ? 4U : 0U) |
+             (body.closed ? 8U : 0U));
     for (const auto& [id, attempt] : body.has) {
       const auto stored = store_.find(id);
       const bool current =

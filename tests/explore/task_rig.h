@@ -25,11 +25,15 @@ struct TaskMenu {
   std::uint32_t credit = 1;
   std::uint64_t limit = 0;  // of a worker's tasks
   std::uint32_t cancels = 0;
-  bool fail = false;  // workers say that they failed
+  std::uint32_t revives = 0;  // of tasks that are final and not done
+  std::uint32_t batch = 1;    // tasks in a put
+  bool group = false;         // all tasks are of one group, which is cancelled as a whole, too
+  bool fail = false;          // workers say that they failed
   bool no_retry = false;
   bool crash = false;
   bool stop = false;  // mtd ends workers
   bool misbehave = false;
+  bool close = false;  // workers close their socket, and live on
   bool drain = false;
   bool late = false;           // answers of attempts that are over
   bool delay = false;          // every second task has a delay
@@ -61,12 +65,15 @@ class TaskRig {
       crash,
       stop,
       misbehave,
+      close,
       drain,
       late,
       attach,
       ready,
       cancel,
       cancel_now,
+      cancel_group,
+      revive,
       deadline,
       restart,
       pause,
@@ -100,7 +107,7 @@ class TaskRig {
   };
   struct Body {  // of a worker
     bool ready = false, drained = false, killed = false, spent = false, draining_said = false;
-    bool misbehaved = false;
+    bool misbehaved = false, closed = false;
     std::uint64_t given = 0;
     std::map<std::uint64_t, std::uint32_t> has;  // task → attempt
   };
@@ -122,10 +129,10 @@ class TaskRig {
   void on(const task::AnswerSettled& action);
   void on(const task::PutAccepted& action);
   void on(const task::Refused& action);
-  void on(const task::Revived&) {}
+  void on(const task::Revived& action);
   void on(const task::CancelAnswered& action);
   void on(const task::Settled& action);
-  void on(const task::GroupSettled&) {}
+  void on(const task::GroupSettled&) { group_told_ = true; }
   void on(const task::QueueDrained&);
 
   void put();
@@ -151,14 +158,18 @@ class TaskRig {
   std::deque<task::StoreOp> under_way_;
   std::map<task::WorkerKey, Body> bodies_;
   std::map<std::uint32_t, std::uint64_t> incarnations_;
-  std::set<std::pair<std::uint64_t, std::uint32_t>> sent_;       // (id, attempt), ever
-  std::set<std::pair<std::uint64_t, std::uint32_t>> unsettled_;  // answers given
-  std::set<std::pair<std::uint64_t, std::uint32_t>> late_;       // … that may not count
-  std::map<std::uint64_t, int> tickets_;  // 0: put, 1: cancel; not answered yet
+  std::set<std::pair<std::uint64_t, std::uint32_t>> sent_;        // (id, attempt), ever
+  std::set<std::pair<std::uint64_t, std::uint32_t>> unsettled_;   // answers given
+  std::set<std::pair<std::uint64_t, std::uint32_t>> late_;        // … that may not count
+  std::set<std::pair<std::uint64_t, std::uint32_t>> in_sockets_;  // … to be read by a new broker
+  // Not answered yet.
+  static constexpr int kPut = -1, kRevive = -2;
+  std::map<std::uint64_t, int> tickets_;  // ≥ 0: a cancel of so many tasks
   std::set<std::uint64_t> settled_;
   std::uint64_t next_id_ = 1, next_ticket_ = 1;
-  std::uint32_t spares_ = 0, cancels_ = 0, restarts_ = 0;
-  bool paused_ = false, broken_ = false;
+  std::uint32_t spares_ = 0, cancels_ = 0, restarts_ = 0, revives_ = 0;
+  std::uint64_t group_live_ = 0;
+  bool paused_ = false, broken_ = false, group_told_ = false;
   std::string wrong_;
 };
 

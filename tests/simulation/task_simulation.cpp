@@ -26,9 +26,13 @@ TaskMenu menu_of(Entropy& dice) {
   menu.credit = 1 + static_cast<std::uint32_t>(dice.next() % 3);
   menu.limit = coin() ? 0 : 1 + dice.next() % 7;
   menu.cancels = coin() ? 0 : 40;
+  menu.revives = coin() ? 0 : 30;
+  menu.batch = coin() ? 1 : 1 + static_cast<std::uint32_t>(dice.next() % 4);
+  menu.group = coin();
   menu.fail = menu.no_retry = menu.crash = menu.late = true;
   menu.stop = coin();
   menu.misbehave = coin();
+  menu.close = coin();
   menu.drain = coin();
   menu.delay = coin();
   menu.expire = coin();
@@ -100,7 +104,7 @@ int main(int argc, char** argv) {
   std::uint64_t events = 0, settled = 0;
   if (argc == 3 && std::strcmp(argv[1], "--seed") == 0)
     return run(std::strtoull(argv[2], nullptr, 10), events, settled) ? 0 : 1;
-  std::uint64_t seeds = 60;
+  std::uint64_t seeds = 100;
   if (argc == 3 && std::strcmp(argv[1], "--seeds") == 0)
     seeds = std::strtoull(argv[2], nullptr, 10);
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {

@@ -159,7 +159,7 @@ FaultDisk::~FaultDisk() {
 
 bool FaultDisk::change() {
   ++changes_;
-  return !has_stopped();
+  return !has_stopped() && changes_ != fail_change_;
 }
 
 bool FaultDisk::sync_fails() {
@@ -180,7 +180,7 @@ void FaultDisk::start_again(After after, std::uint64_t seed) {
     file.synced = file.now;
     file.unsynced.clear();
   }
-  changes_ = stop_at_ = syncs_ = fail_sync_ = 0;
+  changes_ = stop_at_ = syncs_ = fail_sync_ = fail_change_ = 0;
 }
 
 std::uint64_t FaultDisk::used() const {

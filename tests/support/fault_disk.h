@@ -33,6 +33,8 @@ class FaultDisk {
   // Bytes that all files together may have.
   void set_capacity(std::uint64_t bytes) { capacity_ = bytes; }
   [[nodiscard]] std::uint64_t used() const;
+  // This change alone (counted from 1) fails with an error of writing; 0: none.
+  void fail_change(std::uint64_t change) { fail_change_ = change; }
   // This sync (counted from 1) and all later ones fail; 0: none.
   void fail_sync(std::uint64_t sync) { fail_sync_ = sync; }
   [[nodiscard]] std::uint64_t syncs() const { return syncs_; }
@@ -59,7 +61,7 @@ class FaultDisk {
 
  private:
   std::map<std::string, File> files_;
-  std::uint64_t changes_ = 0, stop_at_ = 0, syncs_ = 0, fail_sync_ = 0;
+  std::uint64_t changes_ = 0, stop_at_ = 0, syncs_ = 0, fail_sync_ = 0, fail_change_ = 0;
   std::uint64_t capacity_ = ~std::uint64_t{0};
 };
 

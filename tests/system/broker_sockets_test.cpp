@@ -112,6 +112,19 @@ TEST_CASE("nonsense ends the conversation, the end of the stream is told after w
   CHECK(gone.fault.empty());
 }
 
+TEST_CASE("the end of the stream is told although an answer waits to be settled") {
+  Conversation talk;
+  write_all(talk.worker, "{\"id\":1}\n");
+  talk.turn();
+  CHECK_FALSE(talk.closed);
+  talk.worker.reset();
+  talk.turn();
+  CHECK(talk.closed);
+  CHECK(peek_all(talk.held) == "{\"id\":1}\n");  // its answer is not lost by it
+  talk.socket->settle({{1}, 1});
+  CHECK(peek_all(talk.held).empty());
+}
+
 TEST_CASE("a frame is written whole, or when there is room") {
   auto ends = sys::make_task_socket();
   REQUIRE(ends);

@@ -359,6 +359,36 @@ TEST_CASE("a cancelled task that is done all the same is done; a hard cancel kil
   CHECK(bench.all<Settled>().at(1).reason == Reason::detached);
 }
 
+TEST_CASE("a worker that closes its socket and lives on is killed, and its task has crashed") {
+  Bench bench;
+  const WorkerKey key = bench.worker(0);
+  bench.put(1);
+  bench.step(WorkerClosed{key});
+  bench.step(WorkerClosed{key});
+  CHECK(bench.queue.next_deadline() == bench.at + kCloseGrace);
+  bench.wait(kCloseGrace);
+  REQUIRE(bench.all<KillWorker>().size() == 1);
+  CHECK(bench.all<KillWorker>()[0].cause == KillCause::protocol);
+  CHECK(bench.queue.next_deadline().is_never());
+  bench.step(WorkerLost{key, Death{DeathCause::signal, 9}});
+  const auto& back = std::get<RequeueOp>(bench.ops.back().what);
+  CHECK(back.counters.crashes == 1);
+  CHECK(back.record.death.cause == DeathCause::protocol);
+  CHECK(bench.sent.size() == 1);
+
+  // Its own end comes first: that is what counts. And one that was to be stopped may take its time.
+  const WorkerKey next = bench.worker(0);
+  REQUIRE(bench.sent.size() == 2);
+  bench.step(WorkerClosed{next});
+  bench.step(WorkerLost{next, Death{DeathCause::exit, 3}});
+  CHECK(std::get<RequeueOp>(bench.ops.back().what).record.death == Death{DeathCause::exit, 3});
+  const WorkerKey idle = bench.worker(1);
+  bench.step(WorkerDrains{idle, std::nullopt});
+  bench.step(WorkerClosed{idle});
+  bench.wait(kCloseGrace);
+  CHECK(bench.all<KillWorker>().size() == 1);
+}
+
 TEST_CASE("another broker goes on with what runs, and takes back what nobody has any more") {
   Recovered recovered;
   for (std::uint64_t id = 1; id <= 3; ++id) {

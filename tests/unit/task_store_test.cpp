@@ -285,6 +285,32 @@ TEST_CASE("whatever is asked of it, SQLite says what memory says") {
   }
 }
 
+TEST_CASE("in another life of mtd what was running is with nobody, whatever its worker's number") {
+  const Directory directory;
+  SqliteOptions options = directory.options();
+  options.life = "1";
+  {
+    const auto store = opened(options);
+    (void)one(*store, put_of({task_of(1), task_of(2)}));
+    (void)one(*store, claim_of(1));
+  }
+  const auto running = [&] {
+    auto store = SqliteStore::open(options);
+    REQUIRE(store);
+    const auto contents = (*store)->load();
+    REQUIRE(contents);
+    const auto& tasks = contents->pools.at("pool").tasks;
+    REQUIRE(tasks.size() == 2);
+    return tasks[0].state == TaskState::running ? tasks[0].worker : tasks[1].worker;
+  };
+  CHECK(running() == WorkerKey{1, 7});
+  options.life = "2";
+  CHECK(running() == WorkerKey{1, 0});
+  CHECK(running() == WorkerKey{1, 0});
+  options.life = "1";  // it does not come back
+  CHECK(running() == WorkerKey{1, 0});
+}
+
 // ---- The process is killed, the power goes
 // --------------------------------------------------------
 namespace {
@@ -395,6 +421,30 @@ TEST_CASE("a full disk refuses puts before answers, and goes on when there is ro
   CHECK(one(*store, put_of({task_of(++id)})).status == StoreStatus::committed);
 }
 
+TEST_CASE("on a disk that is full at the start what is there is served, and puts are refused") {
+  FaultDisk disk;
+  {
+    const auto store = opened(on_fault_disk());
+    (void)one(*store, put_of({task_of(1), task_of(2, "two")}));
+    (void)one(*store, claim_of(1));
+    disk.stop_at(disk.changes() + 1);  // killed: the log stays
+  }
+  disk.start_again(After::kill);
+  disk.set_capacity(disk.used());
+  const std::uint64_t before = disk.changes();
+  const auto store = opened(on_fault_disk());
+  CHECK(disk.changes() == before);  // opening writes nothing
+  FindTask which;
+  which.uid = "two";
+  CHECK(store->answer(which).tasks.size() == 1);
+  CHECK(one(*store, put_of({task_of(3)})).status == StoreStatus::full);
+  CHECK(one(*store, claim_of(2)).status == StoreStatus::full);
+  disk.set_capacity(~std::uint64_t{0});
+  CHECK(one(*store, probe()).status == StoreStatus::committed);
+  CHECK(one(*store, finish_of(1, 1, TaskState::done)).status == StoreStatus::committed);
+  CHECK(one(*store, put_of({task_of(3)})).status == StoreStatus::committed);
+}
+
 TEST_CASE("no change is half done when the room ends in the middle of a batch") {
   for (std::uint64_t spare = 0; spare < 40'000; spare += 1900) {
     FaultDisk disk;
@@ -482,6 +532,108 @@ TEST_CASE("a failed fsync is final: nothing is ever committed again, what was is
     const bool is_allowed = std::find(allowed.begin(), allowed.end(), holds) != allowed.end();
     REQUIRE(is_allowed);
   }
+}
+
+TEST_CASE(
+    "a failed write is final, too: nothing of its batch counts, what was committed is there") {
+  std::uint64_t found = 0;
+  for (std::uint64_t nth = 1; nth < 40; ++nth) {
+    FaultDisk disk;
+    MemoryStore mirror(1ULL << 40U);
+    std::string before;
+    {
+      const auto store = opened(on_fault_disk());
+      disk.fail_change(disk.changes() + nth);
+      StoreSamples samples(11);
+      bool failed = false;
+      for (int round = 0; round < 12 && !failed; ++round) {
+        const auto ops = samples.batch(4);
+        const auto completions = store->commit(ops);
+        failed = completions[0].status == StoreStatus::failed;
+        for (const StoreDone& done : completions)
+          REQUIRE((done.status == StoreStatus::failed) == failed);
+        if (failed) break;
+        (void)mirror.commit(ops);
+      }
+      before = dump(mirror);
+      if (!failed) continue;  // SQLite could do without this one
+      ++found;
+      CHECK(store->health() == StoreHealth::failed);
+      CHECK(one(*store, put_of({task_of(999)})).status == StoreStatus::failed);
+    }
+    disk.start_again(After::kill);
+    CAPTURE(nth);
+    REQUIRE(difference(dump(*opened(on_fault_disk())), before) == "");
+  }
+  CHECK(found > 20);
+}
+
+TEST_CASE("a log that is cut off, zeroed or damaged costs what stands behind, and nothing else") {
+  std::vector<std::string> states;
+  std::string log, main;
+  {
+    FaultDisk disk;
+    MemoryStore mirror(1ULL << 40U);
+    states.push_back(dump(mirror));
+    const auto store = opened(on_fault_disk());
+    StoreSamples samples(4);
+    for (int round = 0; round < 12; ++round) {
+      const auto ops = samples.batch(4);
+      (void)store->commit(ops);
+      (void)mirror.commit(ops);
+      states.push_back(dump(mirror));
+    }
+    log = disk.content("tasks.db-wal");
+    main = disk.content("tasks.db");
+  }
+  REQUIRE(log.size() > 40'000);
+  std::size_t last = 0, shorter = 0;
+  const auto holds = [&](const std::string& damaged, std::size_t at) {
+    FaultDisk disk;
+    disk.content("tasks.db") = main;
+    disk.content("tasks.db-wal") = damaged;
+    for (const char* const name : {"tasks.db", "tasks.db-wal"})
+      disk.files()[name].exists = true;
+    disk.start_again(After::kill);
+    const auto store = opened(on_fault_disk());
+    CAPTURE(at);
+    REQUIRE(store->note().empty());
+    const std::string held = dump(*store);
+    const auto found = std::find(states.begin(), states.end(), held);
+    REQUIRE(found != states.end());
+    return static_cast<std::size_t>(found - states.begin());
+  };
+  CHECK(holds(log, log.size()) == states.size() - 1);
+  // The schema stands in the log, too: before its end there are no tasks at all.
+  for (std::size_t at = log.size() - 1; at > 20'000; at -= 997) {
+    const std::size_t cut = holds(log.substr(0, at), at);
+    std::string zeroed = log, flipped = log;
+    std::fill(zeroed.begin() + static_cast<std::ptrdiff_t>(at), zeroed.end(), '\0');
+    flipped[at] = static_cast<char>(~flipped[at]);
+    CHECK(holds(zeroed, at) >= cut);  // the rest of its frame may have been zeros before
+    CHECK(holds(flipped, at) == cut);
+    CHECK((last == 0 || cut <= last));
+    shorter += last != 0 && cut < last ? 1 : 0;
+    last = cut;
+  }
+  CHECK(shorter > 3);
+}
+
+TEST_CASE("a log that is missing leaves what had been moved into the file") {
+  FaultDisk disk;
+  MemoryStore mirror(1ULL << 40U);
+  StoreSamples samples(8, 30'000);
+  {
+    const auto store = opened(on_fault_disk());
+    for (int round = 0; round < 20; ++round) {
+      const auto ops = samples.batch(6);
+      (void)store->commit(ops);
+      (void)mirror.commit(ops);
+    }
+  }  // closed in order: nothing is left in the log
+  disk.files().erase("tasks.db-wal");
+  disk.start_again(After::kill);
+  CHECK(difference(dump(*opened(on_fault_disk())), dump(mirror)) == "");
 }
 
 TEST_CASE("a damaged database is set aside with its name and a loud note") {

@@ -83,7 +83,8 @@ void Turn::complete(ClaimOp& op, StoreDone& done) {
     if (task_at(slot).cancel) {
       take_from(op.worker, slot);
       (void)finish_if_cancelled(slot);
-    } else if (worker == nullptr || worker->draining || worker->killed) {
+    } else if (worker == nullptr || worker->draining || worker->killed ||
+               !worker->closed.is_never()) {
       give_back(slot, op.worker);
     } else {
       send(slot, op.worker, *worker);

@@ -68,6 +68,11 @@ struct WorkerLost {
 struct WorkerMisbehaved {
   WorkerKey worker;
 };
+// Its end of the socket is closed: it can be given nothing and answers nothing. Mostly it is about
+// to end; if it lives on after kCloseGrace it is killed, as one that spoke nonsense.
+struct WorkerClosed {
+  WorkerKey worker;
+};
 // After a restart: every worker that lives has been attached, and every other one is lost.
 struct AllAttached {};
 
@@ -140,8 +145,9 @@ struct Reconfigure {
 };
 struct Tick {};  // time has passed
 
-using Event = std::variant<Tick, StoreDone, TaskDone, TaskFailed, TaskExtended, Put, Cancel, Forget,
-                           Revive, Pause, Resume, Close, Reconfigure, WorkerAttached, WorkerReady,
-                           WorkerDrains, WorkerRecycles, WorkerLost, WorkerMisbehaved, AllAttached>;
+using Event =
+    std::variant<Tick, StoreDone, TaskDone, TaskFailed, TaskExtended, Put, Cancel, Forget, Revive,
+                 Pause, Resume, Close, Reconfigure, WorkerAttached, WorkerReady, WorkerDrains,
+                 WorkerRecycles, WorkerLost, WorkerMisbehaved, WorkerClosed, AllAttached>;
 
 }  // namespace mtd::task

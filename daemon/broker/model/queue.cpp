@@ -21,6 +21,7 @@ Instant Queue::next_deadline() const {
   if (!state_->blocked_deadlines.empty()) {
     next = std::min(next, state_->blocked_deadlines.begin()->first);
   }
+  if (!state_->closing.empty()) next = std::min(next, state_->closing.begin()->first);
   if (state_->failed) return next;
   for (const StoreSide& side : state_->sides) {
     if (!side.collecting) next = std::min(next, side.collect_at);
@@ -35,6 +36,13 @@ bool Queue::holds(const WorkerKey& worker, TaskId id, std::uint32_t attempt) con
   const Task& task = state_->tasks[found->second];
   const auto* running = std::get_if<Running>(&task.place);
   return running != nullptr && running->worker == worker && task.counters.attempts == attempt;
+}
+
+bool Queue::is_running(TaskId id, std::uint32_t attempt) const {
+  const auto found = state_->by_id.find(id.value);
+  if (found == state_->by_id.end()) return false;
+  const Task& task = state_->tasks[found->second];
+  return is_in<Running>(task) && task.counters.attempts == attempt;
 }
 
 std::optional<TaskView> Queue::find(TaskId id) const {

@@ -30,6 +30,8 @@ inline constexpr std::size_t kMaxBlockedPuts = 1024;
 inline constexpr std::size_t kMaxTasksInPut = 4096;
 // The first crash of a task is repeated at once; then 1 s, doubled with each further one.
 inline constexpr Duration kCrashDelay = Duration::seconds(1);
+// From the close of a worker's socket to its kill.
+inline constexpr Duration kCloseGrace = Duration::seconds(5);
 // Between two looks at a store that had no room.
 inline constexpr Duration kProbeInterval = Duration::seconds(1);
 
@@ -60,7 +62,7 @@ struct QueueView {
   std::uint64_t entering = 0;      // puts under way to the store
   std::uint64_t bytes = 0;         // of tasks that are not running
   std::uint64_t blocked_puts = 0;  // wait for room
-  std::uint32_t workers = 0, busy = 0;
+  std::uint32_t workers = 0;
   bool paused = false, closed = false, store_full = false, store_failed = false;
   WallTime oldest_waiting = WallTime::never();  // when the next one to run was put
   // Since this life began.
@@ -80,6 +82,8 @@ class Queue {
 
   // Whether this worker has this task and attempt to answer.
   [[nodiscard]] bool holds(const WorkerKey& worker, TaskId id, std::uint32_t attempt) const;
+  // Whether somebody has this attempt, and it is the newest one.
+  [[nodiscard]] bool is_running(TaskId id, std::uint32_t attempt) const;
   [[nodiscard]] std::optional<TaskView> find(TaskId id) const;  // empty: final or unknown
   [[nodiscard]] std::uint64_t live_in_group(const std::string& group) const;
   [[nodiscard]] QueueView view() const;                                           // O(1)

@@ -23,6 +23,7 @@ enum class SeededFault {
   expired_while_running,   // what has begun in time is ended by its expiry
   retry_before_commit,     // a failed task is given out before its failure is on record
   orphan_kept,             // after a restart a task stays with a worker that is not there
+  closed_worker_kept,      // a worker that closed its socket keeps its task for ever
 };
 
 #ifdef MTD_SEEDED_FAULTS

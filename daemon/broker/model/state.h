@@ -85,11 +85,12 @@ template <class T>
 
 struct Worker {
   bool ready = false;
-  bool draining = false;    // asked to end
-  bool spent = false;       // is to be replaced
-  bool killed = false;      // being killed
-  bool misbehaved = false;  // … for what it sent
-  std::uint64_t turn = 0;   // its place in `free_workers`; 0: not there
+  bool draining = false;              // asked to end
+  bool spent = false;                 // is to be replaced
+  bool killed = false;                // being killed
+  bool misbehaved = false;            // … for what it sent
+  Instant closed = Instant::never();  // its socket is closed; when it is killed for it
+  std::uint64_t turn = 0;             // its place in `free_workers`; 0: not there
   bool drained_said = false;
   std::uint32_t credit = 0;
   std::uint32_t claims = 0;  // of its tasks, those it has not heard of
@@ -99,7 +100,7 @@ struct Worker {
 
   // May be given one more.
   [[nodiscard]] bool has_room() const {
-    return ready && !draining && !spent && !killed && tasks.size() < credit &&
+    return ready && !draining && !spent && !killed && closed.is_never() && tasks.size() < credit &&
            (limit == 0 || given + claims < limit);
   }
 };
@@ -161,7 +162,8 @@ struct Queue::State {
   std::map<WorkerKey, Worker> workers;
   std::set<std::pair<std::uint64_t, WorkerKey>> free_workers;  // with room; longest idle first
   std::uint64_t next_turn = 1;
-  std::map<WorkerKey, std::vector<Slot>> orphans;  // running at workers not attached yet
+  std::set<std::pair<Instant, WorkerKey>> closing;  // whose socket is closed
+  std::map<WorkerKey, std::vector<Slot>> orphans;   // running at workers not attached yet
 
   std::map<std::uint64_t, BlockedPut> blocked;  // by arrival
   std::uint64_t next_blocked = 1;

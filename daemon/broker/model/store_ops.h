@@ -69,7 +69,8 @@ struct CancelOp {
   std::uint32_t attempt = 0;
   Reason reason = Reason::user;
 };
-// DEAD, CANCELLED or EXPIRED → WAITING, with counters at 0 and nothing left of its end. Refused
+// DEAD, CANCELLED or EXPIRED → WAITING, with nothing left of its end. What counts against it begins
+// at 0; its attempts are counted on, so that no two of them are alike for a worker. Refused
 // (duplicate) when its unique key is taken.
 struct ReviveOp {
   Ticket ticket;

@@ -35,6 +35,7 @@ void Turn::fire_deadlines() {
   while (const auto due = state_.deadlines.take_due(now_.instant))
     expire(*due);
   expire_blocked();
+  end_closed();
   if (state_.failed) return;
   probe(state_.sides[0], Durability::fsync);
   probe(state_.sides[1], Durability::memory);

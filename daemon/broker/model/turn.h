@@ -43,6 +43,7 @@ class Turn {
   void apply(WorkerRecycles&& fact);
   void apply(WorkerLost&& fact);
   void apply(WorkerMisbehaved&& fact);
+  void apply(WorkerClosed&& fact);
   void apply(AllAttached&&);
   void apply(TaskDone&& fact);
   void apply(TaskFailed&& fact);
@@ -136,6 +137,7 @@ class Turn {
   void expire_running(Slot slot, Running& running);
   void promote(Slot slot);
   void expire_blocked();
+  void end_closed();
   void probe(StoreSide& side, Durability durability);
   void collect(StoreSide& side, Durability durability);
   void plan_collect(StoreSide& side);

@@ -136,6 +136,29 @@ void Turn::apply(WorkerMisbehaved&& fact) {
   end_worker(fact.worker, KillCause::protocol);
 }
 
+void Turn::apply(WorkerClosed&& fact) {
+  Worker* worker = worker_of(fact.worker);
+  if (worker == nullptr || !worker->closed.is_never()) return;
+  worker->closed = now_.instant + kCloseGrace;
+  unlist(fact.worker, *worker);
+  state_.closing.insert({worker->closed, fact.worker});
+}
+
+// Those that live on although their socket is closed. One that is to be stopped or replaced, and
+// owes no answer, may take its time.
+void Turn::end_closed() {
+  if (kSeededFault == SeededFault::closed_worker_kept) state_.closing.clear();
+  while (!state_.closing.empty() && state_.closing.begin()->first <= now_.instant) {
+    const WorkerKey key = state_.closing.begin()->second;
+    state_.closing.erase(state_.closing.begin());
+    Worker* worker = worker_of(key);
+    if (worker == nullptr || worker->killed) continue;
+    if ((worker->draining || worker->spent) && worker->tasks.empty()) continue;
+    worker->misbehaved = true;
+    end_worker(key, KillCause::protocol);
+  }
+}
+
 void Turn::apply(WorkerLost&& fact) {
   std::vector<Slot> tasks;
   bool innocent = false;  // those of its tasks that it was not killed for
@@ -144,6 +167,7 @@ void Turn::apply(WorkerLost&& fact) {
     innocent = worker->killed && !worker->misbehaved;
     if (worker->misbehaved) fact.death.cause = DeathCause::protocol;
     unlist(fact.worker, *worker);
+    state_.closing.erase({worker->closed, fact.worker});
     state_.workers.erase(fact.worker);
   } else if (const auto left = state_.orphans.find(fact.worker); left != state_.orphans.end()) {
     tasks = std::move(left->second);

@@ -180,7 +180,7 @@ StoreStatus MemoryStore::apply(const ReviveOp& op, StoreDone& done) {
   ended(entry.row).erase({entry.row.finished, op.id.value});
   facts.state = TaskState::waiting;
   facts.order = op.order;
-  facts.counters = Counters();
+  facts.counters = Counters{facts.counters.attempts, 0, 0, 0};
   facts.expires = WallTime::never();
   facts.cancel.reset();
   entry.row.reason = Reason::none;

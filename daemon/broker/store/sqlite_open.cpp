@@ -48,6 +48,7 @@ Result<void> SqliteStore::open_or_set_aside() {
       if (auto known = identify(code); !known) return known.error();
     }
     if (code == SQLITE_OK) code = check_damage();
+    if (code == SQLITE_OK) code = begin_life();
     if (code == SQLITE_OK) code = prepare_all();
     if (code == SQLITE_OK) return {};
     if (!is_damage(code) || again) return error_of(database_, options_.path, code);
@@ -61,10 +62,16 @@ int SqliteStore::open_file() {
   return code == SQLITE_OK ? configure() : code;
 }
 
+// Nothing here writes into a file that is there: the disk may be full.
 int SqliteStore::configure() {
+  std::int64_t there = 0;
+  int code = database_.execute("PRAGMA locking_mode=EXCLUSIVE");
+  if (code == SQLITE_OK) code = database_.number("PRAGMA page_count", there);
+  if (code == SQLITE_OK && there == 0)
+    code = database_.execute("PRAGMA page_size=4096;PRAGMA auto_vacuum=INCREMENTAL");
+  if (code != SQLITE_OK) return code;
   const std::int64_t pages = static_cast<std::int64_t>(options_.quota / 4096);
   const std::string sql =
-      "PRAGMA locking_mode=EXCLUSIVE;PRAGMA page_size=4096;PRAGMA auto_vacuum=INCREMENTAL;"
       "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA wal_autocheckpoint=0;"
       "PRAGMA journal_size_limit=16777216;PRAGMA cell_size_check=ON;PRAGMA temp_store=MEMORY;"
       "PRAGMA cache_size=-" +
@@ -124,6 +131,38 @@ int SqliteStore::check_damage() {
   note.bind_text(1, options_.boot_id);
   code = note.run();
   return is_want_of_room(code) ? SQLITE_OK : code;  // then it is checked again next time
+}
+
+// What was running in another life is with no worker: an incarnation of 0.
+int SqliteStore::begin_life() {
+  if (options_.life.empty()) return SQLITE_OK;
+  Statement known;
+  int code = database_.prepare(known, "SELECT value FROM meta WHERE name='life'");
+  if (code != SQLITE_OK) return code;
+  code = known.step();
+  if (!is_success(code)) return code;
+  const bool same = code == SQLITE_ROW && known.text(0) == options_.life;
+  known.reset();
+  if (same) return SQLITE_OK;
+  for (const bool again : {false, true}) {
+    code = database_.execute(
+        "BEGIN IMMEDIATE;UPDATE task SET incarnation=0 WHERE live=1 AND state=2 "
+        "AND EXISTS(SELECT 1 FROM meta WHERE name='life')");
+    Statement note;
+    if (code == SQLITE_OK)
+      code = database_.prepare(note, "INSERT OR REPLACE INTO meta(name,value)VALUES('life',?1)");
+    if (code == SQLITE_OK) {
+      note.bind_text(1, options_.life);
+      code = note.run();
+    }
+    if (code == SQLITE_OK) code = database_.execute("COMMIT");
+    if (code == SQLITE_OK) return code;
+    if (sqlite3_get_autocommit(database_.raw()) == 0) (void)database_.execute("ROLLBACK");
+    if (!is_want_of_room(code)) return code;
+    if (!again) (void)ballast_.give_up();
+  }
+  another_life_ = true;  // so it is looked at again next time
+  return SQLITE_OK;
 }
 
 int SqliteStore::prepare_all() {

@@ -65,6 +65,7 @@ Result<StoreContents> SqliteStore::load() {
       live, std::string("SELECT ") + kRowColumns + " FROM task WHERE live IS NOT NULL");
   for (code = code == SQLITE_OK ? live.step() : code; code == SQLITE_ROW; code = live.step()) {
     TaskRow row = read_row(live);
+    if (another_life_) row.facts.worker.incarnation = 0;
     contents.pools[row.pool].tasks.push_back(std::move(row.facts));
   }
   if (!is_success(code)) return refused(code);

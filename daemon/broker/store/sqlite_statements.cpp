@@ -44,7 +44,7 @@ const std::array<const char*, static_cast<std::size_t>(SqliteStore::Sql::kCount)
         // cancel
         "UPDATE task SET cancel=?3 WHERE id=?1 AND live=1 AND attempts=?2",
         // revive
-        "UPDATE OR IGNORE task SET state=1,live=1,dead=NULL,finished=NULL,ord=?3,attempts=0,"
+        "UPDATE OR IGNORE task SET state=1,live=1,dead=NULL,finished=NULL,ord=?3,"
         "failures=0,crashes=0,recoveries=0,expires=9223372036854775807,cancel=NULL,reason=0,death="
         "0,"
         "death_number=0,answer=0,result=NULL,answer_data=NULL,file=NULL,error=NULL "

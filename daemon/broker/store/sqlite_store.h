@@ -32,6 +32,9 @@ struct SqliteOptions {
   std::uint64_t ballast = 4ULL << 20U;  // 0: none
   // Names the boot of the machine. After another one the whole file is checked for damage.
   std::string boot_id;
+  // Names the life of mtd that numbers the workers; in another one nobody has what was running, and
+  // the same numbers mean other workers. Empty: not looked at.
+  std::string life;
   std::string time;           // for the name of a database that is set aside
   const char* vfs = nullptr;  // SQLite's layer to the system; nullptr: the usual one
 };
@@ -93,6 +96,7 @@ class SqliteStore final : public TaskStore {
   [[nodiscard]] Result<void> identify(int& code);
   [[nodiscard]] int make_schema();
   [[nodiscard]] int check_damage();
+  [[nodiscard]] int begin_life();
   [[nodiscard]] int prepare_all();
   [[nodiscard]] Result<void> open_or_set_aside();
   [[nodiscard]] std::string set_aside(int code);
@@ -153,7 +157,8 @@ class SqliteStore final : public TaskStore {
   bool synced_ = true;    // the connection's present setting
   bool no_room_ = false;  // puts and claims are refused until a probe finds room
   bool failed_ = false;
-  int wal_pages_ = 0;  // since the last checkpoint
+  bool another_life_ = false;  // and there was no room to write that down
+  int wal_pages_ = 0;          // since the last checkpoint
   std::string message_;
   std::string note_;
 };

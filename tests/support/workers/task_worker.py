@@ -5,6 +5,11 @@ exit N       the process ends                         signal N        it kills i
 hold PATH    says so in REPORT, then waits until the file is there (or a cancel comes), then echoes
 body         its body is the result's body            size N          a body of N bytes
 nonsense     writes what is no frame                  half            half of an answer, then its end
+parts N PATH N bytes in parts; says so in REPORT after half of them, and goes on when the file is there
+deaf         closes its socket, and lives on          leave          the same after its answer
+eat N        takes N MiB of memory                     last N         answers, and then kills itself with N
+stop         it suspends itself
+long         a line that is too long                   stranger       answers for a task of somebody else, then its own
 twice        answers twice                            chaos N         a line in LEDGER; one in fifty attempts kills the worker
 
 REPORT gets a datagram for each event: begin {id, attempt}, cancel {id}, drain.
@@ -15,6 +20,7 @@ import select
 import signal
 import socket
 import sys
+import time
 
 sock = socket.socket(fileno=int(os.environ["MTD_TASK_FD"]))
 CREDIT = int(os.environ.get("CREDIT", "1"))
@@ -31,10 +37,12 @@ def report(what, **members):
             out.sendto(json.dumps({"what": what, "pid": os.getpid(), **members}).encode(), path)
 
 
-def send(message, body=None):
-    if body is not None and len(body) > PART:
+def send(message, body=None, halfway=None):
+    if body is not None and (len(body) > PART or halfway):
         parts = [body[i:i + PART] for i in range(0, len(body), PART)]
         for number, part in enumerate(parts):
+            if halfway and number == len(parts) // 2:
+                halfway()
             send({"t": "part", "id": message["id"], "attempt": message["attempt"], "part": number, "of": len(parts)}, part)
         return send({**message, "parts": len(parts)})
     if body is not None:
@@ -81,6 +89,30 @@ def answer(task, body):
         return send({"t": "done", **head}, body)
     if what == "size":
         return send({"t": "done", **head}, b"x" * int(args[1]))
+    if what == "parts":
+        def halfway():
+            report("half", id=task["id"])
+            while not os.path.exists(args[2]):
+                time.sleep(0.01)
+        return send({"t": "done", **head}, bytes(i % 251 for i in range(args[1])), halfway)
+    if what == "eat":
+        eaten = bytearray(args[1] << 20)
+        return send({"t": "done", **head, "result": len(eaten)})
+    if what == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if what == "last":
+        send({"t": "done", **head, "result": args[1:]})
+        os.kill(os.getpid(), args[1])
+    if what == "long":
+        return sock.sendall(b'{"t":"done","result":"' + b"x" * (70 << 10) + b'"}\n')
+    if what == "stranger":
+        send({"t": "done", "id": head["id"] + 1000, "attempt": 1, "result": "mine"})
+    if what in ("deaf", "leave"):
+        if what == "leave":
+            send({"t": "done", **head, "result": args[1:]})
+        sock.close()
+        while True:
+            signal.pause()
     if what == "hold":
         while not os.path.exists(args[1]):
             for message, body in frames(0.02):
