@@ -1,4 +1,5 @@
-// The deliberate fault of this run: its number in MTD_SEEDED_FAULT, as a position in the enumeration.
+// The deliberate fault of this run: its number in MTD_SEEDED_FAULT, as a position in the
+// enumeration.
 #pragma once
 
 namespace mtd::test {
