@@ -40,7 +40,8 @@ std::string suggestion(std::string_view word, const std::vector<std::string_view
 
 // The first word that is no option and no value of one: what stands where the verb should be.
 std::string first_word(const std::vector<std::string>& arguments) {
-  static const std::set<std::string> with_value{"-s", "--socket", "-o", "--output", "--timeout"};
+  static const std::set<std::string> with_value{"-s", "--socket", "-H",       "--host",
+                                                "-o", "--output", "--timeout"};
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     if (with_value.count(arguments[i]) != 0) {
       ++i;
@@ -103,6 +104,7 @@ class Parser {
 
   void add_common() {
     app_.add_option("-s,--socket", invocation_.options.socket);
+    app_.add_option("-H,--host", invocation_.options.host);
     app_.add_option("-o,--output", format_);
     app_.add_flag("-q,--quiet", invocation_.options.quiet);
     app_.add_flag("--no-color,--no-colour", invocation_.options.no_color);
@@ -175,6 +177,9 @@ class Parser {
   Outcome<Invocation> check() {
     Options& options = invocation_.options;
     options.wait = !no_wait_;
+    if (app_.count("--host") > 0 && options.host.empty()) {
+      return usage("--host: the name of the host is empty", invocation_.verb);
+    }
     if (!format_.empty()) {
       const Outcome<Format> format = parse_format(format_);
       if (!format) return format.failure();

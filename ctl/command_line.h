@@ -17,6 +17,7 @@ enum class Format { table, wide, json, jsonl, name };
 
 struct Options {
   std::string socket;  // empty: search
+  std::string host;    // empty: this one
   Format format = Format::table;
   bool quiet = false;
   bool no_color = false;

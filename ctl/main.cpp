@@ -11,6 +11,7 @@
 #include "ctl/commands.h"
 #include "ctl/help.h"
 #include "ctl/output.h"
+#include "ctl/remote.h"
 #include "ctl/screen.h"
 #include "ctl/socket_search.h"
 #include "ctl/verbs.h"
@@ -46,6 +47,10 @@ int run(const std::vector<std::string>& arguments) {
   if (invocation->verb.empty()) {
     err.write(short_help(verbs));
     return static_cast<int>(CtlExit::usage);
+  }
+  if (!options.host.empty()) {
+    const Outcome<int> code = run_remotely(*invocation, arguments);
+    return code ? *code : report(err, code.failure());
   }
   const Surroundings surroundings = surroundings_of_process();
   Context context{*invocation,

@@ -53,6 +53,7 @@ std::vector<Verb> all_verbs() {
 std::vector<OptionRow> common_options() {
   return {
       {"-s,--socket", "SOCKET", "The control socket, or the directory that holds it", ""},
+      {"-H,--host", "HOST", "Run the command on another host, ssh://[USER@]HOST[:PORT]", ""},
       {"-o,--output", "FORMAT", "How to print: table, wide, json, jsonl or name", kFormats},
       {"-q,--quiet", "", "Print nothing but errors", ""},
       {"--no-color", "", "No colour, even on a terminal", ""},

@@ -1,6 +1,6 @@
 # mtctl: rendering, command line, and the program against a scripted control socket.
 find_package(Python3 COMPONENTS Interpreter REQUIRED)
-foreach(name ctl_rendering ctl_command_line ctl_migrate ctl_map)
+foreach(name ctl_rendering ctl_command_line ctl_migrate ctl_map ctl_remote)
   add_executable(${name}_test unit/${name}.cpp)
   target_link_libraries(${name}_test PRIVATE mtctl_core doctest::doctest)
   add_test(NAME ${name} COMMAND ${name}_test)
