@@ -14,6 +14,7 @@ configure_file(${PROJECT_SOURCE_DIR}/packaging/client/mtdConfig.cmake.in ${PROJE
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/packaging/mtdConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/packaging/mtdConfig.cmake ${PROJECT_BINARY_DIR}/packaging/mtdConfigVersion.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/mtd)
+file(RELATIVE_PATH MTD_PC_TO_PREFIX /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
 configure_file(${PROJECT_SOURCE_DIR}/packaging/client/mtd.pc.in ${PROJECT_BINARY_DIR}/packaging/mtd.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/packaging/mtd.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 

@@ -183,3 +183,22 @@ wait
                            "sh", "-c", script], text=True, capture_output=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2/2" in done.stdout
+
+
+def test_what_is_installed_under_any_prefix_can_be_built_against(tmp_path):
+    """cmake --install --prefix: mtd.pc and the CMake package, from there and after the tree was moved."""
+    first, moved = tmp_path / "first place", tmp_path / "moved"
+    done = subprocess.run(["cmake", "--install", os.path.dirname(BIN), "--prefix", str(first)], text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    os.rename(first, moved)
+    (tmp_path / "a.cpp").write_text("#include <mtd/worker.h>\n#include <mtd/client.h>\nint main() { mtd::Client::connect({}); }\n")
+    library = next(moved.rglob("libmtd.so")).parent
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(next(moved.rglob("mtd.pc")).parent), "LD_LIBRARY_PATH": str(library)}
+    done = subprocess.run(["sh", "-c", "g++ a.cpp $(pkg-config --cflags --libs mtd) -o a && ldd a"], cwd=tmp_path, env=environment, text=True,
+                          capture_output=True, check=False)
+    assert done.returncode == 0 and f"{library}/libmtd.so.0" in done.stdout, done.stdout + done.stderr
+    (tmp_path / "CMakeLists.txt").write_text("cmake_minimum_required(VERSION 3.25)\nproject(a CXX)\nfind_package(mtd REQUIRED)\n"
+                                             "add_executable(b a.cpp)\ntarget_link_libraries(b mtd::mtd)\n")
+    done = subprocess.run(["sh", "-c", f"cmake -S . -B build -DCMAKE_PREFIX_PATH={moved} && cmake --build build"], cwd=tmp_path, text=True,
+                          capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
