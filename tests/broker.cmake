@@ -1,5 +1,4 @@
 add_executable(broker_test
-  unit/broker_main.cpp
   unit/broker_frames_test.cpp
   unit/broker_parts_test.cpp
   system/broker_sockets_test.cpp

@@ -1,5 +1,4 @@
 add_executable(common_test
-  unit/common_main.cpp
   unit/common_escape.cpp
   unit/common_exit_status.cpp
   unit/common_flat_json.cpp

@@ -1,5 +1,4 @@
 add_executable(config_test
-  unit/config_main.cpp
   unit/config_encode.cpp
   unit/config_errors.cpp
   unit/config_expand.cpp

@@ -1,5 +1,4 @@
 add_executable(varlink_test
-  unit/varlink_main.cpp
   unit/varlink_frames.cpp
   unit/varlink_json.cpp
   unit/varlink_json_writer.cpp
@@ -12,7 +11,6 @@ target_link_libraries(varlink_test PRIVATE mtd_varlink doctest::doctest)
 add_test(NAME varlink COMMAND varlink_test)
 
 add_executable(control_test
-  unit/control_main.cpp
   unit/control_access.cpp
   unit/control_event_ring.cpp
   system/control_clients.cpp

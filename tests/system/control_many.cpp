@@ -1,6 +1,5 @@
 // Ten thousand clients that follow events: what they cost, and that every one gets every event in
 // turns that stay short. Skipped where so many descriptors are not to be had.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 #include <unistd.h>

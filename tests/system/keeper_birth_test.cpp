@@ -1,5 +1,4 @@
 // What the keeper's children are born with: the same whatever started mtd.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <grp.h>

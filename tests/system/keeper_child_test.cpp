@@ -1,5 +1,4 @@
 // What the keeper's children are born with, how each stage of their set-up fails, and how they end.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <grp.h>

@@ -1,6 +1,5 @@
 // The keeper short of everything: descriptors, memory, a kernel that refuses. Whatever is refused
 // is refused to one request; mtd, its own state, and the other processes stay as they are.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <grp.h>

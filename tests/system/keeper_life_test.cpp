@@ -1,5 +1,4 @@
 // The supervisor's lives: hangs, deaths, and the next one.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -1,5 +1,4 @@
 // The keeper and the service manager: who speaks, and a watchdog that never costs a worker.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <poll.h>
 #include <sys/socket.h>

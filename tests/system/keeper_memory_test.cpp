@@ -1,6 +1,5 @@
 // The keeper's memory and standing: the same after any number of processes; and who dies when
 // memory runs out.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <grp.h>

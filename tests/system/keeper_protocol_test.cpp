@@ -1,5 +1,4 @@
 // The keeper's protocol, spoken with the real mtd: answers, levels, epochs, refusals.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/socket.h>

@@ -1,6 +1,5 @@
 // Requests that are none, come in pieces, or find no room: refused, each with its errno, and
 // without harm.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <grp.h>

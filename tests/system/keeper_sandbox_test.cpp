@@ -1,6 +1,5 @@
 // What a spec's sandbox makes of a process, seen by the process itself; and how each step fails
 // when the kernel refuses it: at a stage of its own, before the program ran.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <grp.h>
 #include <sched.h>

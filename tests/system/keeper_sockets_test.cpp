@@ -1,6 +1,5 @@
 // What workers get beside their revision: descriptors of their own, their pid in the environment;
 // and what the service manager passed to mtd.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/wait.h>

@@ -1,5 +1,4 @@
 // mtd's own life: stops, signals, PID 1.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -1,6 +1,5 @@
 // The keeper against the rest of the machine: kernels that refuse, hung file systems, strangers,
 // cgroups.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <poll.h>

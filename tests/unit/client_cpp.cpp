@@ -1,6 +1,5 @@
 // libmtd: the worker's side over a socket pair, the client's side against a scripted broker, and
 // what the adapter makes of commands and exit codes.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <mtd/client.h>
 #include <mtd/worker.h>

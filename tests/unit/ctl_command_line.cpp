@@ -1,6 +1,5 @@
 // The command line of mtctl: what is understood, what is refused with which words, and that every
 // control method with a verb has a command and the other way round.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>

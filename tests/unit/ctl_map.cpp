@@ -1,5 +1,4 @@
 // What map is made of: lines of the input, and the bar.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <unistd.h>
 

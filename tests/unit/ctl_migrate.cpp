@@ -1,6 +1,5 @@
 // A supervisord.conf as a configuration of mtd: what each option becomes, and what is said about
 // the rest. That the result loads is tested with the program (ctl_program.py).
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>

@@ -1,5 +1,4 @@
 // mtctl -H: what is asked of ssh, and which hosts are refused with which words.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include "ctl/remote.h"

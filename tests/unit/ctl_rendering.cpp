@@ -1,5 +1,4 @@
 // What people see: tables at several widths, in colour and in a pipe, against golden texts.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include <string>

@@ -1,6 +1,5 @@
 // The flat form of a spawn spec: what encode refuses, and that no damaged spec is taken for a valid
 // one.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <unistd.h>

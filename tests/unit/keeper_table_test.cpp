@@ -1,5 +1,4 @@
 // The table image: what is written is what is read, and nothing damaged is ever taken for a table.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -1,5 +1,4 @@
 // Who gets how many of the workers that all pools may have together.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include <algorithm>

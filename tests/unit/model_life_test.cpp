@@ -1,5 +1,4 @@
 // A worker's life in numbers: what a whole pool does when its workers were started in one second.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include <algorithm>

@@ -1,5 +1,4 @@
 // The pool as a value: memory, views, limits, what copies share (nothing), and what a step costs.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include <algorithm>

@@ -1,6 +1,5 @@
 // The parts of the pool model that have a life of their own: words, deadlines, delays, the crash
 // window, what an exit means.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include <cerrno>

@@ -1,3 +1,2 @@
-// The main function of the supervisor's unit tests.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-#include <doctest/doctest.h>
+// Of the supervisor's unit tests: what they have in common is the main function that comes with
+// doctest (tests/CMakeLists.txt).

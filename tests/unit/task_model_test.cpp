@@ -1,6 +1,5 @@
 // What the queue promises, one story each: order, room, retries, time-outs, clocks, groups, and
 // what the vocabulary says. That it holds in every order of events is the explorer's business.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include <algorithm>

@@ -1,6 +1,5 @@
 // The conformance suite of task stores: whatever a store is made of, it has to say the same; then
 // what is SQLite's alone: the file outlives the process, the power, a full disk and a failed fsync.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <poll.h>
 #include <stdlib.h>

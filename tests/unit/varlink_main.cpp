@@ -1,3 +1,0 @@
-// Tests of the Varlink codec.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-#include <doctest/doctest.h>
