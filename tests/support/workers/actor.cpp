@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -129,6 +130,17 @@ void storm(int count) {
   _exit(99);
 }
 
+// What a test asks for by a signal as soon as it has heard of this worker waits until it serves.
+void keep_requests(int argc, char** argv) {
+  if (std::none_of(argv, argv + argc, [](const char* word) { return std::string(word) == "wait"; }))
+    return;
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGUSR1);
+  sigaddset(&set, SIGUSR2);
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+}
+
 [[noreturn]] void serve(bool fork_on_term, bool obeys_term) {
   sigset_t set;
   sigemptyset(&set);
@@ -168,6 +180,7 @@ void storm(int count) {
 int main(int argc, char** argv) {
   bool fork_on_term = false;
   bool obeys_term = true;
+  keep_requests(argc, argv);
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     const auto equals = word.find('=');
