@@ -53,7 +53,7 @@ model::PoolMemory PoolRunner::memory_of(const StateStore::Pool& remembered,
   return memory;
 }
 
-void PoolRunner::take_over(const StateStore::Pool& remembered) {
+void PoolRunner::take_over(StateStore::Pool remembered) {
   enabled_ = remembered.changes.enabled;
   for (const auto& [number, slot] : remembered.slots) {
     if (!slot.facts.empty()) exits_[number].assign(slot.facts.begin(), slot.facts.end());
@@ -65,9 +65,11 @@ void PoolRunner::take_over(const StateStore::Pool& remembered) {
       if (status != slot.statuses.end()) statuses_[key] = status->second;
     }
   }
+  in_state_ = std::move(remembered.slots);
 }
 
 void PoolRunner::save_everything() {
+  in_state_.clear();  // it is another state
   save_pool();
   for (const auto& entry : model_.memory().slots) {
     save_slot(entry.first);
@@ -143,6 +145,11 @@ void PoolRunner::save_slot(std::uint32_t slot) {
   record.pool = id_;
   record.slot = slot;
   record.memory = model_.slot_memory(slot);
+  // A take-over looks at all slots and changes few of them.
+  if (const auto saved = in_state_.find(slot); saved != in_state_.end()) {
+    if (saved->second.is_known && saved->second.memory == record.memory) return;
+    in_state_.erase(saved);
+  }
   for (auto& process : record.memory.slot.processes) {
     ProcessRecord one;
     one.pool = id_;
@@ -262,6 +269,7 @@ void PoolRunner::forget_vanished() {
   forget_unused_revisions();
   statuses_.clear();
   closed_.clear();
+  in_state_.clear();
 }
 
 }  // namespace mtd::supervisor

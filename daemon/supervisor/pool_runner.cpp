@@ -25,8 +25,8 @@ constexpr int kFollowUps = 32;  // a turn of the loop; about a millisecond
 
 }  // namespace
 
-PoolRunner::PoolRunner(Services& services, config::PoolSpec spec,
-                       const StateStore::Pool& remembered, const OlderSpecs& older)
+PoolRunner::PoolRunner(Services& services, config::PoolSpec spec, StateStore::Pool remembered,
+                       const OlderSpecs& older)
     : services_(services),
       id_(remembered.record.id),
       revision_(std::max<std::uint64_t>(remembered.record.revision, 1)),
@@ -36,7 +36,7 @@ PoolRunner::PoolRunner(Services& services, config::PoolSpec spec,
       changes_(remembered.changes),
       removing_(remembered.record.removing) {
   record_.name = name();
-  take_over(remembered);
+  take_over(std::move(remembered));
 }
 
 PoolRunner::~PoolRunner() {
@@ -387,6 +387,7 @@ void PoolRunner::on_notification(const model::WorkerKey& key,
   if (found == workers_.end()) return;
   if (notification.status && found->second.status_text != *notification.status) {
     found->second.status_text = *notification.status;
+    in_state_.erase(key.slot);
     save_slot(key.slot);
     services_.publisher.commit();
   }

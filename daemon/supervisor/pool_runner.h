@@ -58,7 +58,7 @@ struct WorkerRecord {
 class PoolRunner {
  public:
   // Goes on from what is remembered of the pool; its record may be new but for id and name.
-  PoolRunner(Services& services, config::PoolSpec spec, const StateStore::Pool& remembered,
+  PoolRunner(Services& services, config::PoolSpec spec, StateStore::Pool remembered,
              const OlderSpecs& older);
   PoolRunner(const PoolRunner&) = delete;
   PoolRunner& operator=(const PoolRunner&) = delete;
@@ -184,7 +184,7 @@ class PoolRunner {
   void follow_revision(const std::vector<model::Action>& actions);
   void change_limits();
   void save_changes(const model::PoolMemory& memory);
-  void take_over(const StateStore::Pool& remembered);
+  void take_over(StateStore::Pool remembered);
   [[nodiscard]] bool is_closed(const model::WorkerKey& key) const;
   [[nodiscard]] ExitFacts facts_of(std::uint32_t slot, std::uint64_t incarnation) const;
   void save(const std::vector<model::Action>& actions);
@@ -226,7 +226,8 @@ class PoolRunner {
   // Of an earlier life, until everything is adopted.
   std::vector<model::WorkerKey> remembered_;
   std::map<model::WorkerKey, std::string> statuses_;
-  std::map<std::uint32_t, std::uint64_t> closed_;  // newest incarnation of each slot
+  std::map<std::uint32_t, std::uint64_t> closed_;       // newest incarnation of each slot
+  std::map<std::uint32_t, StateStore::Slot> in_state_;  // what the state holds of them already
   // orphans = keep: directories of forgotten workers in which something lives.
   struct Lingering {
     UniqueFd events;

@@ -264,7 +264,8 @@ PoolRunner* Supervisor::add_pool(config::PoolSpec spec, bool removing) {
   if (own.record.id == 0) own.record.id = next_pool_id_++;
   own.record.removing = removing || waits;
   if (!removing && !waits) spec = spec_in_force(spec, own);
-  auto runner = std::make_unique<PoolRunner>(*services_, std::move(spec), own, older_specs_);
+  auto runner =
+      std::make_unique<PoolRunner>(*services_, std::move(spec), std::move(own), older_specs_);
   PoolRunner* pool = runner.get();
   pool->successor = std::move(successor);
   pools_[name] = std::move(runner);

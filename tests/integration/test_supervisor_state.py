@@ -8,6 +8,9 @@ import time
 from harness import BIN, SLEEPER, Events, Mtd, Varlink, eventually, is_alive, pool, wait_gone
 
 
+HEADER, RECORD = 64, 512  # bytes of the state file: daemon/supervisor/state_records.h
+
+
 def why(mtd, name):
     with Varlink(mtd.socket) as client:
         return client.call("Why", select=[name])["pools"][0]
@@ -187,6 +190,47 @@ def state_of(mtd, name="mtd-state"):
         if os.readlink(path).startswith(f"/memfd:{name}"):
             return path
     raise AssertionError(f"the keeper holds no {name}")
+
+
+def test_a_takeover_writes_only_what_it_changes(actor):
+    """Else it would cost two writes for each worker that has lived on."""
+    with Mtd({"web": pool(SLEEPER, workers=40)}) as mtd:
+        mtd.wait_ready()
+
+        def records():
+            with open(state_of(mtd), "rb") as file:
+                content = file.read()
+            return [content[at:at + RECORD] for at in range(HEADER, len(content), RECORD)]
+        before = records()
+        mtd.kill_supervisor()
+        after = records()
+        assert len(before) == len(after) > 80
+        assert sum(a != b for a, b in zip(before, after)) <= 4, "the daemon's, the pool's, what it changes"
+        mtd.kill(mtd.pids("web")[7])
+        mtd.until(lambda: mtd.pool("web")["restarts"] == 1 and mtd.pool("web")["ready"] == 40)
+        mtd.kill_supervisor()
+        assert [w["restarts"] for w in mtd.workers("web")].count(1) == 1, "what changed after it is known to the next one"
+
+
+def test_a_process_that_only_the_keeper_knows_is_named_and_ended(actor):
+    stubborn = pool([actor, "ignore=10", "wait"], stop={"signal": "USR1", "timeout": "60s"})
+    with Mtd({"web": pool([actor, "wait"]), "gone": stubborn}) as mtd:
+        for _ in range(2):
+            mtd.reports.expect("waiting")
+        (web,), (gone,) = mtd.pids("web"), mtd.pids("gone")
+        del mtd.pools["gone"]
+        mtd.write_config()
+        mtd.ctl("--no-wait", "reload")
+        mtd.events.expect(event="signalled", pid=gone)
+        supervisor = mtd.supervisor()
+        os.kill(supervisor, signal.SIGSTOP)
+        with open(state_of(mtd), "r+b") as file:
+            file.truncate(0)
+        os.kill(supervisor, signal.SIGKILL)
+        mtd.reconnect(supervisor)
+        mtd.events.expect(event="stray_ended", pid=gone)
+        assert wait_gone(gone), "nobody knows its USR1 any more: TERM"
+        assert mtd.pids("web") == [web]
 
 
 def test_fault_87_p16_damaged_state_is_set_aside_and_no_worker_is_lost(actor):

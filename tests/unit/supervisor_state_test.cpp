@@ -9,6 +9,7 @@
 #include "daemon/supervisor/record_bytes.h"
 #include "daemon/supervisor/state_store.h"
 #include "daemon/supervisor/worker_label.h"
+#include "tests/support/state_of_version_2.h"
 #include "tests/support/state_samples.h"
 
 using namespace mtd;
@@ -236,6 +237,46 @@ TEST_CASE("older and newer versions: sizes by record, kinds that are not known")
   REQUIRE(unknown);
   CHECK_FALSE(unknown->known);
   CHECK_FALSE(decode_copy(forged(slot, [](std::string& text) { set_u16(text, kSizeAt, 60000); })));
+}
+
+TEST_CASE("what the version before wrote is known whole, and written anew") {
+  auto memory = sys::make_memfd("test");
+  REQUIRE(memory);
+  REQUIRE(sys::write_at(memory->get(), 0, state_of_version_2()));
+  StateStore::Content content;
+  const auto store = StateStore::adopt(std::move(*memory), content);
+  REQUIRE(store);
+  CHECK(content.damage.empty());
+  CHECK_FALSE(content.goes_on);
+  CHECK(content.daemon.config_revision == 5);
+  CHECK(content.daemon.next_pool_id == 8);
+  CHECK(content.daemon.event_number == 1234);
+  const StateStore::Pool& web = content.pools.at("web");
+  const auto expected = sample_pool();
+  CHECK(web.record.id == 7);
+  CHECK(web.record.revision == expected.revision);
+  CHECK(web.record.stopped_by == expected.stopped_by);
+  CHECK(web.record.memory.want == expected.memory.want);
+  CHECK((web.record.memory.breaker == expected.memory.breaker));
+  CHECK(web.record.memory.frozen_since == expected.memory.frozen_since);
+  CHECK(web.record.memory.restarts == expected.memory.restarts);
+  CHECK(web.record.memory.recycled == expected.memory.recycled);
+  CHECK(web.record.memory.shown == expected.memory.shown);
+  CHECK(web.changes == ChangeRecord{});
+  const model::Slot& first = web.slots.at(0).memory.slot;
+  CHECK((first.rest == sample_slot(0).memory.slot.rest));
+  CHECK(first.crash_streak == 6);
+  CHECK(first.restarts == 2);
+  REQUIRE(first.processes.size() == 1);
+  CHECK((first.processes[0].state == model::ProcessState(model::Up{Instant::at_ns(50)})));
+  CHECK(first.processes[0].pid == 4711);
+  CHECK(web.slots.at(0).statuses.at(1) == "serving 3 clients");
+  CHECK(first.exits.size() == 4);
+  CHECK(first.exits.front().cause == model::ExitCause::oom);
+  const auto& stopping =
+      std::get<model::Stopping>(web.slots.at(1).memory.slot.processes.at(0).state);
+  CHECK(stopping.cause == model::ExitCause::stop);
+  CHECK(stopping.deadline == Instant::at_ns(60));
 }
 
 TEST_CASE("a newer version's file is read, and not written on") {
