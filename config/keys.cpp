@@ -682,6 +682,26 @@ std::vector<DaemonKey> make_daemon_keys() {
            "Who the broker, which reads what clients and workers send, runs as when mtd runs as "
            "root."},
           of_daemon<&S::task_user>()),
+      row({"tasks.directory",
+           Type::path,
+           0,
+           0,
+           {},
+           "tasks in the state directory",
+           Apply::restart,
+           "Where tasks are kept: a directory on a local file system, made if need be, for this "
+           "mtd alone. What is in another one stays there."},
+          of_daemon<&S::task_directory>()),
+      row({"tasks.quota",
+           Type::size,
+           16.0 * (1 << 20),
+           16.0 * (1ULL << 40),
+           {},
+           "\"4G\"",
+           Apply::restart,
+           "How large the database of tasks may become. Puts are refused before it is reached; "
+           "what ends tasks goes on."},
+          of_daemon<&S::task_quota>()),
       DaemonKey{
           {"limits.memory_pressure",
            Type::percentage,

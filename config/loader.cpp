@@ -18,6 +18,9 @@
 namespace mtd::config {
 namespace {
 
+// With room for the names of SQLite's files.
+constexpr std::size_t kMaxDirectoryPath = 400;
+
 constexpr std::size_t kMaxPools = 1024;
 
 const Node* find_path(const Node& top, std::string_view path) {
@@ -48,6 +51,7 @@ class Loader {
       note_origins(*pool, pool_keys(), "pools." + name + ".");
     }
     check_total();
+    check_task_workers();
     check_addresses();
     check_dependencies();
     result_.configuration.warnings = problems_.take_warnings();
@@ -121,7 +125,7 @@ class Loader {
     if (const auto found = given.find("limits.processes"); found != given.end())
       processes_ = found->second->place;
     if (const auto found = given.find("control.socket"); found != given.end()) {
-      daemon.control_socket = socket_path(*found->second);
+      daemon.control_socket = daemon_path(*found->second, "control.socket", kMaxSocketPath);
     }
     const auto group = [&](std::string_view key) -> std::optional<std::uint32_t> {
       const auto found = given.find(key);
@@ -133,6 +137,8 @@ class Loader {
     };
     daemon.operate_gid = group("control.group");
     daemon.readonly_gid = group("control.readonly_group");
+    if (const auto found = given.find("tasks.directory"); found != given.end())
+      daemon.task_directory = daemon_path(*found->second, "tasks.directory", kMaxDirectoryPath);
     const auto user = given.find("tasks.user");
     task_user(user == given.end() ? nullptr : user->second);
   }
@@ -156,7 +162,7 @@ class Loader {
     }
   }
 
-  std::string socket_path(const Node& node) {
+  std::string daemon_path(const Node& node, const char* key, std::size_t most) {
     Environment environment("");
     environment.start = options_.start;
     const auto path = environment.expand(*node.as<std::string>());
@@ -165,13 +171,14 @@ class Loader {
       wrong = path.error().message;
     } else if (!path->text.starts_with("/") || has_markers(path->text)) {
       wrong = "must be an absolute path, not \"" + escape_for_terminal(readable(path->text)) + "\"";
-    } else if (path->text.size() > kMaxSocketPath) {
-      wrong = "has " + std::to_string(path->text.size()) +
-              " bytes; the path of a socket has at most " + std::to_string(kMaxSocketPath);
+    } else if (path->text.size() > most) {
+      wrong = "has " + std::to_string(path->text.size()) + " bytes; " +
+              (most == kMaxSocketPath ? "the path of a socket has at most " : "at most ") +
+              std::to_string(most);
     } else {
       return path->text;
     }
-    problems_.error(node.place, "control.socket: " + wrong);
+    problems_.error(node.place, std::string(key) + ": " + wrong);
     return {};
   }
 
@@ -185,6 +192,22 @@ class Loader {
                                       ", but the pools ask for " + std::to_string(total) +
                                       " workers together");
     }
+  }
+
+  void check_task_workers() {
+    const PoolSpec* largest = nullptr;
+    std::uint64_t total = 0;
+    for (const PoolSpec& pool : result_.configuration.pools) {
+      if (!pool.tasks.has_queue()) continue;
+      total += pool.workers;
+      if (largest == nullptr || pool.workers > largest->workers) largest = &pool;
+    }
+    if (total <= kMaxTaskWorkers) return;
+    const auto found = pools_.find(largest->name);
+    problems_.error(found == pools_.end() ? Place() : found->second->name_place,
+                    "pools." + largest->name + ".workers: the pools with tasks have " +
+                        std::to_string(total) + " workers together; at most " +
+                        std::to_string(kMaxTaskWorkers) + " are possible");
   }
 
   // Two pools on one socket would take each other's connections.

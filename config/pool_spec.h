@@ -166,6 +166,9 @@ enum class TaskDurability { fsync, process, memory };
 enum class OnFullQueue { refuse, block };
 enum class OnLostTask { retry, dead };
 
+// In all pools with a queue together: the keeper holds a socket for each, beside all else.
+inline constexpr std::uint32_t kMaxTaskWorkers = 900;
+
 // The pool's queue of tasks. Infinite durations: none.
 struct TasksSpec {
   TaskMode mode = TaskMode::none;  // none: no tasks object
@@ -254,6 +257,8 @@ struct DaemonSpec {
   std::uint32_t max_clients = 1024;
   std::string task_user;  // tasks.user; empty: mtd-tasks if there is one, else nobody
   std::optional<std::uint32_t> task_uid, task_gid;  // resolved; empty: mtd's own
+  std::string task_directory;                       // empty: tasks in the state directory
+  std::uint64_t task_quota = 4ULL << 30;
   // Per cent of the last ten seconds in which something waited for memory; at or beyond it no pool
   // grows. 0: never looked at.
   std::uint32_t memory_pressure = 20;

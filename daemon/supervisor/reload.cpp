@@ -82,9 +82,9 @@ std::string Supervisor::check_capacity(const config::Configuration& wanted) cons
   std::uint64_t task_workers = 0;
   for (const auto& spec : wanted.pools)
     task_workers += spec.tasks.has_queue() ? spec.workers : 0;
-  if (task_workers > kMaxTaskWorkers) {
+  if (task_workers > config::kMaxTaskWorkers) {
     return "the pools with tasks have " + std::to_string(task_workers) + " workers; at most " +
-           std::to_string(kMaxTaskWorkers) + " are possible";
+           std::to_string(config::kMaxTaskWorkers) + " are possible";
   }
   const std::uint64_t sockets = socket_count(wanted);
   if (sockets > kMaxSockets) {

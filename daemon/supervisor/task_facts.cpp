@@ -35,7 +35,6 @@ void Supervisor::make_tasks() {
   facts.instance = hello_.instance;
   facts.own_uid = sys::own_uid();
   facts.protects = hello_.oom_score_adj == keeper::kOwnOomScore;
-  facts.program = program_beside("mtd-broker");
   if (!state_dir_.empty()) facts.directory = state_dir_ + "/tasks";
   facts.log_level =
       options_.log_level.empty() ? configuration_.daemon.log_level : options_.log_level;
@@ -51,6 +50,7 @@ void Supervisor::make_tasks() {
     if (pool == nullptr) return std::nullopt;
     return pool->id();
   };
+  hooks.program = [this] { return program_beside("mtd-broker"); };
   tasks_ = std::make_unique<TaskPlane>(loop_, keeper_, std::move(facts), std::move(hooks));
   std::optional<keeper::Entry> broker;
   for (auto at = early_entries_.begin(); at != early_entries_.end();) {

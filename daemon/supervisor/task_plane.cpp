@@ -107,8 +107,14 @@ void TaskPlane::begin(const config::Configuration& configuration, const std::str
   start();
 }
 
+// Another directory, quota or user of the broker needs a restart of mtd.
 void TaskPlane::configure(const config::Configuration& configuration) {
+  const config::DaemonSpec before = daemon_;
   take(configuration);
+  daemon_.task_directory = before.task_directory;
+  daemon_.task_quota = before.task_quota;
+  daemon_.task_uid = before.task_uid;
+  daemon_.task_gid = before.task_gid;
   if (link_) tell_queues();
   start();
 }
@@ -153,14 +159,16 @@ void TaskPlane::start_later() {
   restart_timer_.arm(often ? now + kPause : now);
 }
 
-Result<UniqueFd> TaskPlane::encode_spec() const {
+Result<UniqueFd> TaskPlane::encode_spec(const std::string& program) const {
   sys::SpawnSpec spec;
-  spec.executable = facts_.program;
+  spec.executable = program;
   spec.command = {"mtd-broker",
                   "--directory",
-                  facts_.directory,
+                  directory(),
                   "--life",
                   std::to_string(facts_.instance),
+                  "--quota-mib",
+                  std::to_string(daemon_.task_quota >> 20U),
                   "--log-level",
                   facts_.log_level,
                   "--owner",
@@ -186,8 +194,9 @@ Result<UniqueFd> TaskPlane::encode_spec() const {
 }
 
 Result<void> TaskPlane::spawn() {
-  if (facts_.program.empty()) return Error{"mtd-broker is not beside mtd, nor in " MTD_LIBEXECDIR};
-  if (facts_.directory.empty()) return Error{"there is no state directory to keep tasks in"};
+  const std::string program = hooks_.program();
+  if (program.empty()) return Error{"mtd-broker is not beside mtd, nor in " MTD_LIBEXECDIR};
+  if (directory().empty()) return Error{"there is no state directory to keep tasks in"};
   if (!board_) {
     auto board = sys::TaskBoard::create();
     if (!board) return board.error();
@@ -196,7 +205,7 @@ Result<void> TaskPlane::spawn() {
   }
   auto link = sys::make_link();
   if (!link) return link.error();
-  auto spec = encode_spec();
+  auto spec = encode_spec(program);
   if (!spec) return spec.error();
   const auto bytes = sys::read_memfd(spec->get(), keeper::kMaxSpecBytes);
   if (!bytes) return bytes.error();

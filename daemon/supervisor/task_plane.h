@@ -30,8 +30,6 @@ namespace mtd::supervisor {
 
 // The broker's key at the keeper; pools are counted from 1.
 inline constexpr std::uint32_t kOwnPool = 0, kBrokerSlot = 0;
-// Task sockets that the keeper holds, beside all else.
-inline constexpr std::uint32_t kMaxTaskWorkers = 900;
 inline constexpr const char* kHeldLink = "task-link";
 inline constexpr const char* kHeldTasks = "task-listener";
 inline constexpr const char* kHeldBoard = "task-board";
@@ -46,8 +44,7 @@ class TaskPlane {
     std::uint64_t instance = 0;  // the keeper's
     std::uint32_t own_uid = 0;
     bool protects = false;  // the keeper could lower its oom_score_adj
-    std::string program;    // mtd-broker; empty: not found
-    std::string directory;  // of the store; empty: nothing is kept
+    std::string directory;  // of the store, unless the configuration names one; empty: none
     std::string log_level;
   };
   struct Hooks {
@@ -55,6 +52,7 @@ class TaskPlane {
     std::function<void()> serving;                   // for the first time, or again
     std::function<void(const std::string&)> failed;  // the broker cannot work, for people
     std::function<std::optional<std::uint32_t>(const std::string& pool)> id_of;
+    std::function<std::string()> program;  // mtd-broker as it is found now; empty: it is not
   };
   TaskPlane(sys::EventLoop& loop, sys::KeeperLink& keeper, Facts facts, Hooks hooks);
 
@@ -116,7 +114,10 @@ class TaskPlane {
   void start();
   void start_later();
   Result<void> spawn();
-  [[nodiscard]] Result<UniqueFd> encode_spec() const;
+  [[nodiscard]] const std::string& directory() const {
+    return daemon_.task_directory.empty() ? facts_.directory : daemon_.task_directory;
+  }
+  [[nodiscard]] Result<UniqueFd> encode_spec(const std::string& program) const;
   void connect(UniqueFd link);
   void tell_everything();
   void tell_queues();

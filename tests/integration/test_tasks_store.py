@@ -1,11 +1,77 @@
-"""Where tasks stand, when there is no room."""
+"""Where tasks stand, and when there is no room: directory and quota, full disks, a broker that is not there."""
 import os
+import shutil
 import subprocess
 import tempfile
 
 import pytest
-from harness import Mtd, eventually
-from tasks import Tasks, call, kill_broker, task_pool
+from harness import BIN, Mtd, eventually
+from tasks import Tasks, broker_pid, call, kill_broker, task_pool, tasks_socket
+
+
+def test_the_store_stands_where_the_file_says_and_has_a_quota():
+    mtd = Mtd({"p": task_pool(1, tasks={"max_queue_bytes": "1G", "durability": "process"})})
+    place = os.path.join(mtd.directory, "store")
+    mtd.daemon = {"tasks": {"directory": place, "quota": "16M"}}
+    mtd.write_config()
+    with mtd, Tasks(mtd) as tasks:
+        assert tasks.run("p", "echo", 1)["state"] == "done"
+        assert not os.path.exists(os.path.join(mtd.state, "tasks"))
+        call(mtd, "Pause", pool="p")
+        accepted, body = [], os.urandom(1 << 20)
+        refused = None
+        while not refused:
+            seq = tasks.put("p", "echo", "x", body=body, watch=False)
+            tasks.wait_for(seq, "ok", "no")
+            refused = tasks.frames.pop((seq, "no"), [None])[0]
+            if not refused:
+                accepted.append(tasks.expect(seq, "ok")["id"])
+            assert len(accepted) < 32
+        assert refused["error"] == "StoreFull" and refused["retry_ms"] > 0
+        assert 8 <= len(accepted) < 16
+        assert os.path.getsize(place + "/tasks.db") <= 16 << 20
+        store = call(mtd, "Stats")["store"]
+        assert store["path"] == place + "/tasks.db" and store["bytes"] <= 16 << 20
+        # What ends tasks goes on; and there is room again.
+        assert call(mtd, "Cancel", ids=accepted)["cancelled"] == len(accepted)
+        assert call(mtd, "Remove", ids=accepted)["count"] == len(accepted)
+        call(mtd, "Resume", pool="p")
+        eventually(lambda: not tasks.refused("p", "echo", "again"), what="there is room again")
+        assert tasks.run("p", "echo", 2)["state"] == "done"
+
+
+def test_wrong_places_and_quotas_are_told(tmp_path):
+    config = tmp_path / "mtd.json"
+    for tasks, wrong in (('{"directory": "tasks"}', 'tasks.directory: must be an absolute path, not "tasks"'),
+                         ('{"directory": "/' + "x" * 500 + '"}', "tasks.directory: has 501 bytes; at most 400"),
+                         ('{"quota": "1M"}', "tasks.quota"), ('{"quotas": "1M"}', 'did you mean "quota"')):
+        config.write_text('{"tasks": %s, "pools": {}}' % tasks)
+        config.chmod(0o600)
+        checked = subprocess.run([os.path.join(BIN, "mtd"), "--check", "--config", str(config)], capture_output=True, text=True, check=False)
+        assert checked.returncode != 0 and wrong in checked.stdout + checked.stderr and "mtd.json:1:" in checked.stdout + checked.stderr, wrong
+
+
+@pytest.fixture
+def programs():
+    """A directory with mtd and its supervisor, and nothing else."""
+    directory = tempfile.mkdtemp(prefix="mtd-p-")
+    os.chmod(directory, 0o755)
+    for name in ("mtd", "mtd-supervisor"):
+        shutil.copy(os.path.join(BIN, name), directory)
+    yield directory
+    shutil.rmtree(directory)
+
+
+def test_the_broker_is_looked_for_at_each_start(programs):
+    with Mtd({"p": task_pool(1)}, programs=programs, checks_descriptors=False) as mtd:  # its broker comes later
+        if broker_pid(mtd.keeper):
+            pytest.skip("another mtd-broker is installed on this machine")
+        eventually(lambda: "mtd-broker is not beside mtd" in mtd.log(), what="it is missed")
+        shutil.copy(os.path.join(BIN, "mtd-broker"), programs + "/new")
+        os.rename(programs + "/new", programs + "/mtd-broker")
+        eventually(lambda: broker_pid(mtd.keeper) and os.path.exists(tasks_socket(mtd)), what="the broker runs")
+        with Tasks(mtd) as tasks:
+            assert tasks.run("p", "echo", 1)["state"] == "done"
 
 
 @pytest.fixture

@@ -213,13 +213,15 @@ TEST_CASE("keys of the daemon apply in place or need a restart") {
   after.daemon.max_clients = 5;
   after.daemon.memory_pressure = 0;
   after.daemon.task_user = "x";
+  after.daemon.task_directory = "/y";
+  after.daemon.task_quota = 1U << 30;
   const auto plan = make_plan(before, after);
   CHECK(plan.daemon_keys == std::vector<std::string>{"log.level", "limits.processes",
                                                      "limits.start_concurrency", "limits.clients",
                                                      "limits.memory_pressure"});
   CHECK(plan.daemon_restart_keys == std::vector<std::string>{"control.socket", "control.group",
-                                                             "control.readonly_group",
-                                                             "tasks.user"});
+                                                             "control.readonly_group", "tasks.user",
+                                                             "tasks.directory", "tasks.quota"});
   CHECK(plan.daemon_keys.size() + plan.daemon_restart_keys.size() ==
         mtd::config::daemon_keys().size());
 }

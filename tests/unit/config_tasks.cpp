@@ -81,6 +81,8 @@ TEST_CASE("errors of tasks") {
   CHECK(refusal("\"tasks\":{\"max_atempts\":1}").find("did you mean \"max_attempts\"") !=
         std::string::npos);
   CHECK(refusal("\"tasks\":{\"credit\":0}").find("from 1 to 1024") != std::string::npos);
+  CHECK(refusal("\"workers\":901,\"tasks\":{}").find("901 workers together; at most 900") !=
+        std::string::npos);
   CHECK(refusal("\"tasks\":{\"timeout\":0}").find("tasks.timeout") != std::string::npos);
   CHECK(refusal("\"ready\":\"exec\",\"tasks\":{}").find("must be \"notify\"") != std::string::npos);
   CHECK(refusal("\"tasks\":{\"retry_delay\":\"1h\"}").find("less than tasks.retry_delay") !=
