@@ -15,6 +15,7 @@ namespace mtd::keeper {
 namespace {
 
 constexpr std::uint32_t kDeathsAMinute = 60;  // restarted at once up to here
+constexpr int kSocketBytes = 1 << 20;         // a list of 10 000 is written in a few turns
 
 // Taken once, so that a replaced file is started by an upgrade only. But where the one that runs
 // crashes over and over, what an operator has put at its place since can only be better.
@@ -33,6 +34,13 @@ void forget_process(Keeper& keeper) {
   role.pid = 0;
   role.ready = false;
   role.pong_by_ns = role.kill_at_ns = role.fence_at_ns = kNever;
+}
+
+// As much as is allowed: with the usual size keeper and supervisor take turns for every 64 entries.
+void widen(int socket) {
+  const int bytes = kSocketBytes;
+  if (setsockopt(socket, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) != 0)
+    setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
 }
 
 void plan_restart(Keeper& keeper) {
@@ -157,6 +165,7 @@ void start_role(Keeper& keeper) {
   ++role.epoch;
   role.pid = child.pid;
   role.socket = ends[0];
+  widen(role.socket);
   role.started_ns = keeper.now_ns;
   role.reading = true;
   role.ready = role.listed = role.list_wanted = role.ping_wanted = role.knows_upgrade = false;

@@ -29,6 +29,7 @@ ERRORS = {
     "kill": ("EPERM",),
     "prctl": ("EINVAL",),
     "getrandom": ("EAGAIN",),
+    "setsockopt": ("EPERM", "ENOBUFS"),
 }
 LAST = 40
 
