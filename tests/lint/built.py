@@ -1,4 +1,5 @@
 """Checks of what a build made: hardening of the programs, manual pages, the unit file, the examples."""
+import json
 import os
 import pathlib
 import re
@@ -49,12 +50,32 @@ def hardening(bin_directory):
             found.append(f"{program.name} has no stack protector")
         if symbols is not None and not re.search(r" U __\w+_chk\b", symbols):
             found.append(f"{program.name} calls no fortified function")
+        if is_release(bin_directory) and os.uname().machine == "x86_64" and not marks_branches(program):
+            found.append(f"{program.name}: main has no mark for indirect branches (-fcf-protection)")
         if re.search(r"GNU_STACK.*E", elf.split("Section to Segment")[0].split("GNU_STACK")[-1].splitlines()[0]):
             found.append(f"{program.name} has an executable stack")
+    # What leaves nothing in a program that could be told from the code around it.
+    commands = bin_directory.parent / "compile_commands.json"
+    if is_release(bin_directory) and commands.exists():
+        for entry in json.loads(commands.read_text()):
+            where = pathlib.Path(entry["file"]).parts
+            if not {"daemon", "ctl", "common", "config", "client"} & set(where) or "tests" in where:
+                continue
+            missing = [flag for flag in ("-fstack-clash-protection", "-D_FORTIFY_SOURCE=", "-D_GLIBCXX_ASSERTIONS",
+                                         "-ffile-prefix-map=") if flag not in entry["command"]]
+            if missing:
+                found.append(f"{entry['file']} is compiled without {' '.join(missing)}")
     keeper = bin_directory / "mtd"
     if keeper.exists() and "NEEDED" in run(["readelf", "-dW", str(keeper)]).stdout:
         found.append("mtd, the keeper, is not static")
     return found if programs(bin_directory) else ["no program was built"]
+
+
+def marks_branches(program):
+    """The first instruction of main is endbr64."""
+    code = run(["objdump", "-d", "--no-show-raw-insn", "--disassemble=main", str(program)]).stdout
+    first = re.search(r"<main>:\n\s*[0-9a-f]+:\s*(\w+)", code)
+    return first is not None and first.group(1) == "endbr64"
 
 
 def is_release(bin_directory):
