@@ -16,7 +16,7 @@ add_library(mtd_broker_core STATIC
 )
 target_link_libraries(mtd_broker_core
   PUBLIC mtd_common mtd_sys mtd_task_model mtd_task_store mtd_loop_reactor mtd_role
-         nlohmann_json::nlohmann_json spdlog::spdlog_header_only fmt::fmt-header-only)
+         nlohmann_json::nlohmann_json)
 
 add_executable(mtd-broker main.cpp)
 target_link_libraries(mtd-broker PRIVATE mtd_broker_core)

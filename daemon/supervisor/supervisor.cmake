@@ -54,7 +54,7 @@ add_library(mtd_supervisor_core STATIC
 target_link_libraries(mtd_supervisor_core
   PUBLIC mtd_common mtd_config mtd_model mtd_sys mtd_keeper_link mtd_loop_reactor mtd_event_ring
          mtd_role
-         nlohmann_json::nlohmann_json spdlog::spdlog_header_only fmt::fmt-header-only
+         nlohmann_json::nlohmann_json
   PRIVATE CLI11::CLI11)
 
 add_executable(mtd-supervisor main.cpp)
