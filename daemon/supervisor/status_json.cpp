@@ -235,9 +235,11 @@ json daemon_json(const Supervisor& supervisor, const Moment& moment) {
   const keeper::Deaths& deaths = supervisor.deaths();
   if (deaths.kept > 0 &&
       moment.realtime_ns - deaths.last[0].realtime_ns < kDeathIsNews.count_ns()) {
-    warnings.push_back("the supervisor was started again " + std::to_string(deaths.total) +
-                       " times, the last at " + format_timestamp(deaths.last[0].realtime_ns) +
-                       ": " + death_text(deaths.last[0]) + "; workers were not touched");
+    const std::string times =
+        deaths.total == 1 ? "once, " : std::to_string(deaths.total) + " times, the last ";
+    warnings.push_back("the supervisor was started again " + times + "at " +
+                       format_timestamp(deaths.last[0].realtime_ns) + ": " +
+                       death_text(deaths.last[0]) + "; workers were not touched");
   }
   const auto& hello = supervisor.hello();
   if (hello.oom_score_adj > keeper::kOwnOomScore) {

@@ -6,6 +6,7 @@ add_library(mtd_supervisor_core STATIC
   errands.cpp
   event_log.cpp
   event_records.cpp
+  foreground.cpp
   goals.cpp
   growing.cpp
   handlers_operate.cpp

@@ -5,6 +5,7 @@
 #include "common/escape.h"
 #include "common/exit_status.h"
 #include "common/size.h"
+#include "daemon/supervisor/foreground.h"
 #include "daemon/supervisor/model/vocabulary.h"
 #include "daemon/supervisor/pool_runner.h"
 #include "daemon/supervisor/rollout_text.h"
@@ -61,6 +62,19 @@ void tell_probes(std::vector<std::string>& lines, const PoolRunner& pool,
   }
 }
 
+// A program that leaves for the background is ended there, and started again for ever.
+void tell_daemonized(std::vector<std::string>& lines, const PoolRunner& pool,
+                     const model::SlotView& slot) {
+  const auto& spec = pool.model().spec();
+  if (spec.restart != config::RestartPolicy::always || !looks_daemonized(slot.exits)) return;
+  const std::string_view option = foreground_option(spec.executable);
+  lines.push_back(
+      "  It exits with 0 by itself, again and again, like a program that puts itself into the "
+      "background. What it leaves there is ended: a worker has to stay in the foreground" +
+      (option.empty() ? ", for which most programs have an option (--foreground, --no-daemon)."
+                      : ": " + std::string(option) + "."));
+}
+
 void tell_worker(std::vector<std::string>& lines, const PoolRunner& pool,
                  const model::SlotView& slot, const Moment& moment) {
   const std::string name = pool.name() + "/" + std::to_string(slot.slot);
@@ -85,6 +99,7 @@ void tell_worker(std::vector<std::string>& lines, const PoolRunner& pool,
                     (exit.pid > 0 ? ", pid " + std::to_string(exit.pid) : "") + ": " +
                     exit_sentence(exit) + (exit.planned ? " (planned)." : "."));
   }
+  tell_daemonized(lines, pool, slot);
   for (const auto& process : slot.processes) {
     const auto record = pool.workers().find(process.key);
     if (record == pool.workers().end() || !record->second.tree_events) continue;
