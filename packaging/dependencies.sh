@@ -12,7 +12,7 @@ TEST_PACKAGES=(python3-pytest clang-14 libclang-rt-14-dev clang-tidy-14 clang-fo
   nginx-light strace procps golang-go golang-github-varlink-go-dev ccache git binutils fish zsh
   libpython3.11-testsuite nodejs
   systemd dbus libpam-systemd dpkg-dev debhelper dh-python lintian gunicorn prometheus
-  php-fpm wrk lld-14 openssh-client openssh-server python3-yaml)
+  php-fpm wrk openssh-client openssh-server python3-yaml)
 # More for tests/run.sh --full: a bare Debian, and a virtual machine.
 FULL_PACKAGES=(mmdebstrap qemu-system-x86 kmod busybox-static)
 
