@@ -56,6 +56,18 @@ Json json_probe(const ProbeSpec& probe) {
           {"unix", json_marked(probe.unix_path)}};
 }
 
+Json json_beside(const CommandSpec& one) {
+  if (one.command.empty()) return {};
+  return {{"command", json_marked_list(one.command)}, {"executable", json_raw(one.executable)}};
+}
+
+Json json_hooks(const HooksSpec& hooks) {
+  Json json = Json::object();
+  for (const HookName& hook : kHooks)
+    json[hook.name] = json_beside(hooks.*hook.member);
+  return json;
+}
+
 Json json_pool(const PoolSpec& spec) {
   Json json = plain_keys(pool_keys(), spec);
   const KeyInfo unused;
@@ -70,6 +82,8 @@ Json json_pool(const PoolSpec& spec) {
                       {"rlimits", json_rlimits(spec, unused)},
                       {"listen", json_listen(spec, unused)},
                       {"read_only_paths", json_read_only_paths(spec, unused)},
+                      {"stop_command", json_beside(spec.stop.command)},
+                      {"hooks", json_hooks(spec.hooks)},
                       {"live", json_probe(spec.probes.live)},
                       {"ready", json_probe(spec.probes.ready)}};
   return json;
@@ -203,6 +217,25 @@ void take_probe(Members& pool, const char* name, ProbeSpec& probe) {
   if (!members.flaw().empty()) pool.fail(name, "right: " + members.flaw());
 }
 
+// The same of commands beside the workers.
+void take_beside(Members& parent, const char* name, CommandSpec& one) {
+  if (parent.at(name).is_null()) return;
+  Members members(parent.at(name), name);
+  one.command = members.markeds("command");
+  one.executable = members.raw("executable");
+  if (one.command.empty()) members.fail("command", "a list with at least a program");
+  if (!one.executable.starts_with("/")) members.fail("executable", "an absolute path");
+  if (!members.flaw().empty()) parent.fail(name, "right: " + members.flaw());
+}
+
+void take_hooks(Members& pool, HooksSpec& hooks) {
+  if (pool.at("hooks").is_null()) return;
+  Members members(pool.at("hooks"), "hooks");
+  for (const HookName& hook : kHooks)
+    take_beside(members, hook.name, hooks.*hook.member);
+  if (!members.flaw().empty()) pool.fail("hooks", "right: " + members.flaw());
+}
+
 void take_resolved(Members& members, const Node& node, PoolSpec& spec) {
   spec.command = members.markeds("command");
   spec.executable = members.raw("executable");
@@ -218,6 +251,8 @@ void take_resolved(Members& members, const Node& node, PoolSpec& spec) {
   for (const std::string& path : spec.sandbox.read_only_paths) {
     if (!path.starts_with("/")) members.fail("read_only_paths", "absolute paths");
   }
+  take_beside(members, "stop_command", spec.stop.command);
+  take_hooks(members, spec.hooks);
   take_probe(members, "live", spec.probes.live);
   take_probe(members, "ready", spec.probes.ready);
   if (spec.command.empty()) members.fail("command", "a list with at least a program");

@@ -8,6 +8,7 @@
 #include "common/log_levels.h"
 #include "config/binding.h"
 #include "config/keys_health.h"
+#include "config/keys_hooks.h"
 #include "config/keys_limits.h"
 #include "config/keys_order.h"
 #include "config/keys_tasks.h"
@@ -595,7 +596,7 @@ std::vector<PoolKey> make_pool_keys() {
            "How gladly the kernel kills workers when memory is short."},
           of_pool<&S::oom_score_adj>()),
   };
-  for (auto make : {health_keys, limit_keys, order_keys, task_keys}) {
+  for (auto make : {health_keys, limit_keys, hook_keys, order_keys, task_keys}) {
     for (PoolKey& key : make())
       keys.push_back(std::move(key));
   }

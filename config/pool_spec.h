@@ -52,6 +52,13 @@ struct CrashLimit {
   Duration retry_after = Duration::seconds(300);
 };
 
+// A command that mtd runs beside the workers, in their surroundings; empty: none.
+struct CommandSpec {
+  std::vector<std::string> command;  // expanded; slot and incarnation as markers (SpecMarker)
+  std::string executable;            // command[0] looked up through the worker's PATH
+  bool operator==(const CommandSpec&) const = default;
+};
+
 struct StopStep {
   SignalNumber signal{15};
   Duration timeout;  // until the next step
@@ -63,7 +70,22 @@ struct StopSpec {
   Duration timeout = Duration::seconds(10);  // infinite allowed
   StopScope scope = StopScope::tree;
   std::vector<StopStep> steps;  // in place of signal and timeout; SIGKILL follows the last
+  CommandSpec command;          // in place of the first signal, which is sent where it fails
 };
+
+// Commands that are run when something has happened.
+struct HooksSpec {
+  CommandSpec on_start, on_exit, on_failed;
+  Duration timeout = Duration::seconds(30);  // of each; then it is killed with all it started
+};
+
+struct HookName {
+  const char* name;  // below "hooks"
+  CommandSpec HooksSpec::*member;
+};
+inline constexpr HookName kHooks[] = {{"on_start", &HooksSpec::on_start},
+                                      {"on_exit", &HooksSpec::on_exit},
+                                      {"on_failed", &HooksSpec::on_failed}};
 
 enum class DependencyState { started, ready, completed };
 enum class LossPolicy { keep, stop };
@@ -238,6 +260,7 @@ struct PoolSpec {
   std::optional<int> oom_score_adj;
   CgroupSpec cgroup;
   SandboxSpec sandbox;
+  HooksSpec hooks;
   std::vector<Dependency> depends_on;  // sorted by name, each once
   bool essential = false;              // its failure is the end of mtd
   TasksSpec tasks;

@@ -44,6 +44,7 @@ class PoolResolver {
     environment();
     directory();
     command();
+    commands_beside();
     probes();
     log();
     limits();
@@ -247,6 +248,21 @@ class PoolResolver {
     }
     command.executable = executable(key, argument_place(written, 0), command.arguments.front());
     return command;
+  }
+
+  // What these do differently from worker to worker does not matter to overlap.
+  void commands_beside() {
+    command_beside("stop.command", spec_.stop.command);
+    for (const HookName& hook : kHooks)
+      command_beside("hooks." + std::string(hook.name), spec_.hooks.*hook.member);
+  }
+
+  void command_beside(const std::string& key, CommandSpec& one) {
+    const Node* written = node(key);
+    if (written == nullptr) return;
+    Command found = command_of(key, *written);
+    one.command = std::move(found.arguments);
+    one.executable = std::move(found.executable);
   }
 
   void probes() {

@@ -8,6 +8,7 @@ add_executable(config_test
   unit/config_order.cpp
   unit/config_plan.cpp
   unit/config_pool.cpp
+  unit/config_hooks.cpp
   unit/config_probes.cpp
   unit/config_tasks.cpp
   unit/config_scaling.cpp

@@ -34,6 +34,10 @@ set_tests_properties(simulate_model PROPERTIES TIMEOUT 600)
 add_executable(bench_model ${MTD_MODEL_TESTS}/bench/model_events.cpp)
 target_link_libraries(bench_model PRIVATE mtd_model)
 
+add_executable(model_hooks_test ${MTD_MODEL_TESTS}/unit/model_hooks_test.cpp)
+target_link_libraries(model_hooks_test PRIVATE mtd_model doctest::doctest)
+add_test(NAME model_hooks COMMAND model_hooks_test)
+
 # Each deliberate fault of seeded_fault.h has to be found, in a model built with all of them, of which a run has one.
 # The product is never built with the definition. Once, and without sanitizers: what a faulty model does to memory
 # proves nothing.
@@ -45,7 +49,8 @@ set(MTD_SEEDED_FAULTS
   stop_first pause_ignored half_way_stays
   probe_asked_twice watchdog_not_armed unready_serves recycled_below_floor
   steps_left_out admitted_unmet stopped_while_needed
-  busy_worker_ended quiet_time_ignored growth_without_grant)
+  busy_worker_ended quiet_time_ignored growth_without_grant
+  failed_command_ignored busy_taken_for_idle)
 set(MTD_SEEDED_SOURCES)
 get_target_property(MTD_MODEL_FILES mtd_model SOURCES)
 foreach(file ${MTD_MODEL_FILES})
@@ -79,6 +84,8 @@ set(walk_steps_left_out "stop in steps")
 set(walk_busy_worker_ended "dynamic: busy and idle")
 set(walk_quiet_time_ignored "dynamic: busy and idle")
 set(walk_growth_without_grant "dynamic: busy and idle")
+set(walk_failed_command_ignored "stop by a command")
+set(walk_busy_taken_for_idle "idle_timeout, busy and idle")
 set(number 0)
 foreach(fault ${MTD_SEEDED_FAULTS})
   math(EXPR number "${number} + 1")

@@ -4,10 +4,11 @@ add_executable(supervisor_events_test unit/supervisor_events_test.cpp unit/super
 add_executable(supervisor_calls_test unit/supervisor_calls_test.cpp unit/supervisor_main.cpp)
 add_executable(supervisor_options_test unit/supervisor_options_test.cpp unit/supervisor_main.cpp)
 add_executable(supervisor_run_time_test unit/supervisor_run_time_test.cpp unit/supervisor_main.cpp)
+add_executable(supervisor_sleep_test unit/supervisor_sleep_test.cpp)
 add_executable(supervisor_sockets_test unit/supervisor_sockets_test.cpp unit/supervisor_main.cpp)
 add_executable(sys_supervisor_test unit/sys_supervisor_test.cpp unit/supervisor_main.cpp)
 foreach(name supervisor_state supervisor_events supervisor_calls supervisor_options supervisor_run_time
-        supervisor_sockets sys_supervisor)
+        supervisor_sleep supervisor_sockets sys_supervisor)
   target_link_libraries(${name}_test PRIVATE mtd_supervisor_core doctest::doctest)
   add_test(NAME ${name} COMMAND ${name}_test)
   set_tests_properties(${name} PROPERTIES TIMEOUT 120)

@@ -49,11 +49,19 @@ void QueueRunner::reconfigure(QueueSettings settings) {
     places_.board.clear(settings_.id);
     board_ = places_.board.queue(settings.id);
   }
+  const bool asked = settings_.reports_load;
   settings_ = std::move(settings);
+  if (settings_.reports_load && !asked) {
+    for (auto& [key, worker] : workers_) {
+      worker.told_busy.reset();
+      note_load(key, worker);
+    }
+  }
   apply(task::Reconfigure{settings_.spec});
 }
 
 void QueueRunner::show() {
+  tell_loads();
   if (board_ == nullptr) return;
   const task::QueueView view = queue_.view();
   board_->paused = view.paused ? 1 : 0;
@@ -115,8 +123,23 @@ void QueueRunner::tell_again(const task::WorkerKey& key, Worker& worker) {
   if (worker.spent) places_.link.send(Spent{{}, ref});
   if (worker.drained) places_.link.send(Drained{{}, ref});
   if (worker.condemned) places_.link.send(Condemned{{}, ref, *worker.condemned, 0});
-  if (settings_.reports_load && worker.board != nullptr && worker.board->running > 0)
-    places_.link.send(Load{{}, ref, worker.board->running, 0});
+  worker.told_busy.reset();
+  note_load(key, worker);
+  host_.changed(*this);
+}
+
+// Told at the end of the turn: a worker that goes from one task to the next is not told as idle.
+void QueueRunner::note_load(const task::WorkerKey& key, const Worker& worker) {
+  if (settings_.reports_load && worker.ready) loads_.insert(key);
+}
+
+void QueueRunner::tell_loads() {
+  for (const task::WorkerKey& key : std::exchange(loads_, {})) {
+    Worker* worker = find(key);
+    if (worker == nullptr || worker->told_busy == worker->busy) continue;
+    worker->told_busy = worker->busy;
+    places_.link.send(Load{{}, ref_of(key), worker->busy ? 1U : 0U, 0});
+  }
 }
 
 void QueueRunner::drain(const Drain& drain) {
@@ -248,6 +271,7 @@ void QueueRunner::on_ready(const task::WorkerKey& key, Worker& worker, const Rea
     worker.board->credit = credit;
   }
   places_.link.send(Ready{{}, ref_of(key)});
+  note_load(key, worker);
   apply(task::WorkerReady{key, credit});
 }
 
@@ -424,7 +448,7 @@ void QueueRunner::perform(const task::WorkerLoad& action) {
     worker->board->running = action.running;
     if (action.running == 0) worker->board->current = 0;
   }
-  if (settings_.reports_load) places_.link.send(Load{{}, ref_of(action.worker), action.running, 0});
+  note_load(action.worker, *worker);
 }
 
 void QueueRunner::perform(const task::WorkerSpent& action) {

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -51,7 +52,7 @@ struct QueueSettings {
   std::uint64_t token = 0;  // the broker's own, on operations of the store
   std::string mode;
   std::uint64_t max_body = 0, max_result = 0;
-  bool reports_load = false;
+  bool reports_load = false;  // the supervisor is told who works
 };
 
 class QueueRunner {
@@ -79,7 +80,7 @@ class QueueRunner {
   void begin_sync();
   void end_sync();
   [[nodiscard]] bool has_workers() const { return !workers_.empty(); }
-  // What the board says of the queue.
+  // What the board says of the queue; and the supervisor is told who works, where it wants to know.
   void show();
   [[nodiscard]] std::uint64_t busy_workers() const { return busy_; }
 
@@ -94,6 +95,7 @@ class QueueRunner {
     std::uint32_t capabilities = 0;
     bool busy = false;  // has a task
     bool ready = false, drained = false, spent = false, told = false;
+    std::optional<bool> told_busy;  // what the supervisor knows; of pools that ask for it
     std::optional<KillCause> condemned;
     std::vector<Parts> parts;
   };
@@ -104,6 +106,8 @@ class QueueRunner {
   void tell_again(const task::WorkerKey& key, Worker& worker);
   void condemn(const task::WorkerKey& key, KillCause cause);
   void set_busy(Worker& worker, bool busy);
+  void note_load(const task::WorkerKey& key, const Worker& worker);
+  void tell_loads();
 
   // Frames of a worker.
   Result<std::optional<AnswerOf>> on_frame(const task::WorkerKey& key, std::string_view line,
@@ -147,6 +151,7 @@ class QueueRunner {
   task::Queue queue_;
   sys::BoardQueue* board_ = nullptr;
   Workers workers_;
+  std::set<task::WorkerKey> loads_;  // to be told at the end of the turn
   std::deque<task::Event> pending_;
   task::BodyRef body_;      // of the claim whose completion is being applied
   std::uint64_t busy_ = 0;  // workers

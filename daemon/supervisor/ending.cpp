@@ -110,6 +110,7 @@ void Supervisor::begin_stop(bool now) {
     PoolRunner& pool = *entry.second;
     const auto manner = now ? model::StopManner::now : model::StopManner::gently;
     pool.apply(model::StopCommand{{}, manner, !now && is_needed(pool)});
+    if (now) pool.drop_commands();
   }
   status_timer_.arm(sys::now());
   dirty_ = true;
@@ -135,6 +136,10 @@ void Supervisor::check_stopped() {
     }
     if (!any_stuck || any_other) return;
   }
+  bool told = true;
+  for (const auto& entry : pools_)
+    told = entry.second->wind_up() && told;
+  if (!told) return;
   tasks_->stop();
   if (!tasks_->is_stopped()) return;
   for (const auto& process : stuck) {

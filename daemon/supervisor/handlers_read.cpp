@@ -111,7 +111,7 @@ json limit_json(const char* name, json limit, json used, const char* unit, const
 void HandlerSet::status(const CallRef& call) {
   auto targets = selected(call);
   if (!targets) return;
-  const Moment moment = this_moment();
+  const Moment moment = supervisor_.moment();
   if (!call->wants_more()) {
     json pools = json::array();
     for (const auto& target : *targets)
@@ -127,7 +127,7 @@ void HandlerSet::status(const CallRef& call) {
   auto progress =
       std::make_shared<Progress>(Progress{0, *targets, WorkerWalk(supervisor_, *targets)});
   call->stream([this, progress] {
-    const Moment at = this_moment();
+    const Moment at = supervisor_.moment();
     if (progress->pools < progress->targets.size() || progress->targets.empty()) {
       json pools = json::array();
       const bool first = progress->pools == 0;
@@ -147,7 +147,7 @@ void HandlerSet::status(const CallRef& call) {
 void HandlerSet::is_ready(const CallRef& call) {
   const auto targets = selected(call);
   if (!targets) return;
-  const Moment moment = this_moment();
+  const Moment moment = supervisor_.moment();
   bool all = true;
   json pools = json::array();
   for (const auto& target : *targets) {
@@ -162,7 +162,7 @@ void HandlerSet::is_ready(const CallRef& call) {
 void HandlerSet::why(const CallRef& call) {
   const auto targets = selected(call);
   if (!targets) return;
-  const Moment moment = this_moment();
+  const Moment moment = supervisor_.moment();
   json pools = json::array();
   for (const auto& target : *targets) {
     const PoolRunner& pool = *supervisor_.find(target.pool);
@@ -260,6 +260,8 @@ void HandlerSet::limits(const CallRef& call) {
                  "given to one worker"),
       limit_json("descriptors of the supervisor", sys::descriptor_limit(), nullptr, "descriptors",
                  ""),
+      limit_json("waiting hooks", model::kMaxQueuedHooks, nullptr, "hooks",
+                 "of a pool; one runs at a time"),
       limit_json("sockets", kMaxSockets, supervisor_.sockets().count(), "descriptors",
                  "that pools listen on"),
       limit_json("state records", kMaxStateRecords, nullptr, "records",

@@ -140,21 +140,21 @@ void PoolRunner::perform(const model::SignalAction& action) {
     perform(model::KillTreeAction{action.key});
     return;
   }
-  if (finishes_first(action)) return;
+  if (finishes_first(action.key, action.signal, action.scope)) return;
   send_signal(action.key, action.signal, action.scope);
 }
 
 // A worker that has a task gets the first stop signal once it has none. How long that may take is
 // the model's: its deadline stands already.
-bool PoolRunner::finishes_first(const model::SignalAction& action) {
-  const auto found = workers_.find(action.key);
+bool PoolRunner::finishes_first(const model::WorkerKey& key, int signal, config::StopScope scope) {
+  const auto found = workers_.find(key);
   if (found == workers_.end() || found->second.told_end) return false;
   if (found->second.after_drain) {  // the next step: it had its time
     found->second.after_drain.reset();
     return false;
   }
-  if (!services_.tasks.drain(keeper_key(action.key), model_.spec().stop.timeout)) return false;
-  found->second.after_drain = {action.signal, action.scope};
+  if (!services_.tasks.drain(keeper_key(key), model_.spec().stop.timeout)) return false;
+  found->second.after_drain = {signal, scope};
   return true;
 }
 

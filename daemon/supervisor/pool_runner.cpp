@@ -40,6 +40,7 @@ PoolRunner::PoolRunner(Services& services, config::PoolSpec spec, StateStore::Po
 }
 
 PoolRunner::~PoolRunner() {
+  drop_commands();
   for (auto& entry : workers_) {
     if (!services_.gate.cancel(keeper_key(entry.first))) leave_gate(entry.second);
     services_.prober.cancel(keeper_key(entry.first));
@@ -399,6 +400,11 @@ void PoolRunner::on_notification(const model::WorkerKey& key,
   if (notification.busy) queue(model::BusyChanged{key, *notification.busy});
   if (notification.ready) queue(model::NotifiedReady{key});
   if (notification.newline) queue(model::NotifiedReady{key, true});
+  if (notification.watchdog) {
+    const auto usec = static_cast<std::int64_t>(*notification.watchdog);
+    queue(model::WatchdogChanged{
+        key, usec == 0 ? Duration::infinite() : Duration::nanoseconds(usec * 1000)});
+  }
   if (notification.alive) queue(model::NotifiedAlive{key});
   if (notification.stopping) queue(model::NotifiedStopping{key});
   if (notification.trigger) queue(model::NotifiedAlive{key, true});
@@ -417,7 +423,9 @@ void PoolRunner::on_task_fact(const model::WorkerKey& key, const TaskFact& fact)
     queue(model::NotifiedReady{key});
   } else if (std::holds_alternative<broker::Drained>(fact)) {
     if (const auto signal = std::exchange(record.after_drain, std::nullopt))
-      send_signal(key, signal->first, signal->second);
+      signal->first == 0 ? ask_by_command(key) : send_signal(key, signal->first, signal->second);
+  } else if (const auto* load = std::get_if<broker::Load>(&fact)) {
+    queue(model::BusyChanged{key, load->running > 0});
   } else if (std::holds_alternative<broker::Spent>(fact)) {
     on_spent(key);
   } else if (const auto* condemned = std::get_if<broker::Condemned>(&fact)) {

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/supervisor/model/hooks.h"
 #include "daemon/supervisor/model/pool.h"
 #include "daemon/supervisor/older_specs.h"
 #include "daemon/supervisor/pool_limits.h"
@@ -48,12 +49,14 @@ struct WorkerRecord {
   std::int64_t started_realtime_ns = 0;
   std::uint64_t oom_kills_seen = 0;
   std::string status_text;
-  // The stop signal that is sent once the worker has no task any more.
+  // The stop signal that is sent once the worker has no task any more; 0: stop.command.
   std::optional<std::pair<int, config::StopScope>> after_drain;
   std::string probe_texts[2];  // by ProbeRole: what was wrong with the last one; empty: nothing
   UniqueFd tree_events;        // while left-overs live
   sys::EventLoop::Watch tree_watch;
 };
+
+struct ErrandEnd;
 
 class PoolRunner {
  public:
@@ -133,13 +136,22 @@ class PoolRunner {
   // Everything that has happened is published, and counted in the tallies.
   [[nodiscard]] bool all_is_told() const { return later_.empty(); }
 
+  // ---- commands beside its workers: hooks, stop.command
+  [[nodiscard]] const model::HookQueue& hooks() const { return hooks_; }
+  [[nodiscard]] const std::string& hook_failure() const { return hook_failure_; }  // the last one
+  // At its end: true when none is left. They have one hooks.timeout from the first call on, then
+  // they are killed.
+  [[nodiscard]] bool wind_up();
+  void drop_commands();  // kills those that run
+
   // Left the configuration: stops, and is dropped once empty. A successor takes its place then.
   [[nodiscard]] bool removing() const { return removing_; }
   void set_removing(bool removing);
   std::optional<config::PoolSpec> successor;
 
  private:
-  [[nodiscard]] bool finishes_first(const model::SignalAction& action);
+  [[nodiscard]] bool finishes_first(const model::WorkerKey& key, int signal,
+                                    config::StopScope scope);
   void on_spent(const model::WorkerKey& key);
   void condemn(const model::WorkerKey& key, broker::KillCause cause);
   Result<void> upload(const config::PoolSpec& spec, std::uint64_t revision);
@@ -164,7 +176,12 @@ class PoolRunner {
   void perform(const model::FreezeAction& action);
   void perform(const model::ProbeAction& action);
   void perform(const model::ClaimAction& action);
-  void perform(const model::PublishAction&) {}
+  void perform(const model::StopCommandAction& action);
+  void perform(const model::PublishAction& action);
+  void ask_by_command(const model::WorkerKey& key);
+  void on_stop_command_end(const model::WorkerKey& key, const ErrandEnd& end);
+  void run_next_hook();
+  void on_hook_end(const model::HookCall& call, const ErrandEnd& end);
   void on_probe(const model::ProbeAction& action, const sys::ProbeAnswer& answer);
   void send_spawn(const model::SpawnAction& action);
   void refuse_later(const model::WorkerKey& key, keeper::Stage stage, int error);
@@ -243,6 +260,14 @@ class PoolRunner {
   bool will_follow_up_ = false;
   bool applying_ = false, removing_ = false;
   std::vector<std::weak_ptr<Tally>> tallies_;
+  model::HookQueue hooks_;
+  std::uint64_t hook_ = 0;   // the errand that runs, 0: none
+  bool hooks_full_ = false;  // that some are left out has been told
+  std::string hook_failure_;
+  std::map<model::WorkerKey, std::uint64_t> stop_commands_;  // errands that run
+  std::deque<model::WorkerKey> stop_commands_waiting_;
+  sys::EventLoop::Timer wind_up_timer_;
+  bool winding_up_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for handlers that come later
 };
 

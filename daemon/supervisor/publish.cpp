@@ -72,6 +72,7 @@ spdlog::level::level_enum level_of(const model::PublishAction& action) {
     case Happening::executed:
     case Happening::ready:
     case Happening::signalled:
+    case Happening::stop_command:
     case Happening::recycling:
     case Happening::tree_killed:
     case Happening::backoff:
@@ -128,7 +129,7 @@ void Supervisor::publish_deaths() {
 
 void Supervisor::publish(const PoolRunner& pool, const model::PublishAction& action) {
   dirty_ = true;
-  const Moment moment = this_moment();
+  const Moment moment = this->moment();
   const std::string worker =
       action.worker ? pool.name() + "/" + std::to_string(action.worker->slot) : std::string();
   const auto level = level_of(action);
@@ -177,7 +178,7 @@ void Supervisor::publish(const PoolRunner& pool, const model::PublishAction& act
 
 void Supervisor::publish_own(const std::string& event, const std::string& detail,
                              const std::string& pool, int pid) {
-  const Moment moment = this_moment();
+  const Moment moment = this->moment();
   json object = {{"time", moment.timestamp(moment.now)}, {"event", event}, {"detail", detail}};
   if (!pool.empty()) object["pool"] = pool;
   if (pid > 0) object["pid"] = pid;

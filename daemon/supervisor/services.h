@@ -19,6 +19,7 @@
 
 namespace mtd::supervisor {
 
+class Errands;
 class PoolRunner;
 class TaskPlane;
 class TreeScanner;
@@ -29,6 +30,9 @@ class Publisher {
  public:
   virtual ~Publisher() = default;
   virtual void publish(const PoolRunner& pool, const model::PublishAction& action) = 0;
+  // Of mtd itself, or beside what pools do; pool and pid may be empty and 0.
+  virtual void publish_own(const std::string& event, const std::string& detail,
+                           const std::string& pool, int pid) = 0;
   // What was put into the state, and what was published, is true from now on.
   virtual void commit() = 0;
   // Something that nobody is told of, but someone may wait for.
@@ -45,6 +49,7 @@ struct Services {
   SpawnGate& gate;
   TreeScanner& scanner;  // without cgroups
   Prober& prober;
+  Errands& errands;
   std::optional<sys::CgroupTree>& cgroups;     // empty: not available
   std::unordered_map<int, keeper::Key>& pids;  // of main processes, until they are forgotten
   std::unordered_map<std::uint64_t, keeper::Key>& spawns;  // by serial, until answered

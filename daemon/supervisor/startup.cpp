@@ -219,8 +219,8 @@ void Supervisor::make_services() {
   errands_ = std::make_unique<Errands>(loop_, keeper_, cgroups_, *scanner_, pids_, spawns_, hello_);
   prober_ = std::make_unique<Prober>(loop_, *errands_);
   services_ = std::make_unique<Services>(Services{
-      loop_, keeper_, *state_, sockets_, *this, *tasks_, gate_, *scanner_, *prober_, cgroups_,
-      pids_, spawns_, entropy_, [this](const PoolRunner& pool) { return grant(pool); },
+      loop_, keeper_, *state_, sockets_, *this, *tasks_, gate_, *scanner_, *prober_, *errands_,
+      cgroups_, pids_, spawns_, entropy_, [this](const PoolRunner& pool) { return grant(pool); },
       [this] { (void)notifications_->drain(); }, hello_,
       RevisionFacts{hello_.instance, notify_path_, program_beside("mtd-worker")},
       no_cgroups_reason_});

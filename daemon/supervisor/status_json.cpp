@@ -39,11 +39,16 @@ constexpr Duration kDeathIsNews = Duration::seconds(24 * 3600);
 }  // namespace
 
 std::string Moment::timestamp(Instant at) const {
-  return format_timestamp(realtime_ns - (now.count_ns() - at.count_ns()));
+  const std::int64_t slept = sleeps != nullptr ? sleeps->since(at).count_ns() : 0;
+  return format_timestamp(realtime_ns - (now.count_ns() - at.count_ns()) - slept);
 }
 
-Moment this_moment() {
-  return {sys::now(), sys::realtime_ns()};
+Duration Moment::age(Instant at) const {
+  return sleeps != nullptr ? now.since(at) + sleeps->since(at) : now.since(at);
+}
+
+Moment this_moment(const SleepLog* sleeps) {
+  return {sys::now(), sys::realtime_ns(), sleeps};
 }
 
 std::string_view restraint_text(model::Restraint restraint) {
@@ -202,7 +207,7 @@ json pool_json(const PoolRunner& pool, const Moment& moment) {
           {"enabled", pool.enabled().value_or(spec.enabled)},
           {"waits_for", text_or_null(view.held_back ? pool.order_note() : std::string())},
           {"since", moment.timestamp(view.since)},
-          {"since_ms", moment.now.since(view.since).count_ms()},
+          {"since_ms", moment.age(view.since).count_ms()},
           {"note", note_of(pool, view, moment)},
           {"listen", listen_json(pool)},
           {"stopped_by", stopped_by ? json(*stopped_by) : json()},
@@ -260,7 +265,7 @@ json daemon_json(const Supervisor& supervisor, const Moment& moment) {
   return {{"version", MTD_VERSION},
           {"pid", hello.keeper_pid},
           {"supervisor_pid", sys::own_pid()},
-          {"uptime_ms", moment.now.since(Instant::at_ns(hello.keeper_started_ns)).count_ms()},
+          {"uptime_ms", moment.age(Instant::at_ns(hello.keeper_started_ns)).count_ms()},
           {"config_rev", supervisor.config_revision()},
           {"config_in_sync", supervisor.config_in_sync()},
           {"config_error", text_or_null(supervisor.config_error())},

@@ -9,6 +9,7 @@
 
 #include "common/time.h"
 #include "daemon/supervisor/model/pool.h"
+#include "daemon/supervisor/sleep_log.h"
 
 namespace mtd::supervisor {
 
@@ -19,10 +20,13 @@ class Supervisor;
 struct Moment {
   Instant now;
   std::int64_t realtime_ns = 0;
+  const SleepLog* sleeps = nullptr;  // of the machine; null: none is known
+  // For people: how long ago that was, sleeps of the machine included.
+  [[nodiscard]] Duration age(Instant at) const;
   // For people: when that reading of the monotonic clock was.
   [[nodiscard]] std::string timestamp(Instant at) const;
 };
-[[nodiscard]] Moment this_moment();
+[[nodiscard]] Moment this_moment(const SleepLog* sleeps = nullptr);
 // "limits.processes is reached": why a dynamic pool does not grow.
 [[nodiscard]] std::string_view restraint_text(model::Restraint restraint);
 

@@ -19,6 +19,7 @@ add_library(mtd_supervisor_core STATIC
   ordering.cpp
   owning.cpp
   pool_actions.cpp
+  pool_hooks.cpp
   pool_limits.cpp
   older_specs.cpp
   pool_memory.cpp
@@ -34,6 +35,7 @@ add_library(mtd_supervisor_core STATIC
   selection.cpp
   self_test.cpp
   socket_manifest.cpp
+  sleep_log.cpp
   sockets.cpp
   task_facts.cpp
   task_plane.cpp

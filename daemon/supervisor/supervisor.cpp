@@ -70,6 +70,13 @@ std::uint64_t Supervisor::strays() const {
   return strays;
 }
 
+// Also so that a sleep is seen before what comes after it.
+Moment Supervisor::moment() {
+  const Instant now = sys::now();
+  if (const auto asleep = sys::asleep()) sleeps_.look(now, *asleep);
+  return this_moment(&sleeps_);
+}
+
 void Supervisor::on_keeper(std::uint32_t) {
   for (int i = 0; i < kMessagesATurn && !finished_; ++i) {
     auto message = keeper_.receive();
@@ -262,7 +269,7 @@ void Supervisor::on_deadline() {
 void Supervisor::drop_emptied_pools() {
   for (auto at = pools_.begin(); at != pools_.end();) {
     auto& pool = *at->second;
-    if (!pool.removing() || !pool.is_empty()) {
+    if (!pool.removing() || !pool.is_empty() || !pool.wind_up()) {
       ++at;
       continue;
     }

@@ -36,6 +36,7 @@
 #include "daemon/supervisor/run_time_changes.h"
 #include "daemon/supervisor/services.h"
 #include "daemon/supervisor/sockets.h"
+#include "daemon/supervisor/status_json.h"
 #include "daemon/supervisor/task_plane.h"
 #include "daemon/supervisor/tree_scanner.h"
 #include "daemon/supervisor/waits.h"
@@ -105,6 +106,9 @@ class Supervisor final : public Publisher {
   // Of the memory, in per cent, as it is now.
   [[nodiscard]] Result<double> memory_pressure() const;
 
+  // Now, for people.
+  [[nodiscard]] Moment moment();
+
   // `pool` empty: all of the files. A reload under way is followed by another one.
   void reload(const std::string& pool, ReloadDone done);
   // Back to the revision the pool had before the one in force.
@@ -119,7 +123,7 @@ class Supervisor final : public Publisher {
   void publish_deaths();
   // Of mtd itself; pool and pid may be empty and 0.
   void publish_own(const std::string& event, const std::string& detail,
-                   const std::string& pool = {}, int pid = 0);
+                   const std::string& pool = {}, int pid = 0) override;
   void commit() override;
   void changed() override { dirty_ = true; }
 
@@ -322,6 +326,7 @@ class Supervisor final : public Publisher {
   std::unique_ptr<EventRing> events_;
   std::unique_ptr<Dispatcher> handlers_;
   std::unique_ptr<ControlServer> server_;
+  SleepLog sleeps_;
   bool dirty_ = false;
   std::uint64_t orphans_ = 0;
   keeper::Deaths deaths_;

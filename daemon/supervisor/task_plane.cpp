@@ -297,6 +297,9 @@ broker::Pool TaskPlane::message_of(const config::PoolSpec& spec, std::uint32_t i
   pool.durability = static_cast<std::uint32_t>(tasks.durability);
   pool.on_full = static_cast<std::uint32_t>(tasks.on_full);
   pool.on_lost = static_cast<std::uint32_t>(tasks.on_lost);
+  // What follows the work, or the want of it.
+  const bool asks = spec.scaling.max != 0 || !spec.recycle.idle_timeout.is_zero();
+  pool.reports_load = asks ? 1 : 0;
   sys::put_text(pool.name, spec.name);
   return pool;
 }

@@ -18,7 +18,7 @@ namespace {
 constexpr std::size_t kMaxWorkersTold = 20;
 
 std::string ago(Instant at, const Moment& moment) {
-  return format_duration_brief(moment.now.since(at)) + " ago";
+  return format_duration_brief(moment.age(at)) + " ago";
 }
 
 std::string in(Instant at, const Moment& moment) {
@@ -176,6 +176,19 @@ void tell_scaling(std::vector<std::string>& lines, const PoolRunner& pool,
   }
 }
 
+void tell_hooks(std::vector<std::string>& lines, const PoolRunner& pool) {
+  const auto& counts = pool.hooks().counts();
+  if (counts.run == 0) return;
+  std::string line =
+      plural(counts.run, "hook") + " run, " + std::to_string(counts.failed) + " failed";
+  if (counts.dropped > 0) line += ", " + std::to_string(counts.dropped) + " left out";
+  if (pool.hooks().waiting() > 0)
+    line += "; " + plural(pool.hooks().waiting(), "hook") + " not run yet";
+  lines.push_back(line + ".");
+  if (!pool.hook_failure().empty())
+    lines.push_back("The last failure: " + escape_for_terminal(pool.hook_failure()) + ".");
+}
+
 // "is running since 3d4h"
 std::string state_since(model::PoolState state, Duration age) {
   const std::string time = format_duration_brief(age);
@@ -244,7 +257,7 @@ std::vector<std::string> why_lines(const Supervisor& supervisor, const PoolRunne
   const auto& spec = pool.model().spec();
   if (whole_pool) {
     std::string line =
-        "Pool " + pool.name() + " " + state_since(view.state, moment.now.since(view.since)) + ": " +
+        "Pool " + pool.name() + " " + state_since(view.state, moment.age(view.since)) + ": " +
         std::to_string(view.ready) + " of " + std::to_string(view.want) + " workers are ready";
     if (view.want != view.want_file && !view.dynamic)
       line += " (the file says " + std::to_string(view.want_file) + ")";
@@ -273,6 +286,7 @@ std::vector<std::string> why_lines(const Supervisor& supervisor, const PoolRunne
     }
     tell_rollout(lines, pool, view);
     tell_sockets(lines, pool);
+    tell_hooks(lines, pool);
     if (view.stale_facts > 0) {
       lines.push_back(plural(view.stale_facts, "late fact") + " about replaced processes dropped.");
     }

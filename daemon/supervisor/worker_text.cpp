@@ -94,7 +94,7 @@ std::string probe_text_of(const WorkerRecord& worker) {
 void write_process(JsonWriter& out, const PoolRunner& pool, const model::ProcessView& process,
                    const Moment& moment) {
   const bool alive = process.pid > 0;
-  const auto age = moment.now.since(process.started);
+  const auto age = moment.age(process.started);
   const auto record = pool.workers().find(process.key);
   out.member("pid", only_if(alive, process.pid));
   out.member("incarnation", process.key.incarnation);

@@ -34,7 +34,7 @@ enum class Type : std::uint32_t {
   drained,      // it has no task any more
   spent,        // it is given no more tasks: its limit, or its own wish
   condemned,    // it is to be killed with its tree
-  load,         // how many tasks it has; only of pools that ask for it
+  load,         // it works, or waits for work; only of pools that ask for it
   ended_taken,  // `ended` is on record; its socket is needed no more
   failed,       // the broker cannot do its work; it ends
 };
@@ -144,7 +144,7 @@ struct Load {
   static constexpr Type kType = Type::load;
   Header header;
   WorkerRef worker;
-  std::uint32_t running = 0;
+  std::uint32_t running = 0;  // 0: it has no task
   std::uint32_t padding = 0;
 };
 struct EndedTaken {

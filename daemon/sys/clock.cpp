@@ -2,6 +2,8 @@
 
 #include <time.h>
 
+#include <algorithm>
+
 namespace mtd::sys {
 namespace {
 
@@ -23,6 +25,18 @@ std::int64_t realtime_ns() {
 
 std::int64_t boottime_ns() {
   return read_clock(CLOCK_BOOTTIME);
+}
+
+std::optional<Duration> asleep() {
+  constexpr Duration kMoment = Duration::milliseconds(10);
+  for (int i = 0; i < 3; ++i) {
+    const Instant before = now();
+    const std::int64_t boot = boottime_ns();
+    const Instant after = now();
+    if (after.since(before) <= kMoment)
+      return Duration::nanoseconds(std::max<std::int64_t>(0, boot - after.count_ns()));
+  }
+  return std::nullopt;
 }
 
 }  // namespace mtd::sys

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "common/time.h"
 
@@ -11,5 +12,8 @@ namespace mtd::sys {
 [[nodiscard]] Instant now();               // CLOCK_MONOTONIC
 [[nodiscard]] std::int64_t realtime_ns();  // CLOCK_REALTIME, since 1970
 [[nodiscard]] std::int64_t boottime_ns();  // CLOCK_BOOTTIME
+// How long the machine has been asleep since it was booted. Nothing where the clocks could not be
+// read at one moment.
+[[nodiscard]] std::optional<Duration> asleep();
 
 }  // namespace mtd::sys

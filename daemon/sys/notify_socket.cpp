@@ -19,6 +19,8 @@ constexpr std::uint64_t kMaxTasks = 1'000'000;
 constexpr int kReceiveBuffer = 4 << 20;
 
 constexpr std::uint64_t kMaxExtension = std::uint64_t{365} * 24 * 3600 * 1'000'000;  // µs
+// As the key "watchdog" has it; whatever is longer than a year is none.
+constexpr std::uint64_t kMinWatchdog = 10'000, kMaxWatchdog = kMaxExtension;  // µs
 
 std::optional<std::uint64_t> parse_number(std::string_view text) {
   std::uint64_t number = 0;
@@ -79,6 +81,10 @@ Notification parse_notification(std::string_view text) {
     } else if (name == "EXTEND_TIMEOUT_USEC") {
       if (const auto usec = parse_number(value))
         notification.extend = std::min(*usec, kMaxExtension);
+    } else if (name == "WATCHDOG_USEC") {
+      if (const auto usec = parse_number(value))
+        notification.watchdog =
+            *usec == 0 || *usec > kMaxWatchdog ? 0 : std::max(*usec, kMinWatchdog);
     } else if (name == "STATUS") {
       notification.status = std::string(value.substr(0, kMaxStatusBytes));
     } else if (name == "X_MTD_BUSY") {

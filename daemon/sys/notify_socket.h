@@ -24,9 +24,11 @@ struct Notification {
   bool alive = false;                   // WATCHDOG=1
   bool trigger = false;                 // WATCHDOG=trigger
   std::optional<std::uint64_t> extend;  // EXTEND_TIMEOUT_USEC=, microseconds
-  std::uint64_t tasks = 0;              // X_MTD_TASKS=+n, at most 1 000 000 a message
-  std::optional<std::string> status;    // STATUS=, at most 256 bytes
-  std::optional<bool> busy;             // X_MTD_BUSY=1 or 0
+  // WATCHDOG_USEC=, microseconds, at least 10 000; 0: it wants no watchdog.
+  std::optional<std::uint64_t> watchdog;
+  std::uint64_t tasks = 0;            // X_MTD_TASKS=+n, at most 1 000 000 a message
+  std::optional<std::string> status;  // STATUS=, at most 256 bytes
+  std::optional<bool> busy;           // X_MTD_BUSY=1 or 0
 };
 
 // Unknown assignments are ignored, as sd_notify(3) wants.

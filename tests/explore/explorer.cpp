@@ -69,6 +69,7 @@ void add_process(Hash& hash, const Process& process, const Node& node) {
   hash.add_age(process.started, node.now, age);
   if (const auto* up = std::get_if<Up>(&process.state)) hash.add_age(up->since, node.now, age);
   hash.add(process.watch.alive_until, node.now);
+  hash.add(static_cast<std::uint64_t>(process.watch.alive_every.count_ns()));
   for (const ProbeTurn* turn : {&process.watch.live, &process.watch.ready}) {
     hash.add(turn->at, node.now);
     hash.add((turn->under_way ? 1U : 0U) | (std::min<std::uint32_t>(turn->failures, 3) << 1U));
@@ -83,7 +84,8 @@ void add_body(Hash& hash, const Body& body) {
   hash.add(static_cast<std::uint64_t>(body.life));
   hash.add((body.descendants ? 1U : 0U) | (body.terminated ? 2U : 0U) | (body.killed ? 4U : 0U) |
            (body.frozen ? 8U : 0U) | (body.watched ? 16U : 0U) | (body.probed[0] ? 32U : 0U) |
-           (body.probed[1] ? 64U : 0U) | (body.exits_published << 7U));
+           (body.probed[1] ? 64U : 0U) | (body.commanded ? 128U : 0U) |
+           (body.command_failed ? 256U : 0U) | (body.exits_published << 9U));
 }
 
 void add_breaker(Hash& hash, const Node& node) {
@@ -237,12 +239,19 @@ class Choices {
       exits("crash with left-overs", key, ReportKind::program, kKilled, true);
     if (body.frozen || body.killed) return;
     if (menu.clean_exit) exits("clean exit", key, ReportKind::program, 0, false);
+    if (body.commanded)
+      add("stop command failed", StopCommandFailed{key}, key, Life::running, false);
     if (walk_.spec.ready == config::ReadyMode::notify) {
       add("ready", NotifiedReady{key}, key, Life::running, false);
     }
     if (menu.watchdog) {
       add("alive", NotifiedAlive{key, false}, key, Life::running, false);
       add("gives up", NotifiedAlive{key, true}, key, Life::running, false);
+    }
+    if (menu.rewatch) {
+      add("slower watchdog", WatchdogChanged{key, kTimeUnit.scaled_by(2)}, key, Life::running,
+          false);
+      add("no watchdog", WatchdogChanged{key, Duration::infinite()}, key, Life::running, false);
     }
     if (menu.memory) {
       add("grows", MemoryUsed{key, 2}, key, Life::running, false);
@@ -365,6 +374,15 @@ bool tell_next(Node& node) {
   return false;
 }
 
+// A stop command that failed has asked nobody: the signal does.
+std::string unasked_by(const Node& node, const Choice& choice) {
+  if (!std::holds_alternative<StopCommandFailed>(choice.event)) return {};
+  const auto body = node.world.bodies().find(choice.key);
+  const bool asked =
+      body == node.world.bodies().end() || body->second.terminated || body->second.killed;
+  return asked ? std::string() : "a stop command fails, and nobody asks the worker to end";
+}
+
 std::string take(Node& node, const Choice& choice, bool quick) {
   node.now = choice.at;
   if (choice.about_body) {
@@ -372,6 +390,14 @@ std::string take(Node& node, const Choice& choice, bool quick) {
     body.life = choice.life;
     if (const auto* answer = std::get_if<Probed>(&choice.event))
       body.probed[static_cast<std::size_t>(answer->role)] = false;
+    if (std::holds_alternative<StopCommandFailed>(choice.event)) {
+      body.commanded = false;
+      body.command_failed = true;
+      if (body.stop_signals == 1) {  // nobody has asked it
+        body.terminated = false;
+        body.stop_signals = 0;
+      }
+    }
     if (choice.life == Life::dead) {
       if (std::holds_alternative<TreeEmpty>(choice.event)) body.descendants = false;
       if (choice.descendants) body.descendants = true;
@@ -382,9 +408,11 @@ std::string take(Node& node, const Choice& choice, bool quick) {
   const std::uint64_t restarts = node.pool.state().restarts;
   const std::uint32_t crashes = node.pool.summary(node.now).crashes_in_window;
   node.world.perform(node.pool, node.pool.step(choice.event, node.now, 1), node.now);
+  const std::string unasked = unasked_by(node, choice);
   while (quick && tell_next(node)) {
   }
   if (!node.world.wrong().empty()) return node.world.wrong();
+  if (!unasked.empty()) return unasked;
   if (node.world.planned_exits() > planned &&
       (node.pool.state().restarts > restarts ||
        node.pool.summary(node.now).crashes_in_window > crashes)) {

@@ -35,6 +35,7 @@ struct Menu {
   bool stale = false;
   bool probes = false;    // answers of either kind, where the spec has probes
   bool watchdog = false;  // WATCHDOG=1 and WATCHDOG=trigger
+  bool rewatch = false;   // WATCHDOG_USEC=
   bool memory = false;    // measured beyond and below the limit
   bool extend = false;    // EXTEND_TIMEOUT_USEC
   bool work = false;      // workers become busy and idle; grants are given and refused

@@ -91,6 +91,13 @@ std::vector<Walk> walks() {
   steps.most_states = 30'000;
   all.push_back(steps);
 
+  Walk command{"stop by a command, then in steps, drain", small_spec(2), {}};
+  command.spec.stop = steps.spec.stop;
+  command.spec.stop.command.command = {"/bin/ask"};
+  command.menu.stop_start = command.menu.drain = command.menu.quick = true;
+  command.most_states = 20'000;
+  all.push_back(command);
+
   Walk order{"held back, admitted, stopped when free", small_spec(2), {}};
   order.menu.stop_start = order.menu.order = true;
   order.most_states = 20'000;
@@ -167,6 +174,21 @@ std::vector<Walk> walks() {
   measured.menu.quick = measured.menu.memory = true;
   measured.most_states = 400'000;
   all.push_back(measured);
+
+  Walk idle{"whole: idle_timeout, busy and idle, two slots", small_spec(2), {}};
+  idle.spec.recycle.idle_timeout = mtd::test::kTimeUnit.scaled_by(2);
+  idle.menu.quick = idle.menu.work = true;
+  idle.menu.crash = false;
+  idle.most_states = 100'000;
+  all.push_back(idle);
+
+  Walk rewatched{"whole: the worker changes its watchdog, one slot", small_spec(1), {}};
+  rewatched.spec.watchdog = mtd::test::kTimeUnit;
+  rewatched.menu.quick = rewatched.menu.watchdog = rewatched.menu.rewatch = true;
+  rewatched.menu.freeze = true;
+  rewatched.most_states = 100'000;
+  all.push_back(rewatched);
+
   Walk work{"dynamic: busy and idle, grants, two slots", small_spec(1), {}};
   work.spec.scaling = {1, 2, 1, mtd::test::kTimeUnit.scaled_by(2)};
   work.menu.work = work.menu.clean_exit = work.menu.stop_start = true;

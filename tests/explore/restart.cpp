@@ -19,7 +19,8 @@ Restarted restart(const Pool& before, const PoolMemory& memory, const World& wor
     fact.pid = body.life == Life::asked ? 0 : 100;
     fact.executed = body.life == Life::running;
     fact.exited = body.life == Life::dead;
-    fact.stop_sent = body.terminated || body.killed;
+    // What a command has asked nobody at the keeper knows.
+    fact.stop_sent = (body.terminated && (!body.commanded || body.stop_signals > 1)) || body.killed;
     fact.started = now;
     step(fact);
   }

@@ -11,6 +11,10 @@ namespace mtd::test {
 
 using namespace model;
 
+namespace {
+constexpr int kAbort = 6;
+}  // namespace
+
 void World::fail(const std::string& what) {
   if (wrong_.empty()) wrong_ = what;
 }
@@ -95,20 +99,37 @@ void World::check_replaced(const Pool& pool, const WorkerKey& key) {
 void World::apply(const Pool& pool, const SignalAction& action) {
   Body* body = body_of(action.key, "signal");
   if (body == nullptr) return;
-  if (body->ready) check_replaced(pool, action.key);
-  if (body->life != Life::running) fail("signal to a process that does not run", action.key);
+  const bool first = body->stop_signals == 0;
+  if (first && !body->command_failed && action.signal != kAbort &&
+      !pool.spec().stop.command.command.empty())
+    fail("a signal where the stop command comes first", action.key);
+  ask_to_end(pool, action.key, *body);
+}
+
+void World::apply(const Pool& pool, const StopCommandAction& action) {
+  Body* body = body_of(action.key, "stop command");
+  if (body == nullptr) return;
+  if (body->stop_signals > 0 && !repeats_forgiven_) fail("a stop command too late", action.key);
+  if (body->commanded && repeats_forgiven_) return;
+  ask_to_end(pool, action.key, *body);
+  body->commanded = true;
+}
+
+void World::ask_to_end(const Pool& pool, const WorkerKey& key, Body& body) {
+  if (body.ready) check_replaced(pool, key);
+  if (body.life != Life::running) fail("signal to a process that does not run", key);
   const std::size_t steps = std::max<std::size_t>(1, pool.spec().stop.steps.size());
-  if (++body->stop_signals > steps) fail("more stop signals than steps", action.key);
-  if (body->frozen) fail("stop signal to a frozen process", action.key);
-  body->terminated = true;
-  const Process* process = find(pool, action.key);
+  if (++body.stop_signals > steps) fail("more stop signals than steps", key);
+  if (body.frozen) fail("stop signal to a frozen process", key);
+  body.terminated = true;
+  const Process* process = find(pool, key);
   const auto cause = process == nullptr ? std::nullopt : ending_cause(*process);
   const bool for_quiet = pool.state().scaling && cause == ExitCause::scale_down &&
                          !pool.state().want_override && want_ <= pool.state().most();
   if (!for_quiet) return;
-  if (process->activity == Activity::busy) fail("a busy worker was ended to shrink", action.key);
+  if (process->activity == Activity::busy) fail("a busy worker was ended to shrink", key);
   if (process->started + pool.spec().scaling.quiet > now_)
-    fail("a worker was ended before the quiet time was over", action.key);
+    fail("a worker was ended before the quiet time was over", key);
 }
 
 void World::apply(const Pool& pool, const KillTreeAction& action) {
@@ -239,7 +260,13 @@ void World::apply(const Pool& pool, const PublishAction& action) {
   }
   if (action.happening == Happening::restarting && paused_)
     fail("a paused roll-out replaces a process");
-  if (action.happening == Happening::recycling && action.worker) check_floor(pool, *action.worker);
+  if (action.happening == Happening::recycling && action.worker) {
+    check_floor(pool, *action.worker);
+    const Process* process = find(pool, *action.worker);
+    if (process != nullptr && process->activity == Activity::busy &&
+        ending_cause(*process) == ExitCause::recycle_idle)
+      fail("a busy worker was recycled as idle", *action.worker);
+  }
   const bool ended =
       action.happening == Happening::exited || action.happening == Happening::spawn_failed;
   if (!ended) return;
@@ -312,7 +339,9 @@ void World::check_slot(const Pool& pool, std::uint32_t number) {
       fail("model and world disagree whether it is frozen", key);
     }
     const bool watched = !pool.spec().watchdog.is_zero() && is_started(process);
-    if (watched && process.watch.alive_until.is_never()) fail("ready without a watchdog", key);
+    const bool refused = process.watch.alive_every.is_infinite();  // by the worker itself
+    if (watched && !refused && process.watch.alive_until.is_never())
+      fail("ready without a watchdog", key);
     const auto* stopping = std::get_if<Stopping>(&process.state);
     const bool waits =
         stopping != nullptr && !stopping->drain && !pool.spec().stop.timeout.is_infinite();

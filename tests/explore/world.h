@@ -30,7 +30,9 @@ struct Body {
   bool ready = false;    // it has been told so
   bool watched = false;  // the model waits for TreeEmpty
   std::uint32_t exits_published = 0;
-  bool probed[2] = {};  // by ProbeRole: a probe is under way
+  bool probed[2] = {};          // by ProbeRole: a probe is under way
+  bool commanded = false;       // the stop command runs, or has done what it should
+  bool command_failed = false;  // it has not
 };
 
 class World {
@@ -57,12 +59,14 @@ class World {
   Body* body_of(const model::WorkerKey& key, const char* what);
   void apply(const model::Pool& pool, const model::SpawnAction& action);
   void apply(const model::Pool& pool, const model::SignalAction& action);
+  void apply(const model::Pool& pool, const model::StopCommandAction& action);
   void apply(const model::Pool& pool, const model::KillTreeAction& action);
   void apply(const model::Pool& pool, const model::WatchTreeAction& action);
   void apply(const model::Pool& pool, const model::ForgetAction& action);
   void apply(const model::Pool& pool, const model::FreezeAction& action);
   void apply(const model::Pool& pool, const model::ProbeAction& action);
   void apply(const model::Pool& pool, const model::PublishAction& action);
+  void ask_to_end(const model::Pool& pool, const model::WorkerKey& key, Body& body);
   void check_floor(const model::Pool& pool, const model::WorkerKey& key);
   void apply(const model::Pool& pool, const model::ClaimAction& action);
   void check_scaling(const model::Pool& pool);

@@ -1,4 +1,5 @@
-"""Fault 48: the wall clock jumps; no deadline moves, nothing is killed."""
+"""The wall clock jumps, mtd or the machine sleeps: no deadline moves, nothing is killed."""
+import datetime
 import os
 import time
 
@@ -55,14 +56,36 @@ def test_fault_48_stop_and_back_off_keep_their_deadlines(shifted, actor, seconds
 
 def test_fault_49_daemon_stopped_for_a_while_kills_nobody(actor):
     import signal
-    with Mtd({"web": pool([actor, "notify=READY=1", "wait"], workers=3, ready="notify", start_timeout="500ms")}) as mtd:
+    spec = pool([actor, "notify=READY=1", "feed=50"], workers=3, ready="notify", start_timeout="30s", watchdog="1s")
+    with Mtd({"web": spec}) as mtd:
         mtd.wait_ready()
         before = mtd.pids("web")
         for pid in (mtd.supervisor(), mtd.keeper):
             os.kill(pid, signal.SIGSTOP)
         begin = time.monotonic()
-        eventually(lambda: time.monotonic() - begin > 1.5, 3)
+        eventually(lambda: time.monotonic() - begin > 3, 5)
         for pid in (mtd.keeper, mtd.first_supervisor):
             os.kill(pid, signal.SIGCONT)
         mtd.ctl("status")
         assert mtd.pids("web") == before and mtd.pool("web")["restarts"] == 0
+
+
+def test_fault_50_ages_go_on_while_the_machine_sleeps_and_deadlines_do_not(shifted, actor):
+    path, env = shifted
+    env = {**env, "BOOT_SHIFT": str(path.parent / "boot")}
+    spec = pool([actor, "wait"], recycle={"max_lifetime": "30m", "jitter": 0}, watchdog="10m")
+    with Mtd({"web": spec}, env=env) as mtd:
+        mtd.wait_ready()
+        before = mtd.workers("web")[0]
+        (path.parent / "boot").write_text(str(HOUR))  # as if it had slept so long
+        path.write_text(str(HOUR))
+        after = mtd.workers("web")[0]
+        hour = HOUR * 1000
+        assert hour <= after["uptime_ms"] - before["uptime_ms"] < hour + 600_000
+        assert hour <= mtd.status()["daemon"]["uptime_ms"] < hour + 600_000
+        began = [datetime.datetime.fromisoformat(w["started"].replace("Z", "+00:00")) for w in (before, after)]
+        assert abs((began[1] - began[0]).total_seconds()) < 600, "when it began is not moved by a sleep"
+        assert (after["pid"], after["state"]) == (before["pid"], "ready") and mtd.pool("web")["recycled"] == 0
+        mtd.kill(after["pid"])
+        mtd.events.expect(event="spawned", pool="web", incarnation=after["incarnation"] + 1)
+        assert mtd.workers("web")[0]["uptime_ms"] < 600_000, "what began after it is young"

@@ -4,6 +4,7 @@ import signal
 import socket
 
 from harness import PATIENCE, Mtd, cpu_seconds, is_alive, pool
+from tasks import Tasks, task_pool
 from test_listen import LOCAL, ask, free_port
 
 BUSY, IDLE = signal.SIGRTMIN, signal.SIGRTMIN + 1
@@ -64,6 +65,40 @@ def test_need_that_comes_and_goes_starts_and_ends_nothing(actor):
         assert want(mtd) == 2
         assert len([e for e in mtd.events.drain() if e["event"] == "spawned"]) == 2
         assert "It is dynamic: from 1 to 4 workers, 1 spare; 1 is busy" in mtd.ctl("why", "web").stdout
+
+
+def test_tasks_from_mtd_make_workers_busy(tmp_path):
+    path = str(tmp_path / "go")
+    spec = task_pool({"min": 1, "max": 4, "spare": 1, "quiet": "300ms"})
+    with Mtd({"web": spec}) as mtd:
+        mtd.wait_pool("web", ready=1)
+        mtd.until(lambda: [w["state"] for w in mtd.workers("web")] == ["idle"], what="idle before it has had any")
+        with Tasks(mtd) as tasks:
+            seqs = [tasks.put("web", "hold", path) for _ in range(8)]
+            mtd.reports.expect("begin", count=4)
+            assert want(mtd) == 4 and mtd.pool("web")["busy"] == 4
+            mtd.kill_supervisor()
+            mtd.until(lambda: [w["state"] for w in mtd.workers("web")] == ["busy"] * 4)
+            with open(path, "w"):
+                pass
+            assert all(end["state"] == "done" for end in tasks.ends(seqs)), "nothing is lost by growing and shrinking"
+        mtd.events.expect(event="shrunk", pool="web", detail="want 1")
+        mtd.until(lambda: len(mtd.pids("web")) == 1)
+        assert mtd.pool("web")["restarts"] == 0
+
+
+def test_who_works_is_not_idle(actor):
+    work = f'test "$$MTD_WORKER_ID" = 0 && exec {actor} notify=X_MTD_BUSY=1 wait; exec {actor} notify=X_MTD_BUSY=0 wait'
+    spec = pool(["/bin/sh", "-c", work], workers=2, overlap=True, recycle={"idle_timeout": "500ms", "jitter": 0})
+    with Mtd({"web": spec}) as mtd:
+        def working():
+            return next(w for w in mtd.workers("web") if w["id"] == 0)
+        pid = mtd.until(lambda: working()["pid"] if working()["state"] == "busy" else None)
+        recycled = mtd.pool("web")["recycled"]
+        mtd.until(lambda: mtd.pool("web")["recycled"] >= recycled + 3, what="so long does it work")
+        assert working()["pid"] == pid
+        os.kill(pid, IDLE)
+        mtd.events.expect(event="exited", worker="web/0", pid=pid, test=lambda e: e["last_exit"]["cause"] == "recycle:idle")
 
 
 def test_workers_that_tell_nothing_are_never_ended_for_it(actor):

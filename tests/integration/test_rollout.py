@@ -88,13 +88,16 @@ def test_pause_resume_and_a_newer_revision(actor):
         mtd.ctl("--no-wait", "reload")
         first = mtd.reports.expect("slow")["pid"]
         mtd.ctl("rollout", "pause", "web")
+        mtd.reports.expect("waiting", pid=first)  # it takes signals
         os.kill(first, signal.SIGUSR2)
         mtd.until(lambda: rollout(mtd)["remaining"] == 2, what="the one that was begun comes to its end")
         assert rollout(mtd)["state"] == "paused" and "paused, 1 of 3 updated" in mtd.ctl("status").stdout
         assert "paused" in mtd.ctl("reload", code=None).stderr + mtd.ctl("rollout", "status", "web").stdout
         mtd.ctl("--no-wait", "rollout", "resume", "web")
         for _ in range(2):
-            os.kill(mtd.reports.expect("slow")["pid"], signal.SIGUSR2)
+            pid = mtd.reports.expect("slow")["pid"]
+            mtd.reports.expect("waiting", pid=pid)
+            os.kill(pid, signal.SIGUSR2)
         mtd.wait_pool("web", state="running", ready=3, outdated=0)
 
 

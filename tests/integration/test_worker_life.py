@@ -292,6 +292,22 @@ def test_watchdog_that_is_not_fed(actor):
         assert "WATCHDOG=1" in mtd.ctl("why", "web").stdout
 
 
+def test_a_worker_changes_its_watchdog(actor):
+    # "short" has none and asks for one; "long" has one, never says WATCHDOG=1, and asks for an hour.
+    pools = {"short": pool([actor, "notify=WATCHDOG_USEC=100000", "wait"]),
+             "long": pool([actor, "notify=WATCHDOG_USEC=3600000000", "wait"], watchdog="2s"),
+             "none": pool([actor, "notify=WATCHDOG_USEC=0", "wait"], watchdog="2s"),
+             "same": pool([actor, "wait"], watchdog="2s")}
+    with Mtd(pools) as mtd:
+        calm = mtd.pids("long") + mtd.pids("none")
+        for name in ("short", "same"):
+            assert mtd.events.expect(event="exited", pool=name)["last_exit"]["cause"] == "watchdog"
+        restarts = mtd.pool("short")["restarts"]
+        mtd.until(lambda: mtd.pool("short")["restarts"] >= restarts + 3, what="their two seconds are over, too")
+        assert mtd.pids("long") + mtd.pids("none") == calm
+        assert re.search(r"WATCHDOG=1 is due in 59m", mtd.ctl("why", "long/0").stdout)
+
+
 def test_watchdog_kills_what_ignores_abrt(actor):
     with Mtd({"web": pool([actor, "ignore=6", "child", "wait"], watchdog="500ms", stop={"timeout": "300ms"}, backoff=ONCE)}) as mtd:
         event = mtd.events.expect(event="exited", pool="web")

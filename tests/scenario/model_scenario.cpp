@@ -11,6 +11,7 @@
 //   pool KEY=VALUE…            a new pool at 0 (see set_key)
 //   at DURATION                time since 0; a tick
 //   spawned S.I · executed S.I · up S.I (both) · ready S.I · stopping S.I · tasks S.I N · empty S.I
+//   busy S.I · idle S.I · watchdog S.I DURATION · command-failed S.I
 //   alive S.I · gives-up S.I · extend S.I DURATION · memory S.I BYTES
 //   probed S.I live|ready passed|failed|unknown · newline S.I (on MTD_READY_FD)
 //   refused S.I STAGE ERRNO · exited S.I code N|signal N|core N|oom|setup STAGE ERRNO|unknown
@@ -120,6 +121,7 @@ void set_key(config::PoolSpec& spec, const std::string& key, const std::string& 
          spec.stop.steps.push_back(
              {{std::stoi(value.substr(0, colon))}, duration(value.substr(colon + 1))});
        }},
+      {"stop.command", [&] { spec.stop.command.command = {value}; }},
       {"depends_on",
        [&] {
          spec.depends_on.push_back({value, config::DependencyState::ready});
@@ -161,6 +163,9 @@ std::string say(const SpawnAction& a) {
 }
 std::string say(const SignalAction& a) {
   return "signal " + std::to_string(a.signal) + " to " + text_of(a.key);
+}
+std::string say(const StopCommandAction& a) {
+  return "stop command of " + text_of(a.key);
 }
 std::string say(const KillTreeAction& a) {
   return "kill tree of " + text_of(a.key);
@@ -275,9 +280,9 @@ class Scenario {
 
   static std::optional<Event> fact(const Words& words) {
     static const std::vector<std::string> verbs{
-        "spawned", "executed", "ready",   "stopping", "tasks",    "empty",
-        "refused", "exited",   "adopted", "alive",    "gives-up", "extend",
-        "memory",  "probed",   "newline", "busy",     "idle"};
+        "spawned", "executed", "ready", "stopping", "tasks",         "empty",  "refused",
+        "exited",  "adopted",  "alive", "gives-up", "extend",        "memory", "probed",
+        "newline", "busy",     "idle",  "watchdog", "command-failed"};
     if (std::find(verbs.begin(), verbs.end(), words[0]) == verbs.end()) return std::nullopt;
     const WorkerKey key = parse_key(words.at(1));
     if (words[0] == "spawned") return Spawned{key, 100};
@@ -286,6 +291,8 @@ class Scenario {
     if (words[0] == "newline") return NotifiedReady{key, true};
     if (words[0] == "alive") return NotifiedAlive{key};
     if (words[0] == "gives-up") return NotifiedAlive{key, true};
+    if (words[0] == "watchdog") return WatchdogChanged{key, duration(words.at(2))};
+    if (words[0] == "command-failed") return StopCommandFailed{key};
     if (words[0] == "extend") return NotifiedExtension{key, duration(words.at(2))};
     if (words[0] == "memory") return MemoryUsed{key, std::stoull(words.at(2))};
     if (words[0] == "probed") {

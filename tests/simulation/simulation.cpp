@@ -78,6 +78,7 @@ class Simulation {
       made.workers = made.scaling.min;
       made.listen.resize(made.scaling.min == 0 ? 1 : 0);
     }
+    if (own.next() % 100 < 30) made.stop.command.command = {"/bin/ask"};
     made.stop.timeout = Duration::seconds(1 + static_cast<std::int64_t>(below(5)));
     made.start_timeout = Duration::seconds(5);
     return made;
@@ -148,6 +149,15 @@ class Simulation {
       const auto it = world_.bodies().find(answer->key);
       if (it == world_.bodies().end() || it->second.life != Life::running) return;
       it->second.probed[static_cast<std::size_t>(answer->role)] = false;
+    } else if (const auto* failed = std::get_if<StopCommandFailed>(&event)) {
+      const auto it = world_.bodies().find(failed->key);
+      if (it == world_.bodies().end() || it->second.life != Life::running) return;
+      it->second.commanded = false;
+      it->second.command_failed = true;
+      if (it->second.stop_signals == 1) {
+        it->second.stop_signals = 0;
+        it->second.terminated = false;
+      }
     }
     step(event);
   }
@@ -209,6 +219,7 @@ class Simulation {
         return of(a.key) + "r" + std::to_string(a.revision) + "t" + std::to_string(a.task_limit);
       }
       std::string operator()(const SignalAction& a) const { return of(a.key); }
+      std::string operator()(const StopCommandAction& a) const { return of(a.key); }
       std::string operator()(const KillTreeAction& a) const { return of(a.key); }
       std::string operator()(const WatchTreeAction& a) const { return of(a.key); }
       std::string operator()(const ForgetAction& a) const { return of(a.key); }
@@ -258,6 +269,10 @@ class Simulation {
       later(Duration::seconds(1), TasksDone{action.key, 1 + below(30)});
   }
   void answer(const SignalAction& action) {
+    if (!chance(5)) later(within(1500), dead(action.key, 0));
+  }
+  void answer(const StopCommandAction& action) {
+    if (chance(20)) return later(within(500), StopCommandFailed{action.key});
     if (!chance(5)) later(within(1500), dead(action.key, 0));
   }
   void answer(const KillTreeAction& action) {

@@ -105,7 +105,7 @@ TEST_CASE("unknown keys, with what was probably meant") {
        {"mtd.json:1:51: pools.web.recycle: unknown key \"max_task\", did you mean \"max_tasks\"?"}},
       {"{\"pools\":{\"web\":{\"command\":\"/bin/true\",\"stop\":{\"zzzzzzzzzz\":3}}}}",
        {"mtd.json:1:48: pools.web.stop: unknown key \"zzzzzzzzzz\"; there are \"signal\", "
-        "\"timeout\", \"scope\", \"steps\""}},
+        "\"timeout\", \"scope\", \"command\", \"steps\""}},
       {"{\"pools\":{\"web\":{\"command\":\"/bin/true\",\"zzzzzzzzzzzzzzz\":3}}}",
        {"mtd.json:1:40: pools.web: unknown key \"zzzzzzzzzzzzzzz\"; mtd.json(5) lists all keys"}},
       {"{\"pool\":{}}", {"mtd.json:1:2: unknown key \"pool\", did you mean \"pools\"?"}},

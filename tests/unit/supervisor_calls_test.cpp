@@ -110,6 +110,12 @@ TEST_CASE("signs of life, extensions, and newlines of MTD_READY_FD") {
   CHECK_FALSE(alive.newline);  // an assignment, from NOTIFY_SOCKET
   CHECK(sys::parse_notification("WATCHDOG=trigger").trigger);
   CHECK_FALSE(sys::parse_notification("WATCHDOG=0").alive);
+  CHECK(sys::parse_notification("WATCHDOG_USEC=2000000").watchdog == 2'000'000U);
+  CHECK(sys::parse_notification("WATCHDOG_USEC=1").watchdog == 10'000U);
+  for (const char* none : {"WATCHDOG_USEC=0", "WATCHDOG_USEC=18446744073709551615"})
+    CHECK(sys::parse_notification(none).watchdog == 0U);
+  for (const char* bad : {"WATCHDOG_USEC=", "WATCHDOG_USEC=-1", "WATCHDOG_USEC=1s"})
+    CHECK_FALSE(sys::parse_notification(bad).watchdog);
   CHECK(sys::parse_notification("EXTEND_TIMEOUT_USEC=5000000").extend == 5'000'000U);
   for (const char* bad :
        {"EXTEND_TIMEOUT_USEC=", "EXTEND_TIMEOUT_USEC=-1", "EXTEND_TIMEOUT_USEC=5s",

@@ -104,7 +104,11 @@ void Turn::confirm(std::uint32_t slot, Process& process, const Adopted& fact) {
   } else if (const auto* stopping = std::get_if<Stopping>(&process.state);
              stopping != nullptr && !fact.stop_sent && !fact.exited) {
     const config::StopStep step = step_of(state_.spec.stop, stopping->step);
-    act(SignalAction{key, step.signal.value, state_.spec.stop.scope});
+    if (asks_by_command(*stopping)) {
+      act(StopCommandAction{key});
+    } else {
+      act(SignalAction{key, step.signal.value, state_.spec.stop.scope});
+    }
   } else if (process.frozen && !fact.exited) {
     act(FreezeAction{key, true});
   }

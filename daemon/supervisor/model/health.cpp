@@ -58,10 +58,9 @@ void Turn::watch_start(Process& process) {
 // Its start is complete.
 void Turn::watch_service(Process& process) {
   Watch& watch = process.watch;
-  if (!state_.spec.watchdog.is_zero() && kSeededFault != SeededFault::watchdog_not_armed) {
-    watch.alive_every = state_.spec.watchdog;
+  if (watch.alive_every.is_zero()) watch.alive_every = state_.spec.watchdog;
+  if (!watch.alive_every.is_zero() && kSeededFault != SeededFault::watchdog_not_armed)
     watch.alive_until = now_ + watch.alive_every;
-  }
   for (const ProbeRole role : {ProbeRole::live, ProbeRole::ready})
     watch_probe(process, role);
 }
@@ -154,6 +153,17 @@ void Turn::apply(const NotifiedAlive& fact) {
   }
   if (process->watch.alive_until.is_never() || !is_guarded(*process)) return;
   process->watch.alive_until = now_ + process->watch.alive_every;
+  mark(fact.key.slot);
+}
+
+// Also before it is ready: then from its first moment on. What is ended keeps the time it has.
+void Turn::apply(const WatchdogChanged& fact) {
+  Process* process = process_of(fact.key);
+  if (process == nullptr) return;
+  if (is<Requested>(*process) || is<Launching>(*process)) apply(Executed{fact.key});
+  if (!is<Warming>(*process) && !is_guarded(*process)) return;
+  process->watch.alive_every = fact.every;
+  if (is_guarded(*process)) process->watch.alive_until = now_ + fact.every;
   mark(fact.key.slot);
 }
 

@@ -3,6 +3,7 @@
 // together. Who is due waits in the queue of replace.cpp, and leaves it when it is due no more.
 #include <algorithm>
 
+#include "daemon/supervisor/model/seeded_fault.h"
 #include "daemon/supervisor/model/turn.h"
 
 namespace mtd::model {
@@ -56,7 +57,7 @@ void Turn::limit_life(Process& process) {
     process.limits.expires = process.started + draw(recycle.max_lifetime);
 }
 
-// It has work, or may have from now on.
+// It may have work from now on.
 void Turn::limit_idleness(Process& process) {
   process.limits.idle = draw(state_.spec.recycle.idle_timeout);
   restart_idleness(process);
@@ -64,7 +65,9 @@ void Turn::limit_idleness(Process& process) {
 
 void Turn::restart_idleness(Process& process) {
   const Duration idle = process.limits.idle;
-  process.limits.idle_until = idle.is_zero() ? Instant::never() : now_ + idle;
+  const bool works =
+      process.activity == Activity::busy && kSeededFault != SeededFault::busy_taken_for_idle;
+  process.limits.idle_until = idle.is_zero() || works ? Instant::never() : now_ + idle;
 }
 
 void Turn::enqueue_if_due(std::uint32_t slot, const Process& process) {

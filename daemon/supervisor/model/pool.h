@@ -147,6 +147,11 @@ struct NotifiedAlive {
   WorkerKey key;
   bool trigger = false;  // WATCHDOG=trigger: it gives itself up
 };                       // WATCHDOG=1
+// WATCHDOG_USEC=: from now on it says WATCHDOG=1 at least so often; infinite: not any more.
+struct WatchdogChanged {
+  WorkerKey key;
+  Duration every;
+};
 struct MemoryUsed {
   WorkerKey key;
   std::uint64_t bytes = 0;
@@ -163,6 +168,10 @@ struct Probed {
 struct Condemned {
   WorkerKey key;
   ExitCause cause = ExitCause::task_timeout;  // or task_protocol
+};
+// The stop command of a worker did not do what it should: it is asked by the signal.
+struct StopCommandFailed {
+  WorkerKey key;
 };
 // The worker has begun to work, or waits for work again; the task plane tells the same.
 struct BusyChanged {
@@ -246,12 +255,12 @@ struct GrantCommand {
   Restraint restraint{};  // why it is less than was claimed
 };
 
-using Event =
-    std::variant<Tick, Spawned, Executed, SpawnRefused, Exited, TreeEmpty, NotifiedReady,
-                 NotifiedStopping, NotifiedExtension, NotifiedAlive, TasksDone, Condemned,
-                 MemoryUsed, Probed, BusyChanged, Demand, Adopted, StartCommand, StopCommand,
-                 HoldBackCommand, RestartCommand, ScaleCommand, ReconfigureCommand, RolloutCommand,
-                 ResetFailedCommand, FreezeCommand, GrantCommand>;
+using Event = std::variant<Tick, Spawned, Executed, SpawnRefused, Exited, TreeEmpty, NotifiedReady,
+                           NotifiedStopping, NotifiedExtension, NotifiedAlive, WatchdogChanged,
+                           TasksDone, Condemned, MemoryUsed, Probed, StopCommandFailed, BusyChanged,
+                           Demand, Adopted, StartCommand, StopCommand, HoldBackCommand,
+                           RestartCommand, ScaleCommand, ReconfigureCommand, RolloutCommand,
+                           ResetFailedCommand, FreezeCommand, GrantCommand>;
 
 // ---- Actions ------------------------------------------------------------------------------------
 // task_limit: what recycling drew for this incarnation, 0: none; belongs into the entry's label.
@@ -265,6 +274,11 @@ struct SignalAction {
   WorkerKey key;
   int signal = 0;
   config::StopScope scope{};
+};
+// In place of the first signal of a stop. Answered by StopCommandFailed, or by nothing; run again
+// after a restart of the supervisor, which it does not outlive.
+struct StopCommandAction {
+  WorkerKey key;
 };
 struct KillTreeAction {
   WorkerKey key;
@@ -343,6 +357,7 @@ enum class Happening {
   shrunk,
   demanded,
   held_back,
+  stop_command,
 };
 struct PublishAction {
   Happening happening{};
@@ -354,8 +369,9 @@ struct PublishAction {
                                          // needed; signalled: the signal
 };
 
-using Action = std::variant<SpawnAction, SignalAction, KillTreeAction, WatchTreeAction,
-                            ForgetAction, FreezeAction, ProbeAction, ClaimAction, PublishAction>;
+using Action =
+    std::variant<SpawnAction, SignalAction, StopCommandAction, KillTreeAction, WatchTreeAction,
+                 ForgetAction, FreezeAction, ProbeAction, ClaimAction, PublishAction>;
 
 // ---- Views: what status, why and events tell ----------------------------------------------------
 struct ProcessView {

@@ -186,6 +186,7 @@ void Turn::apply(const BusyChanged& fact) {
   const Activity told = fact.busy ? Activity::busy : Activity::idle;
   if (process->activity == told) return;
   process->activity = told;
+  if (is_started(*process)) restart_idleness(*process);
   mark(fact.key.slot);
 }
 

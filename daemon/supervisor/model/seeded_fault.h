@@ -33,6 +33,8 @@ enum class SeededFault {
   busy_worker_ended,           // a pool that shrinks looks at no worker's activity
   quiet_time_ignored,          // what is not needed now is ended at once
   growth_without_grant,        // a dynamic pool grows though it was not granted
+  failed_command_ignored,      // a stop command that failed is taken for a signal that was sent
+  busy_taken_for_idle,         // a worker is recycled as idle while it works
 };
 
 #ifdef MTD_SEEDED_FAULTS

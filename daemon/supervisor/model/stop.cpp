@@ -44,15 +44,39 @@ void Turn::begin_stop(std::uint32_t slot, Process& process, ExitCause cause) {
   take_step(slot, process, Stopping{cause, Instant::never(), 0, false});
 }
 
-// Sends the signal of a step; its deadline begins now.
+// What hangs is asked by SIGABRT alone.
+bool Turn::asks_by_command(const Stopping& stopping) const {
+  return stopping.step == 0 && stopping.cause != ExitCause::watchdog &&
+         !state_.spec.stop.command.command.empty();
+}
+
+// Sends the signal of a step, or asks by the command; its deadline begins now.
 void Turn::take_step(std::uint32_t slot, Process& process, Stopping next) {
   const config::StopStep step = step_of(state_.spec.stop, next.step);
-  act(SignalAction{key_of(slot, process), step.signal.value, state_.spec.stop.scope});
-  publish(Happening::signalled, slot, process, static_cast<std::uint64_t>(step.signal.value));
+  if (asks_by_command(next)) {
+    act(StopCommandAction{key_of(slot, process)});
+    publish(Happening::stop_command, slot, process);
+  } else {
+    act(SignalAction{key_of(slot, process), step.signal.value, state_.spec.stop.scope});
+    publish(Happening::signalled, slot, process, static_cast<std::uint64_t>(step.signal.value));
+  }
   const bool timed = kSeededFault != SeededFault::stop_without_deadline && !next.drain;
   next.deadline = timed ? now_ + step.timeout : Instant::never();
   process.state = next;
   mark(slot);
+}
+
+// The deadline stands: a command that took long has used up a part of the worker's time.
+void Turn::apply(const StopCommandFailed& fact) {
+  Process* process = process_of(fact.key);
+  if (process == nullptr) return;
+  const auto* stopping = std::get_if<Stopping>(&process->state);
+  if (stopping == nullptr || stopping->step != 0 || stopping->cause == ExitCause::watchdog) return;
+  if (kSeededFault == SeededFault::failed_command_ignored) return;
+  const int signal = step_of(state_.spec.stop, 0).signal.value;
+  act(SignalAction{fact.key, signal, state_.spec.stop.scope});
+  publish(Happening::signalled, fact.key.slot, *process, static_cast<std::uint64_t>(signal));
+  touch(fact.key.slot);
 }
 
 // The deadline of a step has come: the next one, or KILL.

@@ -32,10 +32,12 @@ class Turn {
   void apply(const NotifiedStopping& fact);
   void apply(const NotifiedExtension& fact);
   void apply(const NotifiedAlive& fact);
+  void apply(const WatchdogChanged& fact);
   void apply(const TasksDone& fact);
   void apply(const MemoryUsed& fact);
   void apply(const Probed& fact);
   void apply(const Condemned& fact);
+  void apply(const StopCommandFailed& fact);
   void apply(const BusyChanged& fact);
   void apply(const Demand& fact);
   void apply(const Adopted& fact);
@@ -103,6 +105,7 @@ class Turn {
   // Ending
   void begin_stop(std::uint32_t slot, Process& process, ExitCause cause);
   void take_step(std::uint32_t slot, Process& process, Stopping next);
+  [[nodiscard]] bool asks_by_command(const Stopping& stopping) const;
   void end_step(std::uint32_t slot, Process& process);
   void drain(std::uint32_t slot, Process& process);
   void end_drain(std::uint32_t slot, Process& process);

@@ -113,6 +113,8 @@ constexpr std::array kHappeningWords{
     Word<Happening>{Happening::demanded, "demanded", "a connection waits and no worker runs"},
     Word<Happening>{Happening::held_back, "held_back",
                     "more workers are needed than the pool is given"},
+    Word<Happening>{Happening::stop_command, "stop_command",
+                    "mtd ran its pool's stop.command to end it"},
 };
 
 template <class Value, std::size_t N>

@@ -98,7 +98,8 @@ struct ProbeTurn {
 };
 // What a program has to do so that it counts as well. Empty before it runs and once it is ended.
 struct Watch {
-  Duration alive_every;                    // the watchdog of its revision; zero: none
+  // The watchdog of its revision, or what it has said since; zero: none, infinite: it wants none.
+  Duration alive_every;
   Instant alive_until = Instant::never();  // by then WATCHDOG=1 is due
   ProbeTurn live, ready;
   [[nodiscard]] ProbeTurn& of(ProbeRole role) { return role == ProbeRole::live ? live : ready; }

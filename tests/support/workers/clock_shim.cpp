@@ -1,5 +1,6 @@
 // LD_PRELOAD: shifts the wall clock, and only it, by the seconds written in the file CLOCK_SHIFT
-// names. The file is read at every call, so the clock jumps while the program runs.
+// names, and the clock that goes on while the machine sleeps by those of BOOT_SHIFT. The files are
+// read at every call, so the clocks jump while the program runs.
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -10,8 +11,8 @@
 
 namespace {
 
-long shift() {
-  const char* path = std::getenv("CLOCK_SHIFT");
+long shift(const char* variable) {
+  const char* path = std::getenv(variable);
   const int fd = path == nullptr ? -1 : open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return 0;
   char text[32] = "";
@@ -25,7 +26,8 @@ long shift() {
 extern "C" int clock_gettime(clockid_t clock, timespec* now) noexcept {
   const int result = static_cast<int>(syscall(SYS_clock_gettime, clock, now));
   if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
-    now->tv_sec += shift();
+    now->tv_sec += shift("CLOCK_SHIFT");
+  if (result == 0 && clock == CLOCK_BOOTTIME) now->tv_sec += shift("BOOT_SHIFT");
   return result;
 }
 
