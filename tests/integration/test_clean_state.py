@@ -92,7 +92,7 @@ def test_log_null_and_direct(probe, actor, tmp_path):
 
 
 @pytest.mark.parametrize("what", ["symlink", "fifo", "directory"])
-def test_direct_output_is_opened_with_care(tmp_path, what):
+def test_fault_12_direct_output_is_opened_with_care(tmp_path, what):
     os.chmod(tmp_path, 0o777)
     target, path = tmp_path / "victim", tmp_path / "log"
     target.write_text("precious")

@@ -261,8 +261,9 @@ def test_fault_27_worker_that_becomes_a_daemon(actor):
         assert re.search(rf"leftover.*{stray}", done.stdout + done.stderr), done.stdout + done.stderr
 
 
-def test_fault_13_a_hung_file_system_holds_nobody(root, actor):
-    """A FUSE mount nobody serves: the worker hangs in chdir, everything else goes on."""
+@pytest.mark.parametrize("what", [pytest.param("cwd", id="fault_13"), pytest.param("log", id="fault_12")])
+def test_fault_13_a_hung_file_system_holds_nobody(root, actor, what):
+    """A FUSE mount nobody serves: the worker hangs in chdir, or where it opens its output; everything else goes on."""
     import ctypes
     import subprocess
     if not os.path.exists("/dev/fuse"):
@@ -271,7 +272,8 @@ def test_fault_13_a_hung_file_system_holds_nobody(root, actor):
     with Mtd({"web": pool([actor, "wait"])}) as mtd:
         place = mtd.directory + "/mount"
         os.mkdir(place)
-        mtd.pools["hung"] = pool(SLEEPER, cwd=place, enabled=False, stop={"timeout": "300ms"})
+        keys = {"cwd": {"cwd": place}, "log": {"log": {"to": "direct", "path": place + "/log"}}}[what]
+        mtd.pools["hung"] = pool(SLEEPER, enabled=False, stop={"timeout": "300ms"}, **keys)
         mtd.write_config()
         mtd.ctl("reload")
         fuse = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)

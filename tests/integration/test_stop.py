@@ -273,3 +273,49 @@ def test_drain_waits_as_long_as_it_takes(actor):
 def test_drain_and_now_exclude_each_other(actor):
     with Mtd({"web": pool([actor, "wait"])}) as mtd:
         assert "exclude each other" in mtd.ctl("stop", "--now", "--drain", "web", code=2).stderr
+
+
+# Each process forks as often as it may, and ignores TERM.
+BOMB = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+while True:
+    try:
+        os.fork()
+    except OSError:
+        time.sleep(0.5)
+"""
+
+
+def test_fault_35_a_fork_bomb_is_ended_by_a_stop(root, cgroups, actor):
+    bomb = pool(["/usr/bin/python3", "-S", "-c", BOMB], user="games", rlimits={"nproc": 150}, stop={"timeout": "300ms"})
+    with Mtd({"bomb": bomb, "web": pool([actor, "wait"])}) as mtd:
+        group = mtd.workers("bomb")[0]["cgroup"]
+
+        def count():
+            with open(group + "/cgroup.procs") as file:
+                return len(file.read().split())
+        eventually(lambda: count() >= 140, what="the bomb has gone off")
+        mtd.reports.expect("waiting")
+        mtd.kill(mtd.pids("web")[0])
+        mtd.reports.expect("waiting")  # its limit is not mtd's
+        mtd.ctl("stop", "bomb")
+        assert not os.path.exists(group), "nothing of it lives"
+        assert mtd.pool("bomb")["state"] == "stopped" and mtd.pool("web")["ready"] == 1
+
+
+def test_fault_36_a_frozen_cgroup_is_ended_by_a_stop(root, cgroups, actor):
+    with Mtd({"web": pool([actor, "child", "wait"], stop={"timeout": "300ms"})}) as mtd:
+        mtd.reports.expect("waiting")
+        worker = mtd.workers("web")[0]
+        with open(worker["cgroup"] + "/cgroup.freeze", "w") as file:  # by somebody else
+            file.write("1")
+
+        def frozen():
+            with open(worker["cgroup"] + "/cgroup.events") as file:
+                return "frozen 1" in file.read()
+        eventually(frozen)
+        mtd.ctl("stop", "web")
+        event = mtd.events.expect(event="exited", pool="web")
+        assert (event["last_exit"]["cause"], event["last_exit"]["signal"]) == ("stop_timeout", 9)
+        assert not is_alive(worker["pid"])
