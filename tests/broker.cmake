@@ -1,6 +1,7 @@
 add_executable(broker_test
   unit/broker_frames_test.cpp
   unit/broker_parts_test.cpp
+  unit/two_stores_test.cpp
   system/broker_sockets_test.cpp
 )
 target_link_libraries(broker_test PRIVATE mtd_broker_core doctest::doctest)

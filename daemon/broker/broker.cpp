@@ -285,6 +285,19 @@ void Broker::on_deadline() {
   for (const auto& entry : queues_) {
     if (entry.second->queue().next_deadline() <= at) entry.second->apply(task::Tick{});
   }
+  arm_timer();
+}
+
+// While tasks run, a deadline that has gone leaves the timer as it is: to set it anew for each of
+// them costs more than to wake once too early. At rest it says exactly when there is something.
+void Broker::arm_timer() {
+  Instant first = Instant::never();
+  bool runs = false;
+  for (const auto& entry : queues_) {
+    first = std::min(first, entry.second->queue().next_deadline());
+    runs = runs || entry.second->queue().view().running > 0;
+  }
+  if (!runs || first < timer_.deadline()) timer_.arm(first);
 }
 
 // After every handler: what it led to goes out together.
@@ -294,10 +307,7 @@ void Broker::after_turn() {
     for (QueueRunner* queue : changed_)
       queue->show();
     changed_.clear();
-    Instant first = Instant::never();
-    for (const auto& entry : queues_)
-      first = std::min(first, entry.second->queue().next_deadline());
-    timer_.arm(first);
+    arm_timer();
   }
   if (link_.wants_write()) {
     if (const auto flushed = link_.flush(); !flushed) return link_broke(flushed.error());

@@ -101,6 +101,7 @@ class Broker final : public QueueHost, public ClientHost {
   void apply(task::StoreDone done);
   void end_if_idle();
   void on_deadline();
+  void arm_timer();
   void after_turn();
   void link_broke(const Error& why);
   void watch_id(const std::shared_ptr<ClientStream>& client, task::TaskId id, std::int64_t seq);

@@ -103,6 +103,7 @@ class Bare final : public TaskQueue {
     });
     takers_.start(1, [&](std::size_t) {
       std::vector<int> workers;
+      workers.reserve(pairs.size());
       for (const auto& pair : pairs)
         workers.push_back(pair[0]);
       Dispatcher(client[1], std::move(workers)).run();

@@ -401,9 +401,19 @@ def main():
     options.rounds = options.rounds or (1 if options.quick else 5)
     options.seconds = options.seconds or (0.5 if options.quick else 1.5)
     options.kills = (50 if options.quick else 200) if options.kills is None else options.kills
-    workers = [int(w) for w in options.workers.split(",")] if options.workers else None
+    try:
+        workers = [int(w) for w in options.workers.split(",")] if options.workers else None
+    except ValueError:
+        parser.error(f"--workers takes numbers such as 2,4, not {options.workers}")
+    for kind in options.kinds.split(","):
+        if kind not in KINDS:
+            parser.error(f"unknown kind {kind}; there are {', '.join(KINDS)}")
+    if not os.path.isdir(options.state):
+        parser.error(f"--state: there is no folder {options.state}")
     options.cases = [case for case in cases(options.quick and not workers)
                      if case.kind in options.kinds.split(",") and (workers is None or case.workers in workers)]
+    if not options.cases:
+        parser.error("no row is left; with --workers there are those with 1, 2 and 4")
     names, options.systems = options.systems.split(","), []
     for name in names:
         if name not in SYSTEMS:

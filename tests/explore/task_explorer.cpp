@@ -138,6 +138,14 @@ std::vector<Walk> walks() {
     walk.most_states = 80'000;
   }
   {
+    Walk& walk = add("what needs no sync is told first: two workers, crash, cancel");
+    walk.menu.early = walk.menu.crash = walk.menu.fail = true;
+    walk.menu.puts = 3;
+    walk.menu.slots = 2;
+    walk.menu.cancels = 1;
+    walk.most_states = 40'000;
+  }
+  {
     Walk& walk = add("whole: crash, one task");
     walk.menu.puts = 1;
     walk.menu.crash = walk.menu.stop = walk.menu.late = walk.menu.fail = walk.menu.drain = true;

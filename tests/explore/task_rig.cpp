@@ -367,6 +367,12 @@ StoreStatus TaskRig::apply(const StoreOp& op, StoreDone& done) {
   return StoreStatus::committed;
 }
 
+std::size_t TaskRig::early() const {
+  const auto found =
+      std::find_if_not(under_way_.begin(), under_way_.end(), needs_sync) - under_way_.begin();
+  return found < std::ssize(under_way_) ? static_cast<std::size_t>(found) : 0;
+}
+
 void TaskRig::commit(StoreStatus status) {
   if (under_way_.empty()) return;
   StoreDone done;
@@ -400,6 +406,7 @@ std::vector<TaskRig::Choice> TaskRig::choices() const {
   if (next_id_ <= menu_.puts) add("put", Kind::put);
   if (!under_way_.empty()) {
     add("commit", Kind::commit);
+    if (menu_.early && early() != 0) add("commit of what needs no sync", Kind::commit_early);
     if (menu_.full && !broken_) add("no room", Kind::commit_full);
     if (menu_.broken && !broken_) add("store breaks", Kind::commit_broken);
   }
@@ -464,6 +471,11 @@ void TaskRig::take(const Choice& choice, std::uint64_t entropy) {
       put();
       break;
     case Kind::commit:
+      commit(StoreStatus::committed);
+      break;
+    case Kind::commit_early:
+      std::rotate(under_way_.begin(), under_way_.begin() + static_cast<std::ptrdiff_t>(early()),
+                  under_way_.begin() + static_cast<std::ptrdiff_t>(early()) + 1);
       commit(StoreStatus::committed);
       break;
     case Kind::commit_full:

@@ -45,6 +45,7 @@ struct TaskMenu {
   std::uint32_t restarts = 2;  // … so often
   bool pause = false;
   bool recycle = false;
+  bool early = false;        // what needs no sync may be told before what needs one
   bool lazy_commits = true;  // commits may come late; else as soon as asked for
 };
 
@@ -57,6 +58,7 @@ class TaskRig {
     enum class Kind {
       put,
       commit,
+      commit_early,
       commit_full,
       commit_broken,
       done,
@@ -137,6 +139,8 @@ class TaskRig {
 
   void put();
   void commit(task::StoreStatus status);
+  // The first operation under way that needs no sync, if others wait for theirs before it; 0: none.
+  [[nodiscard]] std::size_t early() const;
   // What a store does; the status that it says.
   task::StoreStatus apply(const task::StoreOp& op, task::StoreDone& done);
   Stored* guarded(task::TaskId id, std::uint32_t attempt);

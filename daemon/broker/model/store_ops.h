@@ -100,6 +100,13 @@ struct StoreOp {
       what;
 };
 
+// Whether its loss with the power would break a promise. Completions of such operations come in
+// their order, and so do those of all others; between the two kinds there is none.
+[[nodiscard]] inline bool needs_sync(const StoreOp& op) {
+  return op.durability == Durability::fsync &&
+         (std::holds_alternative<PutOp>(op.what) || std::holds_alternative<FinishOp>(op.what) ||
+          std::holds_alternative<CancelOp>(op.what) || std::holds_alternative<ReviveOp>(op.what));
+}
 enum class StoreStatus : std::uint8_t {
   committed,
   duplicate,  // revive: its unique key is taken

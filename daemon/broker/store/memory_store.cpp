@@ -33,7 +33,7 @@ Result<StoreContents> MemoryStore::load() {
   return contents;
 }
 
-std::vector<StoreDone> MemoryStore::commit(std::vector<StoreOp> batch) {
+std::vector<StoreDone> MemoryStore::write(std::vector<StoreOp> batch) {
   std::vector<StoreDone> completions;
   completions.reserve(batch.size());
   for (StoreOp& op : batch) {

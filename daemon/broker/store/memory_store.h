@@ -19,7 +19,7 @@ class MemoryStore final : public TaskStore {
   explicit MemoryStore(std::uint64_t limit) : limit_(limit) {}
 
   [[nodiscard]] Result<StoreContents> load() override;
-  [[nodiscard]] std::vector<StoreDone> commit(std::vector<StoreOp> batch) override;
+  [[nodiscard]] std::vector<StoreDone> write(std::vector<StoreOp> batch) override;
   [[nodiscard]] StoreReply answer(const StoreQuestion& question) override;
   [[nodiscard]] StoreHealth health() const override { return StoreHealth::good; }
   [[nodiscard]] bool has(TaskId id) const { return tasks_.count(id.value) != 0; }

@@ -13,13 +13,6 @@ bool is_growth(const StoreOp& op) {
          std::holds_alternative<ReviveOp>(op.what);
 }
 
-// Whether its loss with the power would break a promise.
-bool needs_sync(const StoreOp& op) {
-  return op.durability == Durability::fsync &&
-         (std::holds_alternative<PutOp>(op.what) || std::holds_alternative<FinishOp>(op.what) ||
-          std::holds_alternative<CancelOp>(op.what) || std::holds_alternative<ReviveOp>(op.what));
-}
-
 std::int64_t signed_of(std::uint64_t value) {
   return static_cast<std::int64_t>(value);
 }
@@ -30,8 +23,9 @@ std::size_t bytes_of(const Answer& answer) {
 
 }  // namespace
 
-std::vector<StoreDone> SqliteStore::commit(std::vector<StoreOp> batch) {
+std::vector<StoreDone> SqliteStore::write(std::vector<StoreOp> batch) {
   std::vector<StoreDone> completions(batch.size());
+  note_failed_sync();
   int code = failed_ ? SQLITE_IOERR : SQLITE_OK;
   if (!failed_) {
     for (std::size_t i = 0; i < batch.size(); ++i) {
@@ -39,10 +33,10 @@ std::vector<StoreDone> SqliteStore::commit(std::vector<StoreOp> batch) {
         (void)apply(std::get<ProbeOp>(batch[i].what), completions[i]);
     }
     if (!no_room_ && !may_grow(batch)) no_room();
-    code = try_commit(batch, completions);
+    code = try_write(batch, completions);
     if (is_want_of_room(code)) {  // once more, with the ballast's room and without what grows
       no_room();
-      code = try_commit(batch, completions);
+      code = try_write(batch, completions);
     }
   }
   for (std::size_t i = 0; i < batch.size(); ++i) {
@@ -56,8 +50,8 @@ std::vector<StoreDone> SqliteStore::commit(std::vector<StoreOp> batch) {
   return completions;
 }
 
-int SqliteStore::try_commit(std::vector<StoreOp>& batch, std::vector<StoreDone>& completions) {
-  bool any = false, synced = false;
+int SqliteStore::try_write(std::vector<StoreOp>& batch, std::vector<StoreDone>& completions) {
+  bool any = false;
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const bool is_probe = std::holds_alternative<ProbeOp>(batch[i].what);
     if (is_probe) continue;
@@ -67,11 +61,9 @@ int SqliteStore::try_commit(std::vector<StoreOp>& batch, std::vector<StoreDone>&
       continue;
     }
     any = true;
-    synced = synced || needs_sync(batch[i]);
   }
   if (!any) return SQLITE_OK;
-  int code = set_durability(synced);
-  if (code == SQLITE_OK) code = statement(Sql::begin).run();
+  int code = statement(Sql::begin).run();
   for (std::size_t i = 0; i < batch.size() && code == SQLITE_OK; ++i) {
     if (completions[i].status == StoreStatus::full) continue;
     if (std::holds_alternative<ProbeOp>(batch[i].what)) continue;
@@ -90,12 +82,19 @@ void SqliteStore::roll_back() {
   pools_.clear();  // one of them may have been new
 }
 
-int SqliteStore::set_durability(bool synced) {
-  if (synced == synced_) return SQLITE_OK;
-  const int code =
-      database_.execute(synced ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL");
-  if (code == SQLITE_OK) synced_ = synced;
-  return code;
+// The log is a file that SQLite opened; syncing it is what SQLite itself does after a commit with
+// synchronous=FULL. It stays open as long as the database.
+bool SqliteStore::sync() {
+  sqlite3_file* const log = log_.load();
+  const bool synced = !sync_failed_ && log != nullptr && log->pMethods != nullptr &&
+                      log->pMethods->xSync(log, SQLITE_SYNC_NORMAL) == SQLITE_OK;
+  if (!synced) sync_failed_ = true;
+  return synced;
+}
+
+// Never tried again: what a failed fsync leaves on the disk nobody knows.
+void SqliteStore::note_failed_sync() {
+  if (sync_failed_) note_failure(SQLITE_IOERR_FSYNC, "sync");
 }
 
 void SqliteStore::note_failure(int code, const char* doing) {

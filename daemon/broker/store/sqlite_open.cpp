@@ -72,7 +72,7 @@ int SqliteStore::configure() {
   if (code != SQLITE_OK) return code;
   const std::int64_t pages = static_cast<std::int64_t>(options_.quota / 4096);
   const std::string sql =
-      "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA wal_autocheckpoint=0;"
+      "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA wal_autocheckpoint=0;"
       "PRAGMA journal_size_limit=16777216;PRAGMA cell_size_check=ON;PRAGMA temp_store=MEMORY;"
       "PRAGMA cache_size=-" +
       std::to_string(kCacheKib) + ";PRAGMA max_page_count=" + std::to_string(pages) + ";";
@@ -177,7 +177,11 @@ int SqliteStore::prepare_all() {
         return SQLITE_OK;
       },
       this);
-  return SQLITE_OK;
+  sqlite3_file* log = nullptr;
+  const int code =
+      sqlite3_file_control(database_.raw(), "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+  log_ = log;
+  return code;
 }
 
 // Damaged: kept for whoever wants to look at it, and out of the way.
@@ -194,6 +198,7 @@ std::string SqliteStore::set_aside(int code) {
 }
 
 void SqliteStore::close_all() {
+  log_ = nullptr;
   for (Statement& statement : statements_)
     statement = Statement();
   database_.close();
@@ -201,7 +206,7 @@ void SqliteStore::close_all() {
 }
 
 StoreHealth SqliteStore::health() const {
-  if (failed_) return StoreHealth::failed;
+  if (failed_ || sync_failed_) return StoreHealth::failed;
   return no_room_ ? StoreHealth::full : StoreHealth::good;
 }
 

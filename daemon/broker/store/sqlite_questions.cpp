@@ -85,6 +85,7 @@ Result<StoreContents> SqliteStore::load() {
 
 StoreReply SqliteStore::answer(const StoreQuestion& question) {
   StoreReply result;
+  note_failed_sync();
   if (failed_ && !std::holds_alternative<DescribeStore>(question)) {
     result.error = message_;
     return result;

@@ -2,8 +2,9 @@
 // (locking_mode=EXCLUSIVE: a second mtd is refused, and a known defect of WAL with two connections
 // in the SQLite of Debian 12 cannot show).
 //
-// A commit is synced (synchronous=FULL) when it has a put, an end or a cancel with
-// Durability::fsync; what it has else may be lost with the power, never with the process.
+// SQLite writes without waiting for the disk (synchronous=NORMAL: before a checkpoint only); sync()
+// then asks it to keep the log of what was written. So claims, whose loss with the power breaks no
+// promise, need not wait for the sync of what came with them.
 //
 // Room: `quota` bounds the file; a part of it is kept for operations that end tasks, so that puts
 // are refused before answers are. A ballast file is given up when somebody else has filled the
@@ -15,6 +16,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -45,7 +47,8 @@ class SqliteStore final : public TaskStore {
   ~SqliteStore() override;
 
   [[nodiscard]] Result<StoreContents> load() override;
-  [[nodiscard]] std::vector<StoreDone> commit(std::vector<StoreOp> batch) override;
+  [[nodiscard]] std::vector<StoreDone> write(std::vector<StoreOp> batch) override;
+  [[nodiscard]] bool sync() override;
   [[nodiscard]] StoreReply answer(const StoreQuestion& question) override;
   [[nodiscard]] StoreHealth health() const override;
   void tidy() override;
@@ -103,7 +106,8 @@ class SqliteStore final : public TaskStore {
   void close_all();
 
   // Committing (sqlite_commit.cpp)
-  [[nodiscard]] int try_commit(std::vector<StoreOp>& batch, std::vector<StoreDone>& completions);
+  [[nodiscard]] int try_write(std::vector<StoreOp>& batch, std::vector<StoreDone>& completions);
+  void note_failed_sync();
   [[nodiscard]] int apply(const StoreOp& op, StoreDone& done);
   [[nodiscard]] int apply(const PutOp& op, StoreDone& done);
   [[nodiscard]] int apply(const ClaimOp& op, StoreDone& done);
@@ -121,7 +125,6 @@ class SqliteStore final : public TaskStore {
   [[nodiscard]] int remove(std::int64_t id, bool& removed);
   [[nodiscard]] int remove_where(Statement& which, StoreDone& done);
   [[nodiscard]] int pool_id(const std::string& name, std::int64_t& id);
-  [[nodiscard]] int set_durability(bool synced);
   [[nodiscard]] int keep_last_id();
   void roll_back();
   void note_failure(int code, const char* doing);
@@ -154,11 +157,13 @@ class SqliteStore final : public TaskStore {
   std::unordered_map<std::string, std::int64_t> pools_;
   std::uint64_t last_id_ = 0;
   bool last_id_kept_ = true;
-  bool synced_ = true;    // the connection's present setting
   bool no_room_ = false;  // puts and claims are refused until a probe finds room
   bool failed_ = false;
   bool another_life_ = false;  // and there was no room to write that down
   int wal_pages_ = 0;          // since the last checkpoint
+  // For sync(), which runs beside everything else.
+  std::atomic<sqlite3_file*> log_ = nullptr;
+  std::atomic<bool> sync_failed_ = false;
   std::string message_;
   std::string note_;
 };

@@ -1,5 +1,6 @@
 // TaskStore: where tasks are kept. One interface, one conformance suite, several stores. A store is
-// synchronous and belongs to one thread; StoreThread (store_thread.h) runs it beside an event loop.
+// synchronous and serves one caller at a time, but for sync(); StoreThread (store_thread.h) runs it
+// beside an event loop.
 //
 // Guarantees of commit(): the operations of a batch apply in their order, each whole or not at all;
 // a status of `committed` is true after kill -9, and after a loss of power as well where the batch
@@ -91,6 +92,9 @@ struct StoreContents {
   std::map<std::string, Recovered> pools;
 };
 
+// What is told instead when the sync has failed.
+[[nodiscard]] StoreDone failed_completion(StoreDone done);
+
 class TaskStore {
  public:
   virtual ~TaskStore() = default;
@@ -98,7 +102,12 @@ class TaskStore {
   // Everything that is not final, once after opening.
   [[nodiscard]] virtual Result<StoreContents> load() = 0;
   // In the order of the batch, one completion for each operation.
-  [[nodiscard]] virtual std::vector<StoreDone> commit(std::vector<StoreOp> batch) = 0;
+  [[nodiscard]] std::vector<StoreDone> commit(std::vector<StoreOp> batch);
+  // commit() in two halves. What write() says is true after kill -9; of an operation with
+  // needs_sync() it may be told only after a sync() that began later, which covers all that was
+  // written before it. sync() may run beside write() and answer(). False: the store is broken.
+  [[nodiscard]] virtual std::vector<StoreDone> write(std::vector<StoreOp> batch) = 0;
+  [[nodiscard]] virtual bool sync() { return true; }
   // Sees everything that was committed before.
   [[nodiscard]] virtual StoreReply answer(const StoreQuestion& question) = 0;
   [[nodiscard]] virtual StoreHealth health() const = 0;

@@ -1,5 +1,7 @@
 #include "daemon/broker/store/store_thread.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace mtd::task {
@@ -17,9 +19,11 @@ Result<std::unique_ptr<StoreThread>> StoreThread::start(std::unique_ptr<TaskStor
   auto wake = sys::WakeFd::make();
   if (!wake) return wake.error();
   std::unique_ptr<StoreThread> self(new StoreThread(std::move(store), std::move(*wake)));
-  auto thread = sys::Thread::start("mtd-store", [raw = self.get()] { raw->run(); });
-  if (!thread) return thread.error();
-  self->thread_ = std::move(*thread);
+  for (sys::Thread& place : self->threads_) {
+    auto thread = sys::Thread::start("mtd-store", [raw = self.get()] { raw->run(); });
+    if (!thread) return thread.error();
+    place = std::move(*thread);
+  }
   return self;
 }
 
@@ -28,7 +32,7 @@ StoreThread::~StoreThread() {
     const std::lock_guard hold(lock_);
     ending_ = true;
   }
-  has_input_.notify_one();
+  has_input_.notify_all();
 }
 
 void StoreThread::submit(std::vector<StoreOp> ops) {
@@ -37,6 +41,7 @@ void StoreThread::submit(std::vector<StoreOp> ops) {
     const std::lock_guard hold(lock_);
     for (StoreOp& op : ops)
       input_.emplace_back(std::move(op));
+    if (!may_write()) return;  // whoever writes looks again
   }
   has_input_.notify_one();
 }
@@ -45,6 +50,7 @@ void StoreThread::ask(std::uint64_t token, StoreQuestion question) {
   {
     const std::lock_guard hold(lock_);
     input_.emplace_back(Question{token, std::move(question)});
+    if (!may_write()) return;
   }
   has_input_.notify_one();
 }
@@ -58,53 +64,87 @@ std::vector<StoreOutput> StoreThread::take() {
 void StoreThread::run() {
   std::unique_lock hold(lock_);
   for (;;) {
-    has_input_.wait(hold, [this] { return ending_ || !input_.empty(); });
-    if (input_.empty()) return;
-    std::vector<StoreOp> batch;
-    std::size_t tasks = 0;
-    while (!input_.empty()) {
-      auto* op = std::get_if<StoreOp>(&input_.front());
-      if (op == nullptr) break;
-      tasks += weight(*op);
-      if (tasks > kMostInCommit && !batch.empty()) break;
-      batch.push_back(std::move(*op));
-      input_.pop_front();
-    }
-    if (!batch.empty()) {
-      hold.unlock();
-      work(std::move(batch));
-    } else {
-      Question question = std::move(std::get<Question>(input_.front()));
-      input_.pop_front();
-      hold.unlock();
-      work(std::move(question));
-    }
+    has_input_.wait(hold, [this] { return may_write() || (ending_ && input_.empty()); });
+    if (input_.empty()) break;
+    write(hold);
+    if (syncing_ || unsynced_.empty()) continue;
+    if (may_write()) has_input_.notify_one();  // the other one goes on meanwhile
+    sync_all(hold);
+  }
+  has_input_.notify_one();
+}
+
+std::vector<StoreOp> StoreThread::next_batch() {
+  std::vector<StoreOp> batch;
+  std::size_t tasks = 0;
+  while (!input_.empty()) {
+    auto* op = std::get_if<StoreOp>(&input_.front());
+    if (op == nullptr) break;
+    tasks += weight(*op);
+    if (tasks > kMostInCommit && !batch.empty()) break;
+    batch.push_back(std::move(*op));
+    input_.pop_front();
+  }
+  return batch;
+}
+
+// A batch, or a question. What it says of a task may be told no sooner than what came before it.
+void StoreThread::write(std::unique_lock<std::mutex>& hold) {
+  writing_ = true;
+  std::vector<StoreOutput> now, later;
+  std::vector<StoreOp> batch = next_batch();
+  if (!batch.empty()) {
+    hold.unlock();
+    for (StoreDone& done : store_->write(std::move(batch)))
+      (needs_sync(done.op) ? later : now).emplace_back(std::move(done));
+  } else {
+    Question question = std::move(std::get<Question>(input_.front()));
+    input_.pop_front();
+    hold.unlock();
+    later.emplace_back(StoreReplied{question.token, store_->answer(question.question)});
+  }
+  hold.lock();
+  // Whoever tidies makes wait what is written after it, and what he is to sync.
+  const bool tidies = later.empty() || syncing_;
+  std::move(later.begin(), later.end(), std::back_inserter(unsynced_));
+  if (!now.empty()) {
+    std::move(now.begin(), now.end(), std::back_inserter(output_));
+    wake_.signal();
+  }
+  if (tidies) {
+    hold.unlock();
+    store_->tidy();
     hold.lock();
   }
+  writing_ = false;
 }
 
-void StoreThread::work(std::vector<StoreOp> batch) {
-  std::vector<StoreOutput> output;
-  output.reserve(batch.size());
-  for (StoreDone& done : store_->commit(std::move(batch)))
-    output.emplace_back(std::move(done));
-  put_out(std::move(output));
-  store_->tidy();
-}
-
-void StoreThread::work(Question question) {
-  std::vector<StoreOutput> output;
-  output.emplace_back(StoreReplied{question.token, store_->answer(question.question)});
-  put_out(std::move(output));
-}
-
-void StoreThread::put_out(std::vector<StoreOutput> output) {
-  {
-    const std::lock_guard hold(lock_);
-    for (StoreOutput& one : output)
-      output_.push_back(std::move(one));
+std::vector<StoreOutput> StoreThread::synced(std::vector<StoreOutput> output) {
+  const auto waits = [](const StoreOutput& one) { return std::holds_alternative<StoreDone>(one); };
+  if (std::none_of(output.begin(), output.end(), waits) || store_->sync()) return output;
+  for (StoreOutput& one : output) {
+    if (auto* done = std::get_if<StoreDone>(&one)) *done = failed_completion(std::move(*done));
   }
-  wake_.signal();
+  return output;
+}
+
+void StoreThread::sync_all(std::unique_lock<std::mutex>& hold) {
+  syncing_ = true;
+  while (!unsynced_.empty()) {
+    std::vector<StoreOutput> output = std::exchange(unsynced_, {});
+    hold.unlock();
+    output = synced(std::move(output));
+    hold.lock();
+    std::move(output.begin(), output.end(), std::back_inserter(output_));
+    wake_.signal();
+  }
+  syncing_ = false;
+  if (writing_) return;  // whoever writes sees to it
+  writing_ = true;
+  hold.unlock();
+  store_->tidy();
+  hold.lock();
+  writing_ = false;
 }
 
 }  // namespace mtd::task

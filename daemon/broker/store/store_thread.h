@@ -1,6 +1,10 @@
-// StoreThread: a TaskStore on a thread of its own, beside an event loop. Operations that come while
-// a commit is under way are committed together with the next one (group commit): at a low rate
-// nothing waits, at a high one a commit's cost is shared by up to kMostInCommit tasks.
+// StoreThread: a TaskStore beside an event loop. Operations that come while a batch is written are
+// written together with the next one, and while the disk is synced the next batch is written
+// already: so at a low rate nothing waits for company, and at a high one a sync is shared by all
+// that was written while the one before it lasted.
+//
+// Two threads, of which at most one writes and at most one syncs. Whoever has written syncs, unless
+// the other one does and will go on with it.
 //
 // Never fork without exec while it lives: a copy of an open store that ends in an orderly way would
 // write into it.
@@ -44,7 +48,8 @@ class StoreThread {
 
   // Readable while there is output.
   [[nodiscard]] int fd() const { return wake_.fd(); }
-  // In the order of what was submitted and asked.
+  // Completions of what needs a sync, and replies, in the order of what was submitted and asked;
+  // those of what needs none, in their order, as soon as it is written.
   [[nodiscard]] std::vector<StoreOutput> take();
 
  private:
@@ -57,18 +62,21 @@ class StoreThread {
   StoreThread(std::unique_ptr<TaskStore> store, sys::WakeFd wake)
       : store_(std::move(store)), wake_(std::move(wake)) {}
   void run();
-  void work(std::vector<StoreOp> batch);
-  void work(Question question);
-  void put_out(std::vector<StoreOutput> output);
+  [[nodiscard]] bool may_write() const { return !writing_ && !input_.empty(); }
+  void write(std::unique_lock<std::mutex>& hold);
+  void sync_all(std::unique_lock<std::mutex>& hold);
+  [[nodiscard]] std::vector<StoreOp> next_batch();
+  [[nodiscard]] std::vector<StoreOutput> synced(std::vector<StoreOutput> output);
 
   std::unique_ptr<TaskStore> store_;
   sys::WakeFd wake_;
   std::mutex lock_;
   std::condition_variable has_input_;
   std::deque<Input> input_;
+  std::vector<StoreOutput> unsynced_;  // written; told after the next sync
   std::vector<StoreOutput> output_;
-  bool ending_ = false;
-  sys::Thread thread_;  // last: joined before the rest goes
+  bool writing_ = false, syncing_ = false, ending_ = false;
+  sys::Thread threads_[2];  // last: joined before the rest goes
 };
 
 }  // namespace mtd::task
