@@ -73,6 +73,7 @@ class CalmWorld {
     later(2 + static_cast<std::int64_t>(dice_.next() % 100), Executed{action.key});
   }
   void obey(const SignalAction& action) { later(1, Exited{action.key}); }
+  void obey(const StopCommandAction&) {}  // no pool here has one
   void obey(const KillTreeAction&) {}
   void obey(const WatchTreeAction& action) { later(0, TreeEmpty{action.key}); }
   void obey(const ForgetAction&) {}
