@@ -86,7 +86,8 @@ PoolSpec any_pool(std::mt19937& random, const std::string& name) {
       random() % 3 * 1'000'000'007ULL,         random() % 3 * 1'000'000'009ULL, ms(3), ms(3), 0.25,
       static_cast<std::uint32_t>(random() % 3)};
   spec.watchdog = Duration::seconds(static_cast<std::int64_t>(random() % 2) * 5);
-  for (mtd::config::CommandSpec* one : {&spec.stop.command, &spec.hooks.on_start, &spec.hooks.on_exit}) {
+  for (mtd::config::CommandSpec* one :
+       {&spec.stop.command, &spec.hooks.on_start, &spec.hooks.on_exit}) {
     if (random() % 2 == 0) *one = {{"ask", any_text(random), "\x01i"}, "/bin/ask"};
   }
   spec.hooks.timeout = Duration::seconds(1 + static_cast<std::int64_t>(random() % 100));
