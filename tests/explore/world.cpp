@@ -126,7 +126,8 @@ void World::ask_to_end(const Pool& pool, const WorkerKey& key, Body& body) {
   const auto cause = process == nullptr ? std::nullopt : ending_cause(*process);
   const bool for_quiet = pool.state().scaling && cause == ExitCause::scale_down &&
                          !pool.state().want_override && want_ <= pool.state().most();
-  if (!for_quiet) return;
+  // One whose stop command has failed was idle when that was run.
+  if (!for_quiet || body.command_failed) return;
   if (process->activity == Activity::busy) fail("a busy worker was ended to shrink", key);
   if (process->started + pool.spec().scaling.quiet > now_)
     fail("a worker was ended before the quiet time was over", key);

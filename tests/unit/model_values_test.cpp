@@ -57,7 +57,7 @@ TEST_CASE("every word has its row, in order, once") {
   check_words(worker_states(), static_cast<std::size_t>(WorkerState::busy) + 1);
   check_words(pool_states(), static_cast<std::size_t>(PoolState::frozen) + 1);
   check_words(exit_causes(), kExitCauses);
-  check_words(happenings(), static_cast<std::size_t>(Happening::held_back) + 1);
+  check_words(happenings(), static_cast<std::size_t>(Happening::stop_command) + 1);
   CHECK(name_of(ExitCause::recycle_max_tasks) == "recycle:max_tasks");
 }
 
