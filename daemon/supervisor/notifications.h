@@ -3,7 +3,7 @@
 // What cannot be attributed is counted and shown by `why`.
 //
 // A worker may speak before the keeper's message about its start has been read: such datagrams
-// wait, while spawns are under way, for the next look.
+// wait, while spawns are under way, for the next look, which is due when that message has come.
 #pragma once
 
 #include <cstdint>
@@ -48,6 +48,8 @@ class Notifications {
   // Takes in what has arrived, and what waited; at most kMaxDrained, so that a worker that never
   // stops talking holds up nobody. False: there may be more.
   bool drain();
+  // Something waits to be told whose it is.
+  [[nodiscard]] bool has_waiting() const { return !parked_.empty(); }
   [[nodiscard]] const Unattributed& unattributed() const { return unattributed_; }
   [[nodiscard]] std::optional<keeper::Key> attribute(int pid) const;
 

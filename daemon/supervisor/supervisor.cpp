@@ -159,6 +159,7 @@ void Supervisor::handle(const keeper::Entry& entry) {
     dirty_ = true;
   } else if (PoolRunner* pool = runner_of(entry.key.pool)) {
     pool->on_entry(entry);
+    if (notifications_->has_waiting()) heard_of_speaker_ = true;
   } else if (entry.state == keeper::EntryState::exited ||
              entry.state == keeper::EntryState::failed) {
     keeper_.release(entry.key);
@@ -215,6 +216,7 @@ bool Supervisor::is_started(const keeper::Key& key) {
 // After every handler: what was changed is followed up once.
 void Supervisor::after_turn() {
   if (finished_) return;
+  if (std::exchange(heard_of_speaker_, false)) on_notifications();
   for (int i = 0; i < 4 && dirty_; ++i)
     settle();
   sockets_.settle();

@@ -312,6 +312,7 @@ class Supervisor final : public Publisher {
   std::unique_ptr<TaskPlane> tasks_;
   std::unique_ptr<Services> services_;
   std::unique_ptr<Notifications> notifications_;
+  bool heard_of_speaker_ = false;  // a process started, and there are words of one not known yet
   sys::EventLoop::Watch notify_watch_;
 
   Pools pools_;

@@ -166,6 +166,16 @@ def test_fault_30_under_a_tracer(strace, actor):
             mtd.wait_pool("web", state="running", ready=3)
 
 
+def test_a_worker_that_is_ready_before_its_start_is_told_is_heard(strace, actor):
+    """The keeper's message about a start may come after the worker's first words, and nothing after them."""
+    spec = pool([actor, "notify=READY=1", "wait"], workers=1, ready="notify", start_timeout="10m")
+    # Of the keeper alone: the worker is quick.
+    late = ["strace", "-D", "-qq", "-o", "/dev/null", "-e", "trace=sendmsg", "-e", "inject=sendmsg:delay_enter=200000"]
+    with Mtd({"web": spec}, prefix=late) as mtd:
+        mtd.wait_ready()
+        assert mtd.pool("web")["restarts"] == 0
+
+
 @pytest.mark.parametrize("call", ["write", "sendmsg", "openat", "epoll_wait", "fcntl", "mmap", "accept4", "mkdirat,mkdir"])
 @pytest.mark.slow
 def test_any_call_fails_once(strace, actor, call):
