@@ -55,7 +55,7 @@ void FrameSocket::flush_all() {
 }
 
 void FrameSocket::make_room() {
-  std::memmove(in_.data(), in_.data() + taken_, filled_ - taken_);
+  if (filled_ > taken_) std::memmove(in_.data(), in_.data() + taken_, filled_ - taken_);
   filled_ -= std::exchange(taken_, 0);
   if (filled_ == 0 && in_.size() > kKept) in_ = {};
 }

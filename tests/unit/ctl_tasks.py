@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -73,7 +74,9 @@ class Case(unittest.TestCase):
 
     def wait_for_file(self, name):
         poller = select.poll()
+        deadline = time.monotonic() + LIMIT
         while not os.path.exists(self.path(name)):
+            self.assertLess(time.monotonic(), deadline, f"no file {name}")
             poller.poll(5)
 
     def put(self, *words):
