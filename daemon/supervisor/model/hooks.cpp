@@ -1,7 +1,6 @@
 #include "daemon/supervisor/model/hooks.h"
 
 #include <algorithm>
-#include <utility>
 
 namespace mtd::model {
 
@@ -25,17 +24,17 @@ std::optional<HookCall> HookQueue::put(HookCall call) {
       return each.kind != HookKind::on_failed;
     });
     if (oldest == waiting_.end()) oldest = waiting_.begin();
-    dropped = std::move(*oldest);
+    dropped = *oldest;
     waiting_.erase(oldest);
     ++counts_.dropped;
   }
-  waiting_.push_back(std::move(call));
+  waiting_.push_back(call);
   return dropped;
 }
 
 std::optional<HookCall> HookQueue::take() {
   if (running_ || waiting_.empty()) return std::nullopt;
-  HookCall next = std::move(waiting_.front());
+  const HookCall next = waiting_.front();
   waiting_.pop_front();
   running_ = true;
   ++counts_.run;
