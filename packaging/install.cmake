@@ -28,7 +28,8 @@ install(CODE "
   endforeach()")
 
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/config/examples/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples
-        USE_SOURCE_PERMISSIONS)
+        USE_SOURCE_PERMISSIONS
+        PATTERN __pycache__ EXCLUDE)  # of examples that were run in place
 install(FILES ${PROJECT_SOURCE_DIR}/packaging/hardened.conf DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples/systemd)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/NEWS.md
         DESTINATION ${CMAKE_INSTALL_DOCDIR})
