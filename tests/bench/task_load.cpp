@@ -31,6 +31,7 @@ std::int64_t now_ns() {
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
+// A task: it takes so long, and no processor.
 void work(unsigned us) {
   if (us == 0) return;
   timespec pause{us / 1'000'000, static_cast<long>(us % 1'000'000) * 1000};

@@ -20,7 +20,7 @@ class Nap:
         self.seconds = microseconds / 1e6
 
     def __call__(self, number):
-        time.sleep(self.seconds)
+        time.sleep(self.seconds)  # this is the task
         return number
 
 

@@ -18,6 +18,7 @@ mtd::Answer work(mtd::Task& task, unsigned long us) {
     for (;;)
       ::pause();
   }
+  // The task: it takes so long, and no processor.
   const timespec pause{static_cast<time_t>(us / 1'000'000),
                        static_cast<long>(us % 1'000'000) * 1000};
   if (us > 0) ::nanosleep(&pause, nullptr);

@@ -60,7 +60,7 @@ class Run:
                 try:
                     return client.connect(self.path(name))
                 except OSError:
-                    time.sleep(0.01)
+                    time.sleep(0.01)  # nobody tells that a peer's server listens
         raise Failed(f"no server answers: {self.output()}")
 
     def output(self):
@@ -258,7 +258,7 @@ def executor_deaths(_run, kills):
             pid = pool.submit(os.getpid).result()
             future = pool.submit(time.sleep, PATIENCE_S)
             while not future.running():
-                time.sleep(0.01)
+                time.sleep(0.01)  # an executor tells of ends, never of beginnings
             before = now_ns()
             os.kill(pid, signal.SIGKILL)
             future.exception()

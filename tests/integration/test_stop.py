@@ -283,7 +283,7 @@ while True:
     try:
         os.fork()
     except OSError:
-        time.sleep(0.5)
+        time.sleep(0.5)  # the processors are the tests', too
 """
 
 

@@ -96,11 +96,11 @@ def test_a_worker_that_reads_nothing_holds_up_nobody_else():
 
 def test_a_cancel_that_the_worker_ignores_ends_with_its_kill(tmp_path):
     with Mtd({"p": task_pool(1, tasks={"grace": "100ms"})}) as mtd, Tasks(mtd) as tasks:
-        for now in (False, True):
+        for at_once in (False, True):
             seq = tasks.put("p", "hold", str(tmp_path / "never"), "stubborn")
             number = tasks.expect(seq, "ok")["id"]
             pid = mtd.reports.expect("begin", id=number)["pid"]
-            assert call(mtd, "Cancel", ids=[number], now=now)["asked"] == 1
+            assert call(mtd, "Cancel", ids=[number], now=at_once)["asked"] == 1
             end = tasks.expect(seq, "end")
             assert (end["state"], end["reason"]) == ("cancelled", "user")
             assert wait_gone(pid)

@@ -47,7 +47,7 @@ def hold(path):
     with open(path, "w", encoding="utf-8"):
         pass
     while not mtd.current().cancelled:
-        time.sleep(0.005)
+        time.sleep(0.005)  # as a task does that looks between its steps
     raise mtd.Fail(mtd.current().cancelled)
 
 
