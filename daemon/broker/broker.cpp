@@ -22,25 +22,25 @@ constexpr int kMessagesATurn = 64;
 constexpr std::size_t kScratchBytes = 512 * 1024;
 constexpr std::size_t kMaxProgress = 64 * 1024;  // tasks whose last word of progress is kept
 constexpr std::int64_t kRetryMs = 1000;
-constexpr std::uint64_t kMemoryLimit = 1ULL << 30U;  // of tasks that are kept in memory
 
 }  // namespace
 
 Broker::Broker(BrokerOptions options, sys::EventLoop loop, sys::BrokerLink link, UniqueFd listener,
-               sys::TaskBoard board, std::unique_ptr<task::StoreThread> store,
-               task::StoreContents contents)
+               sys::TaskBoard board, TwoStores stores, task::StoreContents contents)
     : options_(std::move(options)),
       loop_(std::move(loop)),
       link_(std::move(link)),
       board_(std::move(board)),
       parts_(options_.spool),
-      stores_(std::move(store), kMemoryLimit),
+      stores_(std::move(stores)),
       contents_(std::move(contents)),
       scratch_(kScratchBytes),
       reactor_(loop_),
       listener_(std::move(listener)),
       entropy_(std::random_device{}()),
-      next_id_(contents_.last_id.value + 1) {}
+      next_id_(contents_.last_id.value + 1) {
+  stores_.add_claims(contents_);
+}
 
 Broker::~Broker() {
   drains_.clear();

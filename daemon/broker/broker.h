@@ -30,6 +30,8 @@
 
 namespace mtd::broker {
 
+inline constexpr std::uint64_t kMemoryLimit = 1ULL << 30U;  // of tasks that are kept in memory
+
 struct BrokerOptions {
   std::uint32_t owner = 0;  // uid of mtd
   std::optional<std::uint32_t> operate_gid, readonly_gid;
@@ -40,8 +42,7 @@ struct BrokerOptions {
 class Broker final : public QueueHost, public ClientHost {
  public:
   Broker(BrokerOptions options, sys::EventLoop loop, sys::BrokerLink link, UniqueFd listener,
-         sys::TaskBoard board, std::unique_ptr<task::StoreThread> store,
-         task::StoreContents contents);
+         sys::TaskBoard board, TwoStores stores, task::StoreContents contents);
   ~Broker() override;
   [[nodiscard]] int run();
 

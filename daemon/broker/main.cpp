@@ -121,7 +121,9 @@ int main(int argc, char** argv) {
   if (!contents) return fail(link, contents.error());
   auto thread = task::StoreThread::start(std::move(opened->store));
   if (!thread) return fail(link, thread.error());
-  broker::Broker broker(arguments.options, std::move(*loop), std::move(link), std::move(*listener),
-                        std::move(*board), std::move(*thread), std::move(*contents));
+  broker::Broker broker(
+      arguments.options, std::move(*loop), std::move(link), std::move(*listener), std::move(*board),
+      broker::TwoStores(std::move(*thread), broker::kMemoryLimit, std::move(opened->claims)),
+      std::move(*contents));
   return broker.run();
 }

@@ -12,15 +12,25 @@ Result<OpenedStore> open_store(StorePlace place) {
   task::SqliteOptions options;
   options.path = place.directory + "/tasks.db";
   options.quota = place.quota;
-  options.life = std::move(place.life);
+  options.life = place.life;
   options.time = format_timestamp(sys::realtime_ns());
   // Without /proc the file is checked at every start.
   const auto boot = sys::read_small_file("/proc/sys/kernel/random/boot_id");
   options.boot_id = boot ? *boot : options.time;
   auto disk = task::SqliteStore::open(std::move(options));
   if (!disk) return disk.error();
-  std::string note = (*disk)->note();
-  return OpenedStore{std::move(*disk), std::move(note)};
+  OpenedStore opened;
+  opened.warning = (*disk)->note();
+  opened.store = std::move(*disk);
+  if (!boot) return opened;  // claims of which boot?
+  auto claims = sys::ClaimFile::open(place.directory + "/claims", *boot, place.life);
+  if (claims) {
+    opened.claims = std::move(*claims);
+  } else {  // it works without, if slower
+    if (!opened.warning.empty()) opened.warning += "; ";
+    opened.warning += claims.error().message;
+  }
+  return opened;
 }
 
 }  // namespace mtd::broker

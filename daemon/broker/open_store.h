@@ -7,6 +7,7 @@
 
 #include "common/result.h"
 #include "daemon/broker/store/store.h"
+#include "daemon/sys/claim_file.h"
 
 namespace mtd::broker {
 
@@ -17,6 +18,7 @@ struct StorePlace {
 };
 struct OpenedStore {
   std::unique_ptr<task::TaskStore> store;
+  sys::ClaimFile claims;
   std::string warning;  // what an operator should know; empty: nothing
 };
 [[nodiscard]] Result<OpenedStore> open_store(StorePlace place);

@@ -1,12 +1,25 @@
 #include "daemon/broker/two_stores.h"
 
 #include <algorithm>
+#include <iterator>
+#include <set>
 #include <utility>
 
 namespace mtd::broker {
 namespace {
 
 using namespace task;
+
+// On operations that nobody but TwoStores has asked for.
+constexpr std::uint64_t kOwnToken = ~std::uint64_t{0};
+
+// The task of an operation that ends an attempt or is about one; 0: it is another.
+TaskId attempted(const StoreOp& op) {
+  if (const auto* finish = std::get_if<FinishOp>(&op.what)) return finish->id;
+  if (const auto* requeue = std::get_if<RequeueOp>(&op.what)) return requeue->id;
+  if (const auto* cancel = std::get_if<CancelOp>(&op.what)) return cancel->id;
+  return {};
+}
 
 // Of a removal that names tasks of both.
 std::vector<TaskId> take_if(std::vector<TaskId>& ids, const MemoryStore& memory) {
@@ -28,6 +41,7 @@ bool TwoStores::is_of_memory(const StoreOp& op) const {
 
 std::vector<StoreDone> TwoStores::submit(std::vector<StoreOp> ops) {
   std::vector<StoreOp> on_disk, in_memory;
+  std::vector<StoreDone> done;
   for (StoreOp& op : ops) {
     if (auto* removal = std::get_if<RemoveOp>(&op.what)) {
       std::vector<TaskId> ids = take_if(removal->ids, memory_);
@@ -42,20 +56,141 @@ std::vector<StoreDone> TwoStores::submit(std::vector<StoreOp> ops) {
     } else if (is_of_memory(op)) {
       in_memory.push_back(std::move(op));
       continue;
+    } else if (auto claimed = claim(op)) {
+      done.push_back(std::move(*claimed));
+      continue;
     }
+    note_end(op);
     on_disk.push_back(std::move(op));
   }
   disk_->submit(std::move(on_disk));
-  return in_memory.empty() ? std::vector<StoreDone>() : memory_.commit(std::move(in_memory));
+  if (in_memory.empty()) return done;
+  std::vector<StoreDone> more = memory_.commit(std::move(in_memory));
+  std::move(more.begin(), more.end(), std::back_inserter(done));
+  return done;
+}
+
+// ---- claims ----
+
+// The claim in the file, if the task can be begun without the store; nothing: the store has to.
+std::optional<StoreDone> TwoStores::claim(StoreOp& op) {
+  const auto* claim = std::get_if<ClaimOp>(&op.what);
+  if (claim == nullptr) return std::nullopt;
+  const auto body = bodies_.find(claim->id.value);
+  if (body == bodies_.end()) return std::nullopt;
+  const auto place = claims_.add({claim->id.value, claim->worker.incarnation, claim->started.ns,
+                                  claim->attempt, claim->worker.slot});
+  if (!place) return std::nullopt;
+  claimed_[claim->id.value] = {*claim, *place, false};
+  StoreDone done;
+  done.body = std::move(body->second);
+  body_bytes_ -= done.body->bytes();
+  bodies_.erase(body);
+  done.op = std::move(op);
+  return done;
+}
+
+// What ends an attempt, or is about one, says that the store may not have heard of it.
+void TwoStores::note_end(StoreOp& op) {
+  const TaskId id = attempted(op);
+  if (id.value == 0) return;
+  op.claimed_apart = claimed_.count(id.value) != 0;
+  if (std::holds_alternative<FinishOp>(op.what)) drop_body(id);
+}
+
+void TwoStores::drop_body(TaskId id) {
+  const auto body = bodies_.find(id.value);
+  if (body == bodies_.end()) return;
+  body_bytes_ -= body->second->bytes();
+  bodies_.erase(body);
+}
+
+void TwoStores::keep_bodies(const StoreDone& done) {
+  const auto* put = std::get_if<PutOp>(&done.op.what);
+  if (put == nullptr || done.status != StoreStatus::committed) return;
+  for (std::size_t i = 0; i < put->tasks.size(); ++i) {
+    const NewTask& task = put->tasks[i];
+    if (!task.body || done.puts.at(i).existed != Existed::no) continue;
+    const std::uint64_t bytes = task.body->bytes();
+    if (body_bytes_ + bytes > kKeptBodies) continue;
+    if (bodies_.emplace(task.facts.id.value, task.body).second) body_bytes_ += bytes;
+  }
+}
+
+void TwoStores::end_claim(TaskId id, std::uint32_t attempt) {
+  const auto claimed = claimed_.find(id.value);
+  if (claimed == claimed_.end() || claimed->second.op.attempt > attempt) return;
+  claims_.remove(claimed->second.place);
+  claimed_.erase(claimed);
+}
+
+// What is asked is answered by the store: before that it hears who works on what.
+void TwoStores::tell_claims(const StoreQuestion& question) {
+  if (std::holds_alternative<RemoveTasks>(question)) return;
+  if (std::holds_alternative<DescribeStore>(question)) return;
+  const auto* one = std::get_if<FindTask>(&question);
+  std::vector<StoreOp> ops;
+  for (auto& [id, claimed] : claimed_) {
+    if (claimed.on_disk || (one != nullptr && one->id.value != 0 && one->id.value != id)) continue;
+    claimed.on_disk = true;
+    StoreOp& op = ops.emplace_back();
+    op.token = kOwnToken;
+    op.durability = Durability::process;
+    op.what = claimed.op;
+  }
+  disk_->submit(std::move(ops));
+}
+
+// False: nobody else has to know.
+bool TwoStores::take_note(StoreDone& done) {
+  keep_bodies(done);
+  const bool over = done.status == StoreStatus::committed || done.status == StoreStatus::missing;
+  if (const auto* finish = std::get_if<FinishOp>(&done.op.what); finish != nullptr && over)
+    end_claim(finish->id, finish->attempt);
+  if (const auto* requeue = std::get_if<RequeueOp>(&done.op.what); requeue != nullptr && over)
+    end_claim(requeue->id, requeue->attempt);
+  if (done.op.token != kOwnToken) return true;
+  const auto* claim = std::get_if<ClaimOp>(&done.op.what);
+  if (claim == nullptr) return false;
+  const auto claimed = claimed_.find(claim->id.value);
+  if (claimed != claimed_.end() && !over) claimed->second.on_disk = false;
+  return false;
+}
+
+void TwoStores::add_claims(StoreContents& contents) {
+  std::unordered_map<std::uint64_t, TaskFacts*> live;
+  if (!claims_.left().empty()) {
+    for (auto& [pool, recovered] : contents.pools) {
+      for (TaskFacts& facts : recovered.tasks)
+        live.emplace(facts.id.value, &facts);
+    }
+  }
+  std::set<std::uint32_t> kept;
+  for (const auto& [place, left] : claims_.left()) {
+    const auto found = live.find(left.task);
+    if (found == live.end()) continue;
+    TaskFacts& facts = *found->second;
+    if (facts.state == TaskState::running || facts.counters.attempts + 1 != left.attempt) continue;
+    facts.state = TaskState::running;
+    facts.counters.attempts = left.attempt;
+    facts.worker = {left.slot, left.incarnation};
+    facts.started.ns = left.started_ns;
+    ClaimOp op{facts.id, left.attempt, facts.worker, facts.started};
+    claimed_[left.task] = {op, place, false};
+    kept.insert(place);
+  }
+  claims_.keep(kept);
 }
 
 std::optional<StoreReply> TwoStores::ask(std::uint64_t token, StoreQuestion question) {
   if (const auto* one = std::get_if<FindTask>(&question)) {
     StoreReply reply = memory_.answer(question);
     if (!reply.tasks.empty()) return reply;
+    tell_claims(question);
     disk_->ask(token, *one);
     return std::nullopt;
   }
+  tell_claims(question);
   if (!std::holds_alternative<DescribeStore>(question)) asked_.emplace(token, question);
   disk_->ask(token, std::move(question));
   return std::nullopt;
@@ -77,6 +212,11 @@ void TwoStores::add_memory(const StoreQuestion& question, StoreReply& reply) {
 
 std::vector<StoreOutput> TwoStores::take() {
   std::vector<StoreOutput> output = disk_->take();
+  const auto own = std::remove_if(output.begin(), output.end(), [this](StoreOutput& one) {
+    auto* done = std::get_if<StoreDone>(&one);
+    return done != nullptr && !take_note(*done);
+  });
+  output.erase(own, output.end());
   for (StoreOutput& one : output) {
     auto* replied = std::get_if<StoreReplied>(&one);
     if (replied == nullptr) continue;

@@ -2,6 +2,11 @@
 // wait; and in memory those that need not outlive the broker (Durability::memory), at once, because
 // to hand them to a thread and back would take longer than they do. A task stays where it was put.
 //
+// A claim of a task on disk is kept in a file of its own (sys::ClaimFile), at once, and reaches the
+// store with what follows it: so a worker that has answered does not wait for a transaction until
+// it hears of its next task. That needs the task's body, which is kept from its put to its first
+// claim, as far as there is room; every other claim is the store's.
+//
 // Operations of one kind are done in their order, and questions see what was submitted before them.
 #pragma once
 
@@ -13,13 +18,21 @@
 
 #include "daemon/broker/store/memory_store.h"
 #include "daemon/broker/store/store_thread.h"
+#include "daemon/sys/claim_file.h"
 
 namespace mtd::broker {
 
+// Of bodies that wait for their first claim, all together.
+inline constexpr std::uint64_t kKeptBodies = 16ULL << 20U;
+
 class TwoStores {
  public:
-  TwoStores(std::unique_ptr<task::StoreThread> disk, std::uint64_t memory_limit)
-      : disk_(std::move(disk)), memory_(memory_limit) {}
+  TwoStores(std::unique_ptr<task::StoreThread> disk, std::uint64_t memory_limit,
+            sys::ClaimFile claims = {})
+      : disk_(std::move(disk)), memory_(memory_limit), claims_(std::move(claims)) {}
+
+  // What was claimed at the end of an earlier life is running. Once, before anything is submitted.
+  void add_claims(task::StoreContents& contents);
 
   // Each is answered by one StoreDone: by the returned ones at once, by take() later.
   [[nodiscard]] std::vector<task::StoreDone> submit(std::vector<task::StoreOp> ops);
@@ -32,11 +45,28 @@ class TwoStores {
   [[nodiscard]] std::vector<task::StoreOutput> take();
 
  private:
+  struct Claimed {  // in the file, and not yet over
+    task::ClaimOp op;
+    std::uint32_t place = 0;
+    bool on_disk = false;  // the store has been told as well
+  };
+
   [[nodiscard]] bool is_of_memory(const task::StoreOp& op) const;
   void add_memory(const task::StoreQuestion& question, task::StoreReply& reply);
+  [[nodiscard]] std::optional<task::StoreDone> claim(task::StoreOp& op);
+  void note_end(task::StoreOp& op);
+  void drop_body(task::TaskId id);
+  void tell_claims(const task::StoreQuestion& question);
+  [[nodiscard]] bool take_note(task::StoreDone& done);
+  void keep_bodies(const task::StoreDone& done);
+  void end_claim(task::TaskId id, std::uint32_t attempt);
 
   std::unique_ptr<task::StoreThread> disk_;
   task::MemoryStore memory_;
+  sys::ClaimFile claims_;
+  std::unordered_map<std::uint64_t, Claimed> claimed_;  // by task
+  std::unordered_map<std::uint64_t, task::BodyRef> bodies_;
+  std::uint64_t body_bytes_ = 0;
   std::unordered_map<std::uint64_t, task::StoreQuestion> asked_;  // that memory answers as well
 };
 

@@ -67,6 +67,7 @@ AttemptRecord StoreSamples::record(const Sample& sample) {
 
 StoreOp StoreSamples::about(Sample& sample) {
   const std::uint32_t attempt = below(12) == 0 ? sample.attempts + 3 : sample.attempts;
+  const bool apart = !sample.running && below(4) == 0;  // claimed, but not by this store
   auto answer = std::make_shared<Answer>();
   if (below(2) == 0) answer->result = "{\"size\":" + std::to_string(below(100)) + "}";
   if (below(2) == 0) answer->data = std::string(below(5) == 0 ? 3000 : 20, 'y');
@@ -94,29 +95,37 @@ StoreOp StoreSamples::about(Sample& sample) {
     case 4: {
       FinishOp op;
       op.id = sample.id;
-      op.attempt = attempt;
+      op.attempt = apart ? attempt + 1 : attempt;
+      whole.claimed_apart = apart;
       op.state = static_cast<TaskState>(3 + below(4));
       op.reason = static_cast<Reason>(below(10));
-      op.counters = {sample.attempts, 1, 2, 3};
+      op.counters = {op.attempt, 1, 2, 3};
       op.finished.ns = time_;
-      if (sample.running) op.record = record(sample);
+      if (attempt == sample.attempts) {
+        sample.attempts = op.attempt;
+        sample.final = true;
+      }
+      if (sample.running || apart) op.record = record(sample);
       if (below(4) != 0) op.answer = std::move(answer);
-      if (attempt == sample.attempts) sample.final = true;
       whole.what = std::move(op);
       break;
     }
     case 5: {
       RequeueOp op;
       op.id = sample.id;
-      op.attempt = attempt;
+      op.attempt = apart ? attempt + 1 : attempt;
+      whole.claimed_apart = apart;
       op.state = below(2) == 0 ? TaskState::waiting : TaskState::scheduled;
       op.reason = Reason::failed;
       op.due.ns = time_ + 9;
       op.order = order_++;
-      op.counters = {sample.attempts, 2, 1, 0};
+      op.counters = {op.attempt, 2, 1, 0};
+      if (attempt == sample.attempts) {
+        sample.attempts = op.attempt;
+        sample.running = false;
+      }
       op.record = record(sample);
       if (below(2) == 0) op.answer = std::move(answer);
-      if (attempt == sample.attempts) sample.running = false;
       whole.what = std::move(op);
       break;
     }
@@ -124,7 +133,8 @@ StoreOp StoreSamples::about(Sample& sample) {
       whole.what = PromoteOp{sample.id, order_++};
       break;
     case 7:
-      whole.what = CancelOp{sample.id, attempt, Reason::user};
+      whole.claimed_apart = apart;
+      whole.what = CancelOp{sample.id, apart ? attempt + 1 : attempt, Reason::user};
       break;
     case 8: {
       ReviveOp op;

@@ -3,8 +3,11 @@
 
 #include <doctest/doctest.h>
 #include <poll.h>
+#include <stdlib.h>
 
+#include <filesystem>
 #include <memory>
+#include <string>
 #include <vector>
 
 using namespace mtd;
@@ -39,12 +42,78 @@ StoreOp removal_of(std::vector<TaskId> ids) {
   return op;
 }
 
+constexpr WorkerKey kWorker{3, 9};
+
+StoreOp put_with_body(std::uint64_t id, std::size_t bytes) {
+  StoreOp op = put_of(id, Durability::fsync);
+  TaskBody body;
+  body.args = "[" + std::to_string(id) + "]";
+  body.data = std::string(bytes, 'b');
+  std::get<PutOp>(op.what).tasks[0].body = std::make_shared<TaskBody>(std::move(body));
+  return op;
+}
+
+StoreOp claim_of(std::uint64_t id, std::uint32_t attempt = 1) {
+  StoreOp op;
+  op.what = ClaimOp{TaskId{id}, attempt, kWorker, WallTime{5}};
+  return op;
+}
+
+StoreOp end_of(std::uint64_t id, std::uint32_t attempt) {
+  StoreOp op = finish_of(id, Durability::fsync);
+  auto& finish = std::get<FinishOp>(op.what);
+  finish.attempt = finish.counters.attempts = attempt;
+  finish.state = TaskState::done;
+  return op;
+}
+
+class Directory {
+ public:
+  Directory() {
+    char name[] = "/tmp/mtd-claims-XXXXXX";
+    path_ = ::mkdtemp(name);
+  }
+  ~Directory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  Directory(const Directory&) = delete;
+  Directory& operator=(const Directory&) = delete;
+  [[nodiscard]] std::string file() const { return path_ + "/claims"; }
+  [[nodiscard]] sys::ClaimFile open(const char* boot = "boot", const char* life = "life") const {
+    auto claims = sys::ClaimFile::open(file(), boot, life);
+    REQUIRE(claims);
+    return std::move(*claims);
+  }
+
+ private:
+  std::string path_;
+};
+
+// One task that waits, as far as the store knows.
+StoreContents waiting(std::uint64_t id, std::uint32_t attempts = 0) {
+  TaskFacts facts;
+  facts.id = {id};
+  facts.counters.attempts = attempts;
+  StoreContents contents;
+  contents.pools["p"].tasks.push_back(facts);
+  return contents;
+}
+
 // What is in memory as well serves as the disk.
 struct Rig {
-  Rig() {
-    auto thread = StoreThread::start(std::make_unique<MemoryStore>(1 << 20));
+  explicit Rig(sys::ClaimFile claims = {}, StoreContents contents = {}) {
+    auto thread = StoreThread::start(std::make_unique<MemoryStore>(64 << 20));
     REQUIRE(thread);
-    stores = std::make_unique<TwoStores>(std::move(*thread), 1 << 20);
+    stores = std::make_unique<TwoStores>(std::move(*thread), 1 << 20, std::move(claims));
+    stores->add_claims(contents);
+    recovered = std::move(contents);
+  }
+  // The only task of the contents it began with.
+  [[nodiscard]] const TaskFacts& task() const { return recovered.pools.at("p").tasks.at(0); }
+  [[nodiscard]] StoreReply ask(StoreQuestion question) {
+    CHECK_FALSE(stores->ask(1, std::move(question)));
+    return std::get<StoreReplied>(later()).reply;
   }
   std::vector<StoreDone> submit(StoreOp op) {
     std::vector<StoreOp> ops;
@@ -63,6 +132,7 @@ struct Rig {
     return first;
   }
   std::unique_ptr<TwoStores> stores;
+  StoreContents recovered;
   std::vector<StoreOutput> output;
 };
 
@@ -125,4 +195,130 @@ TEST_CASE("a removal goes to whoever has the tasks, and is answered once") {
   const auto counted = std::get<StoreReplied>(rig.later());
   for (const std::uint64_t left : counted.reply.counts.by_state)
     CHECK(left == 0);
+}
+
+TEST_CASE("a task that was put here is claimed at once, and the store hears of it with its end") {
+  const Directory directory;
+  Rig rig(directory.open());
+  (void)rig.submit(put_with_body(1, 3)).size();
+  CHECK(rig.submit(claim_of(7)).empty());  // unknown: the store's business
+  (void)rig.later().index();
+  CHECK(std::get<StoreDone>(rig.later()).status == StoreStatus::missing);
+  const auto claimed = rig.submit(claim_of(1));
+  REQUIRE(claimed.size() == 1);
+  CHECK(claimed[0].status == StoreStatus::committed);
+  REQUIRE(claimed[0].body);
+  CHECK(claimed[0].body->args == "[1]");
+  CHECK(rig.submit(end_of(1, 1)).empty());
+  CHECK(std::get<StoreDone>(rig.later()).status == StoreStatus::committed);
+  FindTask one;
+  one.id = {1};
+  const StoreReply found = rig.ask(one);
+  REQUIRE(found.tasks.size() == 1);
+  CHECK(found.tasks[0].row.facts.state == TaskState::done);
+  CHECK(found.tasks[0].row.facts.counters.attempts == 1);
+}
+
+TEST_CASE("who asks is told what was claimed, and its end comes all the same") {
+  const Directory directory;
+  Rig rig(directory.open());
+  for (const std::uint64_t id : {1U, 2U}) {
+    (void)rig.submit(put_with_body(id, 3)).size();
+    (void)rig.later().index();
+  }
+  REQUIRE(rig.submit(claim_of(1)).size() == 1);
+  for (int i = 0; i < 2; ++i) {
+    ListTasks list;
+    list.filter.states = {TaskState::running};
+    const StoreReply running = rig.ask(list);
+    REQUIRE(running.tasks.size() == 1);
+    CHECK(running.tasks[0].row.facts.id == TaskId{1});
+    CHECK(running.tasks[0].row.facts.worker == kWorker);
+  }
+  CHECK(rig.submit(end_of(1, 1)).empty());
+  CHECK(std::get<StoreDone>(rig.later()).status == StoreStatus::committed);
+}
+
+TEST_CASE("an attempt that failed is on record, and the next one is claimed by the store") {
+  const Directory directory;
+  Rig rig(directory.open());
+  (void)rig.submit(put_with_body(1, 3)).size();
+  (void)rig.later().index();
+  REQUIRE(rig.submit(claim_of(1)).size() == 1);
+  RequeueOp requeue;
+  requeue.id = {1};
+  requeue.attempt = requeue.counters.attempts = 1;
+  StoreOp op;
+  op.what = requeue;
+  CHECK(rig.submit(std::move(op)).empty());
+  CHECK(std::get<StoreDone>(rig.later()).status == StoreStatus::committed);
+  CHECK(rig.submit(claim_of(1, 2)).empty());
+  const StoreDone again = std::get<StoreDone>(rig.later());
+  CHECK(again.status == StoreStatus::committed);
+  REQUIRE(again.body);
+  CHECK(again.body->args == "[1]");
+}
+
+TEST_CASE("bodies are kept for their claim up to a limit, and claims up to the file's places") {
+  const Directory directory;
+  Rig rig(directory.open());
+  (void)rig.submit(put_with_body(1, broker::kKeptBodies)).size();
+  (void)rig.later().index();
+  CHECK(rig.submit(claim_of(1)).empty());
+  CHECK(std::get<StoreDone>(rig.later()).body->data.size() == broker::kKeptBodies);
+  for (std::uint64_t id = 2; id < 2 + sys::kClaimPlaces; ++id) {
+    (void)rig.submit(put_with_body(id, 3)).size();
+    (void)rig.later().index();
+    REQUIRE(rig.submit(claim_of(id)).size() == 1);
+  }
+  const std::uint64_t last = 2 + sys::kClaimPlaces;
+  (void)rig.submit(put_with_body(last, 3)).size();
+  (void)rig.later().index();
+  CHECK(rig.submit(claim_of(last)).empty());
+  CHECK(std::get<StoreDone>(rig.later()).status == StoreStatus::committed);
+  CHECK(rig.submit(end_of(2, 1)).empty());  // gives its place back
+  (void)rig.later().index();
+  (void)rig.submit(put_with_body(last + 1, 3)).size();
+  (void)rig.later().index();
+  CHECK(rig.submit(claim_of(last + 1)).size() == 1);
+}
+
+TEST_CASE("the next broker finds what was claimed with its worker") {
+  const Directory directory;
+  {
+    Rig rig(directory.open());
+    (void)rig.submit(put_with_body(1, 3)).size();
+    (void)rig.later().index();
+    REQUIRE(rig.submit(claim_of(1)).size() == 1);
+  }
+  SUBCASE("and again, until it is over") {
+    for (int i = 0; i < 2; ++i) {
+      const Rig next(directory.open(), waiting(1));
+      CHECK(next.task().state == TaskState::running);
+      CHECK(next.task().counters.attempts == 1);
+      CHECK(next.task().worker == kWorker);
+      CHECK(next.task().started == WallTime{5});
+    }
+    const Rig over(directory.open(), waiting(1, 1));
+    CHECK(over.task().state == TaskState::waiting);
+    // Its number means nothing from here on.
+    CHECK(Rig(directory.open(), waiting(1)).task().state == TaskState::waiting);
+  }
+  SUBCASE("in another life of mtd with nobody") {
+    for (const char* life : {"other", "life"}) {
+      const Rig next(directory.open("boot", life), waiting(1));
+      CHECK(next.task().state == TaskState::running);
+      CHECK(next.task().worker == WorkerKey{3, 0});
+    }
+  }
+  SUBCASE("but not after a loss of power") {
+    CHECK(Rig(directory.open("next"), waiting(1)).task().state == TaskState::waiting);
+    CHECK(Rig(directory.open(), waiting(1)).task().state == TaskState::waiting);
+  }
+  SUBCASE("but not in a file that is no such file") {
+    std::filesystem::resize_file(directory.file(), 0);
+    CHECK(Rig(directory.open(), waiting(1)).task().state == TaskState::waiting);
+    std::filesystem::resize_file(directory.file(), 77);
+    CHECK(Rig(directory.open(), waiting(1)).task().state == TaskState::waiting);
+  }
 }

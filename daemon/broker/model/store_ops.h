@@ -94,6 +94,9 @@ struct ProbeOp {};
 
 struct StoreOp {
   std::uint64_t token = 0;  // whoever submits it may number it; it comes back
+  // Finish, requeue, cancel: the claim of the attempt may be kept elsewhere, so that the store has
+  // heard of one attempt less. The shell's own.
+  bool claimed_apart = false;
   Durability durability = Durability::fsync;
   std::variant<PutOp, ClaimOp, FinishOp, RequeueOp, PromoteOp, CancelOp, ReviveOp, CollectOp,
                RemoveOp, ProbeOp>

@@ -38,6 +38,7 @@ std::vector<StoreDone> MemoryStore::write(std::vector<StoreOp> batch) {
   completions.reserve(batch.size());
   for (StoreOp& op : batch) {
     StoreDone& done = completions.emplace_back();
+    apart_ = op.claimed_apart;
     done.status = std::visit([&](const auto& what) { return apply(what, done); }, op.what);
     done.op = std::move(op);
   }
@@ -48,7 +49,9 @@ MemoryStore::Entry* MemoryStore::live(TaskId id, std::uint32_t attempt) {
   const auto found = tasks_.find(id.value);
   if (found == tasks_.end()) return nullptr;
   const TaskFacts& facts = found->second.row.facts;
-  return !is_final(facts.state) && facts.counters.attempts == attempt ? &found->second : nullptr;
+  const std::uint32_t known = facts.counters.attempts;
+  const bool counts = known == attempt || (apart_ && known + 1 == attempt);
+  return !is_final(facts.state) && counts ? &found->second : nullptr;
 }
 
 PutOutcome MemoryStore::existing(const std::string& pool, const NewTask& task) const {

@@ -62,6 +62,7 @@ class MemoryStore final : public TaskStore {
 
   std::uint64_t limit_;
   std::uint64_t bytes_ = 0;
+  bool apart_ = false;  // of the operation that is being applied: claimed_apart
   TaskId last_id_;
   std::map<std::uint64_t, Entry> tasks_;
   std::unordered_map<std::string, std::uint64_t> by_uid_;

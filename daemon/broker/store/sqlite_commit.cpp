@@ -21,6 +21,14 @@ std::size_t bytes_of(const Answer& answer) {
   return answer.result.size() + answer.data.size() + answer.error.size() + answer.file.size();
 }
 
+// Four columns in a row.
+void bind_answer(Statement& statement, int first, const Answer& answer) {
+  statement.bind_text(first, answer.result);
+  statement.bind_blob(first + 1, answer.data);
+  statement.bind_text(first + 2, answer.file);
+  statement.bind_text(first + 3, answer.error);
+}
+
 }  // namespace
 
 std::vector<StoreDone> SqliteStore::write(std::vector<StoreOp> batch) {
@@ -105,6 +113,7 @@ void SqliteStore::note_failure(int code, const char* doing) {
 }
 
 int SqliteStore::apply(const StoreOp& op, StoreDone& done) {
+  apart_ = op.claimed_apart;
   return std::visit([&](const auto& what) { return apply(what, done); }, op.what);
 }
 
@@ -243,20 +252,12 @@ int SqliteStore::keep_answer(TaskId id, const AnswerRef& answer) {
   Statement& set = statement(Sql::set_answer);
   set.bind(1, signed_of(id.value));
   set.bind(2, static_cast<std::int64_t>(apart ? Kept::apart : Kept::in_row));
-  if (!apart) {
-    set.bind_text(3, answer->result);
-    set.bind_blob(4, answer->data);
-    set.bind_text(5, answer->file);
-    set.bind_text(6, answer->error);
-  }
+  if (!apart) bind_answer(set, 3, *answer);
   const int code = set.run();
   if (code != SQLITE_OK || !apart) return code;
   Statement& keep = statement(Sql::insert_answer);
   keep.bind(1, signed_of(id.value));
-  keep.bind_text(2, answer->result);
-  keep.bind_blob(3, answer->data);
-  keep.bind_text(4, answer->file);
-  keep.bind_text(5, answer->error);
+  bind_answer(keep, 2, *answer);
   return keep.run();
 }
 
@@ -279,27 +280,35 @@ int SqliteStore::keep_attempt(TaskId id, const AttemptRecord& record) {
   return prune.run();
 }
 
+// The attempts that may be on record when an operation names this one.
+void SqliteStore::bind_attempts(Statement& statement, std::uint32_t attempt) const {
+  statement.bind(2, apart_ && attempt > 0 ? attempt - 1 : attempt);
+  statement.bind(3, attempt);
+}
+
 int SqliteStore::apply(const FinishOp& op, StoreDone& done) {
-  Statement& finish = statement(Sql::finish);
+  const bool in_row = op.answer && bytes_of(*op.answer) <= kInlineBytes;
+  Statement& finish = statement(in_row ? Sql::finish_answered : Sql::finish);
   finish.bind(1, signed_of(op.id.value));
-  finish.bind(2, op.attempt);
-  finish.bind(3, static_cast<std::int64_t>(op.state));
-  finish.bind(4, op.state == TaskState::dead ? 1 : 0);
-  finish.bind(5, op.finished.ns);
-  finish.bind(6, static_cast<std::int64_t>(op.reason));
-  finish.bind(7, op.counters.failures);
-  finish.bind(8, op.counters.crashes);
-  finish.bind(9, op.counters.recoveries);
+  bind_attempts(finish, op.attempt);
+  finish.bind(4, static_cast<std::int64_t>(op.state));
+  finish.bind(5, op.state == TaskState::dead ? 1 : 0);
+  finish.bind(6, op.finished.ns);
+  finish.bind(7, static_cast<std::int64_t>(op.reason));
+  finish.bind(8, op.counters.failures);
+  finish.bind(9, op.counters.crashes);
+  finish.bind(10, op.counters.recoveries);
   const Death death = op.record ? op.record->death : Death();
-  finish.bind(10, static_cast<std::int64_t>(death.cause));
-  finish.bind(11, death.number);
+  finish.bind(11, static_cast<std::int64_t>(death.cause));
+  finish.bind(12, death.number);
+  if (in_row) bind_answer(finish, 13, *op.answer);
   int code = finish.run();
   if (code != SQLITE_OK) return code;
   if (database_.changes() == 0) {
     done.status = StoreStatus::missing;
     return SQLITE_OK;
   }
-  code = keep_answer(op.id, op.answer);
+  if (!in_row) code = keep_answer(op.id, op.answer);
   if (code == SQLITE_OK && op.record) code = keep_attempt(op.id, *op.record);
   return code;
 }
@@ -307,16 +316,16 @@ int SqliteStore::apply(const FinishOp& op, StoreDone& done) {
 int SqliteStore::apply(const RequeueOp& op, StoreDone& done) {
   Statement& requeue = statement(Sql::requeue);
   requeue.bind(1, signed_of(op.id.value));
-  requeue.bind(2, op.attempt);
-  requeue.bind(3, static_cast<std::int64_t>(op.state));
-  requeue.bind(4, op.due.ns);
-  requeue.bind(5, signed_of(op.order));
-  requeue.bind(6, static_cast<std::int64_t>(op.reason));
-  requeue.bind(7, op.counters.failures);
-  requeue.bind(8, op.counters.crashes);
-  requeue.bind(9, op.counters.recoveries);
-  requeue.bind(10, static_cast<std::int64_t>(op.record.death.cause));
-  requeue.bind(11, op.record.death.number);
+  bind_attempts(requeue, op.attempt);
+  requeue.bind(4, static_cast<std::int64_t>(op.state));
+  requeue.bind(5, op.due.ns);
+  requeue.bind(6, signed_of(op.order));
+  requeue.bind(7, static_cast<std::int64_t>(op.reason));
+  requeue.bind(8, op.counters.failures);
+  requeue.bind(9, op.counters.crashes);
+  requeue.bind(10, op.counters.recoveries);
+  requeue.bind(11, static_cast<std::int64_t>(op.record.death.cause));
+  requeue.bind(12, op.record.death.number);
   int code = requeue.run();
   if (code != SQLITE_OK) return code;
   if (database_.changes() == 0) {
@@ -339,8 +348,8 @@ int SqliteStore::apply(const PromoteOp& op, StoreDone& done) {
 int SqliteStore::apply(const CancelOp& op, StoreDone& done) {
   Statement& cancel = statement(Sql::cancel);
   cancel.bind(1, signed_of(op.id.value));
-  cancel.bind(2, op.attempt);
-  cancel.bind(3, static_cast<std::int64_t>(op.reason));
+  bind_attempts(cancel, op.attempt);
+  cancel.bind(4, static_cast<std::int64_t>(op.reason));
   const int code = cancel.run();
   if (code == SQLITE_OK && database_.changes() == 0) done.status = StoreStatus::missing;
   return code;

@@ -25,12 +25,17 @@ const std::array<const char*, static_cast<std::size_t>(SqliteStore::Sql::kCount)
         "WHERE id=?1 AND live=1 AND state<2 AND attempts=?2-1 RETURNING body,uid,name,args,data",
         // read_body
         "SELECT args,data FROM body WHERE task=?1",
-        // finish
-        "UPDATE task SET state=?3,live=NULL,dead=?4,finished=?5,reason=?6,failures=?7,crashes=?8,"
-        "recoveries=?9,death=?10,death_number=?11 WHERE id=?1 AND live=1 AND attempts=?2",
+        // finish, finish_answered: ?2 and ?3 bound the attempts that are on record
+        "UPDATE task SET state=?4,live=NULL,dead=?5,finished=?6,reason=?7,failures=?8,crashes=?9,"
+        "recoveries=?10,death=?11,death_number=?12,attempts=?3 "
+        "WHERE id=?1 AND live=1 AND attempts BETWEEN ?2 AND ?3",
+        "UPDATE task SET state=?4,live=NULL,dead=?5,finished=?6,reason=?7,failures=?8,crashes=?9,"
+        "recoveries=?10,death=?11,death_number=?12,attempts=?3,answer=1,result=?13,answer_data=?14,"
+        "file=?15,error=?16 WHERE id=?1 AND live=1 AND attempts BETWEEN ?2 AND ?3",
         // requeue
-        "UPDATE task SET state=?3,due=?4,due_by_wall=0,ord=?5,reason=?6,failures=?7,crashes=?8,"
-        "recoveries=?9,death=?10,death_number=?11 WHERE id=?1 AND live=1 AND attempts=?2",
+        "UPDATE task SET state=?4,due=?5,due_by_wall=0,ord=?6,reason=?7,failures=?8,crashes=?9,"
+        "recoveries=?10,death=?11,death_number=?12,attempts=?3 "
+        "WHERE id=?1 AND live=1 AND attempts BETWEEN ?2 AND ?3",
         // insert_attempt, prune_attempts
         "INSERT OR REPLACE INTO attempt(task,attempt,slot,incarnation,started,ended,outcome,death,"
         "death_number)VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
@@ -42,7 +47,7 @@ const std::array<const char*, static_cast<std::size_t>(SqliteStore::Sql::kCount)
         // promote
         "UPDATE task SET state=1,ord=?2 WHERE id=?1 AND live=1 AND state=0",
         // cancel
-        "UPDATE task SET cancel=?3 WHERE id=?1 AND live=1 AND attempts=?2",
+        "UPDATE task SET cancel=?4 WHERE id=?1 AND live=1 AND attempts BETWEEN ?2 AND ?3",
         // revive
         "UPDATE OR IGNORE task SET state=1,live=1,dead=NULL,finished=NULL,ord=?3,"
         "failures=0,crashes=0,recoveries=0,expires=9223372036854775807,cancel=NULL,reason=0,death="

@@ -69,6 +69,7 @@ class SqliteStore final : public TaskStore {
     claim,
     read_body,
     finish,
+    finish_answered,
     requeue,
     insert_attempt,
     prune_attempts,
@@ -119,6 +120,7 @@ class SqliteStore final : public TaskStore {
   [[nodiscard]] int apply(const CollectOp& op, StoreDone& done);
   [[nodiscard]] int apply(const RemoveOp& op, StoreDone& done);
   [[nodiscard]] int apply(const ProbeOp& op, StoreDone& done);
+  void bind_attempts(Statement& statement, std::uint32_t attempt) const;
   [[nodiscard]] int insert(std::int64_t pool, const NewTask& task, PutOutcome& outcome);
   [[nodiscard]] int keep_answer(TaskId id, const AnswerRef& answer);
   [[nodiscard]] int keep_attempt(TaskId id, const AttemptRecord& record);
@@ -157,6 +159,7 @@ class SqliteStore final : public TaskStore {
   std::unordered_map<std::string, std::int64_t> pools_;
   std::uint64_t last_id_ = 0;
   bool last_id_kept_ = true;
+  bool apart_ = false;    // of the operation that is being applied: claimed_apart
   bool no_room_ = false;  // puts and claims are refused until a probe finds room
   bool failed_ = false;
   bool another_life_ = false;  // and there was no room to write that down
