@@ -261,14 +261,20 @@ void Broker::submit_batch() {
 }
 
 void Broker::end_if_idle() {
-  if (stopping_ && under_way_ == 0 && batch_.empty()) loop_.stop(0);
+  if (stopping_ && under_way_ == 0 && batch_.empty() && unsynced_.empty()) loop_.stop(0);
 }
 
 void Broker::on_store() {
   for (auto& output : stores_.take()) {
     if (auto* done = std::get_if<task::StoreDone>(&output)) {
       --under_way_;
+      if (task::is_unsynced_put(*done))
+        unsynced_.emplace_back(std::get<task::PutOp>(done->op.what).ticket, std::nullopt);
       apply(std::move(*done));
+      continue;
+    }
+    if (const auto* synced = std::get_if<task::StoreSynced>(&output)) {
+      handle(*synced);
       continue;
     }
     auto& [token, reply] = std::get<task::StoreReplied>(output);
@@ -277,6 +283,19 @@ void Broker::on_store() {
     const Replied replied = std::move(question->second);
     questions_.erase(question);
     replied(std::move(reply));
+  }
+}
+
+// Accepted means that the disk has it.
+void Broker::handle(const task::StoreSynced& synced) {
+  for (std::uint32_t i = 0; i < synced.puts && !unsynced_.empty(); ++i) {
+    const auto [ticket, accepted] = std::move(unsynced_.front());
+    unsynced_.pop_front();
+    if (synced.kept) {
+      if (accepted) tell(*accepted);
+    } else if (const auto put = puts_.find(ticket.value); put != puts_.end()) {
+      answer(task::Refused{ticket, task::Refusal::store_failed}, std::string(put->second.pool));
+    }
   }
 }
 
@@ -371,6 +390,14 @@ void Broker::put(ClientStream& client, PutFrame frame, std::string body) {
 }
 
 void Broker::answer(const task::PutAccepted& accepted) {
+  // The last one, as a rule: it has just been written.
+  const auto unsynced = std::find_if(unsynced_.rbegin(), unsynced_.rend(),
+                                     [&](const auto& one) { return one.first == accepted.ticket; });
+  if (unsynced == unsynced_.rend()) return tell(accepted);
+  unsynced->second = accepted;
+}
+
+void Broker::tell(const task::PutAccepted& accepted) {
   const auto found = puts_.find(accepted.ticket.value);
   if (found == puts_.end()) return;
   const PutCall call = std::move(found->second);
@@ -404,6 +431,9 @@ void Broker::answer(const task::PutAccepted& accepted) {
   } else {
     client->watch(outcome.id, call.seq);
     watchers_.emplace(outcome.id.value, client);
+    // It may have begun before.
+    if (const std::string* said = progress_of(outcome.id))
+      client->progress(outcome.id, *said, sys::now());
   }
 }
 

@@ -100,6 +100,8 @@ class Broker final : public QueueHost, public ClientHost {
   void on_store();
   void submit_batch();
   void apply(task::StoreDone done);
+  void handle(const task::StoreSynced& synced);
+  void tell(const task::PutAccepted& accepted);
   void end_if_idle();
   void on_deadline();
   void arm_timer();
@@ -143,6 +145,8 @@ class Broker final : public QueueHost, public ClientHost {
   std::vector<task::StoreOp> batch_;
   std::deque<task::StoreDone> done_at_once_;  // in memory; not applied yet
   bool submitting_ = false;
+  // Puts that are written, in their order, and what their clients are told when the disk has them.
+  std::deque<std::pair<task::Ticket, std::optional<task::PutAccepted>>> unsynced_;
   std::unordered_map<std::uint64_t, Replied> questions_;
   std::unordered_map<std::uint64_t, PutCall> puts_;        // by ticket
   std::unordered_map<std::uint64_t, CancelDone> cancels_;  // by ticket

@@ -369,7 +369,7 @@ StoreStatus TaskRig::apply(const StoreOp& op, StoreDone& done) {
 
 std::size_t TaskRig::early() const {
   const auto found =
-      std::find_if_not(under_way_.begin(), under_way_.end(), needs_sync) - under_way_.begin();
+      std::find_if_not(under_way_.begin(), under_way_.end(), waits_for_sync) - under_way_.begin();
   return found < std::ssize(under_way_) ? static_cast<std::size_t>(found) : 0;
 }
 

@@ -45,7 +45,7 @@ struct TaskMenu {
   std::uint32_t restarts = 2;  // … so often
   bool pause = false;
   bool recycle = false;
-  bool early = false;        // what needs no sync may be told before what needs one
+  bool early = false;        // what waits for no sync may be told before what does
   bool lazy_commits = true;  // commits may come late; else as soon as asked for
 };
 

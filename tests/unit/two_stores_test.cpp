@@ -125,7 +125,9 @@ struct Rig {
     while (output.empty()) {
       pollfd ready{stores->fd(), POLLIN, 0};
       REQUIRE(::poll(&ready, 1, -1) == 1);
-      output = stores->take();
+      for (StoreOutput& one : stores->take()) {
+        if (!std::holds_alternative<StoreSynced>(one)) output.push_back(std::move(one));
+      }
     }
     StoreOutput first = std::move(output.front());
     output.erase(output.begin());

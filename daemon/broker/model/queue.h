@@ -4,9 +4,10 @@
 //
 // Guarantees: every accepted task is waiting, running or final, and exactly one of them. It becomes
 // final once, and the answer that made it so is of its newest attempt. An attempt is counted and on
-// record before a worker hears of it; nothing is told to a client before it is on record. First in,
-// first out within a priority at dispatch. Never more tasks at a worker than its credit, never more
-// in its life than its limit, none once it drains.
+// record before a worker hears of it; nothing is told to a client before it is on record (that a
+// put is on the disk, too, the shell sees to). First in, first out within a priority at dispatch.
+// Never more tasks at a worker than its credit, never more in its life than its limit, none once it
+// drains.
 //
 // Cost: an event touches the tasks and workers it names, O(log n) in the number of tasks; bodies
 // and results are passed on by reference and held only while an operation on them is under way.

@@ -103,12 +103,17 @@ struct StoreOp {
       what;
 };
 
-// Whether its loss with the power would break a promise. Completions of such operations come in
-// their order, and so do those of all others; between the two kinds there is none.
+// Whether its loss with the power would break a promise.
 [[nodiscard]] inline bool needs_sync(const StoreOp& op) {
   return op.durability == Durability::fsync &&
          (std::holds_alternative<PutOp>(op.what) || std::holds_alternative<FinishOp>(op.what) ||
           std::holds_alternative<CancelOp>(op.what) || std::holds_alternative<ReviveOp>(op.what));
+}
+// Whether its completion comes only when the disk has it. That of a put does not: its task may be
+// begun before, and whoever put it hears of it when the disk has it. Completions that wait come in
+// their order, and so do all others; between the two kinds there is none.
+[[nodiscard]] inline bool waits_for_sync(const StoreOp& op) {
+  return needs_sync(op) && !std::holds_alternative<PutOp>(op.what);
 }
 enum class StoreStatus : std::uint8_t {
   committed,

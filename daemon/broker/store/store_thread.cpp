@@ -1,11 +1,16 @@
 #include "daemon/broker/store/store_thread.h"
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
 #include <utility>
 
 namespace mtd::task {
 namespace {
+
+// A little longer than a worker that has nothing to do needs to say so.
+constexpr std::chrono::microseconds kMoment{250};
+constexpr std::uint32_t kMostMisses = 8;  // then 2⁸ syncs begin at once
 
 // Tasks, not operations: a put may hold thousands.
 std::size_t weight(const StoreOp& op) {
@@ -14,6 +19,11 @@ std::size_t weight(const StoreOp& op) {
 }
 
 }  // namespace
+
+bool is_unsynced_put(const StoreDone& done) {
+  return std::holds_alternative<PutOp>(done.op.what) && needs_sync(done.op) &&
+         done.status == StoreStatus::committed;
+}
 
 Result<std::unique_ptr<StoreThread>> StoreThread::start(std::unique_ptr<TaskStore> store) {
   auto wake = sys::WakeFd::make();
@@ -67,7 +77,7 @@ void StoreThread::run() {
     has_input_.wait(hold, [this] { return may_write() || (ending_ && input_.empty()); });
     if (input_.empty()) break;
     write(hold);
-    if (syncing_ || unsynced_.empty()) continue;
+    if (syncing_ || unsynced_.empty() || wait_for_more(hold)) continue;
     if (may_write()) has_input_.notify_one();  // the other one goes on meanwhile
     sync_all(hold);
   }
@@ -88,6 +98,33 @@ std::vector<StoreOp> StoreThread::next_batch() {
   return batch;
 }
 
+// Only puts wait for the sync: their tasks may end soon.
+bool StoreThread::is_worth_waiting() const {
+  const auto is_put = [](const auto& one) { return std::holds_alternative<StoreSynced>(one); };
+  return !waited_ && !ending_ && std::all_of(unsynced_.begin(), unsynced_.end(), is_put);
+}
+
+// True: something has come, or somebody else has begun the sync.
+bool StoreThread::wait_for_more(std::unique_lock<std::mutex>& hold) {
+  if (!is_worth_waiting()) return false;
+  if (no_wait_before_ > 0) {
+    --no_wait_before_;
+    return false;
+  }
+  waited_ = true;
+  const bool came = has_input_.wait_for(
+      hold, kMoment, [this] { return may_write() || syncing_ || unsynced_.empty() || ending_; });
+  misses_ = came ? 0 : std::min(misses_ + 1, kMostMisses);
+  no_wait_before_ = came ? 0 : (1U << misses_) - 1;
+  return came && !ending_;
+}
+
+void StoreThread::put_out(std::vector<StoreOutput> output) {
+  const bool is_awake = !output_.empty();
+  std::move(output.begin(), output.end(), std::back_inserter(output_));
+  if (!is_awake) wake_.signal();
+}
+
 // A batch, or a question. What it says of a task may be told no sooner than what came before it.
 void StoreThread::write(std::unique_lock<std::mutex>& hold) {
   writing_ = true;
@@ -95,8 +132,12 @@ void StoreThread::write(std::unique_lock<std::mutex>& hold) {
   std::vector<StoreOp> batch = next_batch();
   if (!batch.empty()) {
     hold.unlock();
-    for (StoreDone& done : store_->write(std::move(batch)))
-      (needs_sync(done.op) ? later : now).emplace_back(std::move(done));
+    std::uint32_t puts = 0;
+    for (StoreDone& done : store_->write(std::move(batch))) {
+      if (is_unsynced_put(done)) ++puts;
+      (waits_for_sync(done.op) ? later : now).emplace_back(std::move(done));
+    }
+    if (puts > 0) later.insert(later.begin(), StoreSynced{puts, true});
   } else {
     Question question = std::move(std::get<Question>(input_.front()));
     input_.pop_front();
@@ -107,10 +148,7 @@ void StoreThread::write(std::unique_lock<std::mutex>& hold) {
   // Whoever tidies makes wait what is written after it, and what he is to sync.
   const bool tidies = later.empty() || syncing_;
   std::move(later.begin(), later.end(), std::back_inserter(unsynced_));
-  if (!now.empty()) {
-    std::move(now.begin(), now.end(), std::back_inserter(output_));
-    wake_.signal();
-  }
+  if (!now.empty()) put_out(std::move(now));
   if (tidies) {
     hold.unlock();
     store_->tidy();
@@ -120,23 +158,26 @@ void StoreThread::write(std::unique_lock<std::mutex>& hold) {
 }
 
 std::vector<StoreOutput> StoreThread::synced(std::vector<StoreOutput> output) {
-  const auto waits = [](const StoreOutput& one) { return std::holds_alternative<StoreDone>(one); };
-  if (std::none_of(output.begin(), output.end(), waits) || store_->sync()) return output;
+  const auto asks = [](const StoreOutput& one) {
+    return std::holds_alternative<StoreReplied>(one);
+  };
+  if (std::all_of(output.begin(), output.end(), asks) || store_->sync()) return output;
   for (StoreOutput& one : output) {
     if (auto* done = std::get_if<StoreDone>(&one)) *done = failed_completion(std::move(*done));
+    if (auto* puts = std::get_if<StoreSynced>(&one)) puts->kept = false;
   }
   return output;
 }
 
 void StoreThread::sync_all(std::unique_lock<std::mutex>& hold) {
   syncing_ = true;
+  waited_ = false;
   while (!unsynced_.empty()) {
     std::vector<StoreOutput> output = std::exchange(unsynced_, {});
     hold.unlock();
     output = synced(std::move(output));
     hold.lock();
-    std::move(output.begin(), output.end(), std::back_inserter(output_));
-    wake_.signal();
+    put_out(std::move(output));
   }
   syncing_ = false;
   if (writing_) return;  // whoever writes sees to it

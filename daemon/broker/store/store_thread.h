@@ -3,6 +3,10 @@
 // already: so at a low rate nothing waits for company, and at a high one a sync is shared by all
 // that was written while the one before it lasted.
 //
+// A put is told when it is written, so that its task can be begun, and once more when the disk has
+// it (StoreSynced). A task that ends soon needs one sync for both: it waits a moment for the end,
+// as long as such moments prove worth while.
+//
 // Two threads, of which at most one writes and at most one syncs. Whoever has written syncs, unless
 // the other one does and will go on with it.
 //
@@ -31,7 +35,14 @@ struct StoreReplied {
   std::uint64_t token = 0;
   StoreReply reply;
 };
-using StoreOutput = std::variant<StoreDone, StoreReplied>;
+// So many puts that need a sync, the next ones in the order of their completions, have had it.
+struct StoreSynced {
+  std::uint32_t puts = 0;
+  bool kept = true;  // false: it has failed
+};
+using StoreOutput = std::variant<StoreDone, StoreReplied, StoreSynced>;
+// A put that StoreSynced is to follow.
+[[nodiscard]] bool is_unsynced_put(const StoreDone& done);
 
 class StoreThread {
  public:
@@ -48,8 +59,8 @@ class StoreThread {
 
   // Readable while there is output.
   [[nodiscard]] int fd() const { return wake_.fd(); }
-  // Completions of what needs a sync, and replies, in the order of what was submitted and asked;
-  // those of what needs none, in their order, as soon as it is written.
+  // What waits for a sync, and replies, in the order of what was submitted and asked; all else, in
+  // its order, as soon as it is written.
   [[nodiscard]] std::vector<StoreOutput> take();
 
  private:
@@ -65,6 +76,9 @@ class StoreThread {
   [[nodiscard]] bool may_write() const { return !writing_ && !input_.empty(); }
   void write(std::unique_lock<std::mutex>& hold);
   void sync_all(std::unique_lock<std::mutex>& hold);
+  [[nodiscard]] bool is_worth_waiting() const;
+  [[nodiscard]] bool wait_for_more(std::unique_lock<std::mutex>& hold);
+  void put_out(std::vector<StoreOutput> output);
   [[nodiscard]] std::vector<StoreOp> next_batch();
   [[nodiscard]] std::vector<StoreOutput> synced(std::vector<StoreOutput> output);
 
@@ -76,7 +90,10 @@ class StoreThread {
   std::vector<StoreOutput> unsynced_;  // written; told after the next sync
   std::vector<StoreOutput> output_;
   bool writing_ = false, syncing_ = false, ending_ = false;
-  sys::Thread threads_[2];  // last: joined before the rest goes
+  bool waited_ = false;               // for what goes into the next sync
+  std::uint32_t misses_ = 0;          // waits for nothing, one after the other
+  std::uint32_t no_wait_before_ = 0;  // syncs that begin at once before it is tried again
+  sys::Thread threads_[2];            // last: joined before the rest goes
 };
 
 }  // namespace mtd::task
