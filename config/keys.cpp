@@ -95,8 +95,7 @@ std::vector<PoolKey> make_pool_keys() {
                "1 of a dynamic pool",
                Apply::hot,
                "The fewest workers of a dynamic pool. With 0 the first one is started when a "
-               "connection "
-               "waits at one of its listen sockets."},
+               "connection waits at one of its listen sockets, or a task in its queue."},
               [](S& spec, const Scalar& value, const KeyInfo&) {
                 spec.scaling.min = static_cast<std::uint32_t>(std::get<std::int64_t>(value));
                 spec.workers = spec.scaling.min;

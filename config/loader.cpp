@@ -1,6 +1,10 @@
 #include "config/loader.h"
 
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <map>
 
 #include "common/escape.h"
@@ -138,9 +142,36 @@ class Loader {
     daemon.operate_gid = group("control.group");
     daemon.readonly_gid = group("control.readonly_group");
     if (const auto found = given.find("tasks.directory"); found != given.end())
-      daemon.task_directory = daemon_path(*found->second, "tasks.directory", kMaxDirectoryPath);
+      task_directory(*found->second);
     const auto user = given.find("tasks.user");
     task_user(user == given.end() ? nullptr : user->second);
+  }
+
+  // What can be said before the broker makes it, and its parent, itself. It may be there later, so
+  // that this is no error.
+  void task_directory(const Node& node) {
+    std::string& path = result_.configuration.daemon.task_directory;
+    path = daemon_path(node, "tasks.directory", kMaxDirectoryPath);
+    if (path.empty()) return;
+    std::string there = path;
+    struct stat info {};
+    int missing = 0;
+    while (::stat(there.c_str(), &info) != 0 && (errno == ENOENT || errno == ENOTDIR) &&
+           there != "/") {
+      there.resize(std::max<std::size_t>(there.rfind('/'), 1));
+      ++missing;
+    }
+    struct statvfs system {};
+    std::string wrong;
+    if (info.st_mode != 0 && !S_ISDIR(info.st_mode)) {
+      wrong = "\"" + escape_for_terminal(there) + "\" is no directory";
+    } else if (missing > 2) {
+      wrong = "cannot be made yet: in \"" + escape_for_terminal(there) +
+              "\" the directories that lead to it are missing";
+    } else if (::statvfs(there.c_str(), &system) == 0 && (system.f_flag & ST_RDONLY) != 0) {
+      wrong = "\"" + escape_for_terminal(there) + "\" is on a file system that is read-only";
+    }
+    if (!wrong.empty()) problems_.warn(node.place, "tasks.directory: " + wrong);
   }
 
   // Only root can become another.
@@ -199,13 +230,13 @@ class Loader {
     std::uint64_t total = 0;
     for (const PoolSpec& pool : result_.configuration.pools) {
       if (!pool.tasks.has_queue()) continue;
-      total += pool.workers;
-      if (largest == nullptr || pool.workers > largest->workers) largest = &pool;
+      total += pool.most_workers();
+      if (largest == nullptr || pool.most_workers() > largest->most_workers()) largest = &pool;
     }
     if (total <= kMaxTaskWorkers) return;
     const auto found = pools_.find(largest->name);
     problems_.error(found == pools_.end() ? Place() : found->second->name_place,
-                    "pools." + largest->name + ".workers: the pools with tasks have " +
+                    "pools." + largest->name + ".workers: the pools with tasks may have " +
                         std::to_string(total) + " workers together; at most " +
                         std::to_string(kMaxTaskWorkers) + " are possible");
   }

@@ -2,6 +2,7 @@
 // Plain values; the key table (keys.h) says for each member its JSON key, bounds, unit and default.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -188,8 +189,9 @@ enum class TaskDurability { fsync, process, memory };
 enum class OnFullQueue { refuse, block };
 enum class OnLostTask { retry, dead };
 
-// In all pools with a queue together: the keeper holds a socket for each, beside all else.
-inline constexpr std::uint32_t kMaxTaskWorkers = 900;
+// In all pools with a queue together, however far dynamic ones grow: the keeper holds a socket for
+// each, and while it is being replaced for its successor as well.
+inline constexpr std::uint32_t kMaxTaskWorkers = 16'000;
 
 // The pool's queue of tasks. Infinite durations: none.
 struct TasksSpec {
@@ -264,6 +266,9 @@ struct PoolSpec {
   std::vector<Dependency> depends_on;  // sorted by name, each once
   bool essential = false;              // its failure is the end of mtd
   TasksSpec tasks;
+
+  // However far it grows.
+  [[nodiscard]] std::uint32_t most_workers() const { return std::max(workers, scaling.max); }
 
   // Of all that a running process was given at its start. Two specs with the same fingerprint need
   // no new process; members that apply in place (hot keys) are not in it.

@@ -543,9 +543,11 @@ std::vector<CrossError> cross_check(const PoolSpec& spec) {
       errors.push_back(
           {"workers.spare", "is " + std::to_string(scaling.spare) + ", more than " + max});
     }
-    if (scaling.min == 0 && spec.listen.empty()) {
+    if (scaling.min == 0 && spec.listen.empty() && !spec.tasks.has_queue()) {
       errors.push_back(
-          {"workers.min", "is 0, but the pool does not listen: nothing would ever start a worker"});
+          {"workers.min",
+           "is 0, but the pool neither listens nor has a queue of tasks: nothing would "
+           "ever start a worker"});
     }
   }
   std::set<std::string> addresses;

@@ -45,6 +45,7 @@ void QueueRunner::apply(task::Event event) {
 }
 
 void QueueRunner::reconfigure(QueueSettings settings) {
+  told_backlog_.reset();
   if (settings.id != settings_.id) {  // the pool left the configuration and came back
     places_.board.clear(settings_.id);
     board_ = places_.board.queue(settings.id);
@@ -62,8 +63,9 @@ void QueueRunner::reconfigure(QueueSettings settings) {
 
 void QueueRunner::show() {
   tell_loads();
-  if (board_ == nullptr) return;
   const task::QueueView view = queue_.view();
+  tell_backlog(view);
+  if (board_ == nullptr) return;
   board_->paused = view.paused ? 1 : 0;
   board_->closed = view.closed ? 1 : 0;
   board_->waiting = view.waiting + view.entering;
@@ -142,6 +144,15 @@ void QueueRunner::tell_loads() {
   }
 }
 
+// A pool that may have no worker at all gets its first one for the tasks that wait.
+void QueueRunner::tell_backlog(const task::QueueView& view) {
+  if (!settings_.reports_load || !synced_) return;
+  const bool waits = view.waiting > 0 && !view.paused && workers_.empty();
+  if (told_backlog_ == waits) return;
+  told_backlog_ = waits;
+  places_.link.send(Backlog{{}, settings_.id, waits ? 1U : 0U});
+}
+
 void QueueRunner::drain(const Drain& drain) {
   const task::WorkerKey key{drain.worker.slot, drain.worker.incarnation};
   Worker* worker = find(key);
@@ -199,6 +210,7 @@ void QueueRunner::lose(const task::WorkerKey& key, const task::Death& death) {
 void QueueRunner::begin_sync() {
   for (auto& entry : workers_)
     entry.second.told = false;
+  told_backlog_.reset();
 }
 
 void QueueRunner::end_sync() {
@@ -209,6 +221,7 @@ void QueueRunner::end_sync() {
   for (const auto& key : gone)
     lose(key, {task::DeathCause::vanished, 0});
   if (!std::exchange(synced_, true)) apply(task::AllAttached{});
+  host_.changed(*this);
 }
 
 void QueueRunner::condemn(const task::WorkerKey& key, KillCause cause) {

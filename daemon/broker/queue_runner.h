@@ -108,6 +108,7 @@ class QueueRunner {
   void set_busy(Worker& worker, bool busy);
   void note_load(const task::WorkerKey& key, const Worker& worker);
   void tell_loads();
+  void tell_backlog(const task::QueueView& view);
 
   // Frames of a worker.
   Result<std::optional<AnswerOf>> on_frame(const task::WorkerKey& key, std::string_view line,
@@ -153,8 +154,9 @@ class QueueRunner {
   Workers workers_;
   std::set<task::WorkerKey> loads_;  // to be told at the end of the turn
   std::deque<task::Event> pending_;
-  task::BodyRef body_;      // of the claim whose completion is being applied
-  std::uint64_t busy_ = 0;  // workers
+  task::BodyRef body_;                // of the claim whose completion is being applied
+  std::uint64_t busy_ = 0;            // workers
+  std::optional<bool> told_backlog_;  // what the supervisor knows; of pools that ask for it
   bool applying_ = false, synced_ = false, spool_failed_ = false;
 };
 

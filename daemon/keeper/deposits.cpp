@@ -103,10 +103,9 @@ int hold(Keeper& keeper, Request& request) {
   const char* name = request.as<Hold>().name;
   if (!valid_name(name) || request.fd_count != 1) return EINVAL;
   HeldRecord* record = keeper.table.find_held(name);
-  if (record == nullptr) record = keeper.table.find_held("");
+  if (record == nullptr) record = keeper.table.add_held(name);
   if (record == nullptr) return ENOSPC;
-  if (record->name[0] != '\0') close_fd(record->fd);
-  std::memcpy(record->name, name, kHoldNameBytes);  // ended by NUL: valid_name
+  close_fd(record->fd);
   record->fd = request.take(0);
   return 0;
 }
@@ -130,7 +129,7 @@ int drop(Keeper& keeper, const Drop& message) {
   HeldRecord* record = valid_name(message.name) ? keeper.table.find_held(message.name) : nullptr;
   if (record == nullptr) return ENOENT;
   close_fd(record->fd);
-  std::memset(record->name, 0, kHoldNameBytes);
+  keeper.table.remove_held(*record);
   return 0;
 }
 

@@ -87,6 +87,7 @@ struct RevisionRecord {
 struct HeldRecord {
   char name[kHoldNameBytes] = {};  // empty: free
   int fd = -1;
+  std::uint32_t next = kNone;  // of the same hash; of the free ones
 };
 
 // Fixed arrays in one mapping, and the lists through them.
@@ -96,12 +97,14 @@ struct Table {
   std::uint32_t* by_pid = nullptr;
   RevisionRecord* revisions = nullptr;
   HeldRecord* held = nullptr;
-  char* specs = nullptr;    // kMaxRevisions times kMaxSpecBytes
-  char* scratch = nullptr;  // the child's, private
-  char* texts = nullptr;    // of the keeper before an upgrade: kTextBytes
+  std::uint32_t* by_name = nullptr;  // of held ones: heads of hash chains
+  char* specs = nullptr;             // kMaxRevisions times kMaxSpecBytes
+  char* scratch = nullptr;           // the child's, private
+  char* texts = nullptr;             // of the keeper before an upgrade: kTextBytes
   ChildNote* role_note = nullptr;
   std::uint32_t capacity = 0, hash_mask = 0;
   std::uint32_t used = 0, high_water = 0, free_head = kNone;
+  std::uint32_t held_used = 0, held_high_water = 0, held_free = kNone;
   std::uint32_t dirty_head = kNone, dirty_tail = kNone, starting_head = kNone;
   std::uint32_t unreaped = 0;
   std::uint64_t change = 0;
@@ -121,7 +124,10 @@ struct Table {
   [[nodiscard]] RevisionRecord* revision(std::uint64_t id);
   [[nodiscard]] char* spec_of(const RevisionRecord& record) const;
   void clear(RevisionRecord& record);
+  // Names are ended by NUL, and not empty.
   [[nodiscard]] HeldRecord* find_held(const char* name);
+  [[nodiscard]] HeldRecord* add_held(const char* name);  // of a new name; nullptr: full
+  void remove_held(HeldRecord& record);
 };
 
 // The supervisor's process, over all its lives.

@@ -58,13 +58,13 @@ std::uint64_t handled_signals() {
 void hold_inherited(Keeper& keeper) {
   for (int i = 0; i < keeper.settings.inherited; ++i) {
     if (fcntl(3 + i, F_GETFD) < 0) continue;  // fewer came than were promised
-    HeldRecord& record = keeper.table.held[i];
-    char* to = record.name;
+    char name[kHoldNameBytes] = {};
+    char* to = name;
     for (const char* from = kInheritedName; *from != '\0'; ++from)
       *to++ = *from;
     if (i >= 10) *to++ = static_cast<char>('0' + i / 10);
     *to = static_cast<char>('0' + i % 10);
-    record.fd = 3 + i;
+    keeper.table.add_held(name)->fd = 3 + i;
   }
 }
 

@@ -9,6 +9,8 @@
 namespace mtd::keeper {
 namespace {
 
+constexpr std::uint32_t kHeldBuckets = 4096;
+
 std::uint32_t hash_key(const Key& key) {
   std::uint64_t h = (std::uint64_t{key.pool} << 32 | key.slot) * 0x9E3779B97F4A7C15ULL;
   h = (h ^ key.incarnation) * 0xC2B2AE3D27D4EB4FULL;
@@ -17,6 +19,13 @@ std::uint32_t hash_key(const Key& key) {
 
 std::uint32_t hash_pid(int pid) {
   return static_cast<std::uint32_t>(pid) * 0x9E3779B1U >> 7;
+}
+
+std::uint32_t hash_name(const char* name) {
+  std::uint32_t h = 0x811C9DC5U;
+  for (std::uint32_t i = 0; i < kHoldNameBytes && name[i] != '\0'; ++i)
+    h = (h ^ static_cast<unsigned char>(name[i])) * 0x01000193U;
+  return (h ^ h >> 15) % kHeldBuckets;
 }
 
 // Takes `index` out of the chain that starts at `*head` and runs through `next`.
@@ -45,8 +54,8 @@ bool Table::map(std::uint32_t wanted) {
   const std::uint64_t bytes = std::uint64_t{capacity} * sizeof(Process) +
                               std::uint64_t{buckets} * 2 * sizeof(std::uint32_t) +
                               kMaxRevisions * sizeof(RevisionRecord) +
-                              kMaxHeld * sizeof(HeldRecord) +
-                              std::uint64_t{kMaxRevisions} * kMaxSpecBytes + kTextBytes + 8 * 4096;
+                              kMaxHeld * sizeof(HeldRecord) + kHeldBuckets * sizeof(std::uint32_t) +
+                              std::uint64_t{kMaxRevisions} * kMaxSpecBytes + kTextBytes + 9 * 4096;
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                       MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   void* own = mmap(nullptr, kScratchBytes, PROT_READ | PROT_WRITE,
@@ -58,12 +67,14 @@ bool Table::map(std::uint32_t wanted) {
   by_pid = carve<std::uint32_t>(at, buckets);
   revisions = carve<RevisionRecord>(at, kMaxRevisions);
   held = carve<HeldRecord>(at, kMaxHeld);
+  by_name = carve<std::uint32_t>(at, kHeldBuckets);
   role_note = new (carve<ChildNote>(at, 1)) ChildNote();
   texts = carve<char>(at, kTextBytes);
   specs = at;
   scratch = static_cast<char*>(own);
   std::memset(by_key, 0xff, buckets * sizeof(std::uint32_t));
   std::memset(by_pid, 0xff, buckets * sizeof(std::uint32_t));
+  std::memset(by_name, 0xff, kHeldBuckets * sizeof(std::uint32_t));
   return true;
 }
 
@@ -192,10 +203,40 @@ void Table::clear(RevisionRecord& record) {
 }
 
 HeldRecord* Table::find_held(const char* name) {
-  for (std::uint32_t i = 0; i < kMaxHeld; ++i) {
+  for (std::uint32_t i = by_name[hash_name(name)]; i != kNone; i = held[i].next) {
     if (std::strncmp(held[i].name, name, kHoldNameBytes) == 0) return &held[i];
   }
   return nullptr;
+}
+
+HeldRecord* Table::add_held(const char* name) {
+  std::uint32_t index = held_free;
+  if (index != kNone) {
+    held_free = held[index].next;
+  } else {
+    if (held_high_water == kMaxHeld) return nullptr;
+    index = held_high_water++;
+  }
+  HeldRecord* record = new (&held[index]) HeldRecord();
+  for (std::uint32_t i = 0; i + 1 < kHoldNameBytes && name[i] != '\0'; ++i)
+    record->name[i] = name[i];
+  std::uint32_t& head = by_name[hash_name(name)];
+  record->next = head;
+  head = index;
+  ++held_used;
+  return record;
+}
+
+void Table::remove_held(HeldRecord& record) {
+  const auto index = static_cast<std::uint32_t>(&record - held);
+  std::uint32_t* at = &by_name[hash_name(record.name)];
+  while (*at != index)
+    at = &held[*at].next;
+  *at = record.next;
+  record = HeldRecord();
+  record.next = held_free;
+  held_free = index;
+  --held_used;
 }
 
 }  // namespace mtd::keeper

@@ -160,11 +160,8 @@ void put_revisions(Writer& out, const Table& table) {
 }
 
 void put_held(Writer& out, const Table& table) {
-  std::uint64_t count = 0;
-  for (std::uint32_t i = 0; i < kMaxHeld; ++i)
-    count += table.held[i].name[0] != '\0' ? 1 : 0;
-  out.begin(SectionKind::held, sizeof(HeldImage), count);
-  for (std::uint32_t i = 0; i < kMaxHeld; ++i) {
+  out.begin(SectionKind::held, sizeof(HeldImage), table.held_used);
+  for (std::uint32_t i = 0; i < table.held_high_water; ++i) {
     const HeldRecord& record = table.held[i];
     if (record.name[0] == '\0') continue;
     HeldImage image;
@@ -172,7 +169,7 @@ void put_held(Writer& out, const Table& table) {
     image.fd = record.fd;
     out.put(&image, sizeof image);
   }
-  out.pad(count * sizeof(HeldImage));
+  out.pad(std::uint64_t{table.held_used} * sizeof(HeldImage));
 }
 
 }  // namespace
@@ -239,7 +236,7 @@ bool set_inheritable(const Keeper& keeper, bool inheritable) {
     for (std::uint32_t d = 0; d < record.descriptors; ++d)
       good = mark(record.fds[d], inheritable) && good;
   }
-  for (std::uint32_t i = 0; i < kMaxHeld; ++i) {
+  for (std::uint32_t i = 0; i < keeper.table.held_high_water; ++i) {
     if (keeper.table.held[i].name[0] != '\0')
       good = mark(keeper.table.held[i].fd, inheritable) && good;
   }

@@ -201,8 +201,8 @@ const char* read_held(const Section& section, Table& table) {
     const auto image = section.at<HeldImage>(i);
     if (image.name[0] == '\0' || std::memchr(image.name, '\0', kHoldNameBytes) == nullptr)
       return "a held descriptor without a name";
-    std::memcpy(table.held[i].name, image.name, kHoldNameBytes);
-    table.held[i].fd = image.fd;
+    if (table.find_held(image.name) != nullptr) return "a held descriptor that is there twice";
+    table.add_held(image.name)->fd = image.fd;
   }
   return nullptr;
 }

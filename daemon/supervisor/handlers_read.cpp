@@ -262,6 +262,8 @@ void HandlerSet::limits(const CallRef& call) {
                  ""),
       limit_json("waiting hooks", model::kMaxQueuedHooks, nullptr, "hooks",
                  "of a pool; one runs at a time"),
+      limit_json("workers with tasks", config::kMaxTaskWorkers, supervisor_.tasks().sockets(),
+                 "processes", "each needs a descriptor more"),
       limit_json("sockets", kMaxSockets, supervisor_.sockets().count(), "descriptors",
                  "that pools listen on"),
       limit_json("state records", kMaxStateRecords, nullptr, "records",

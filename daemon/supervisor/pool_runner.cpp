@@ -229,10 +229,16 @@ void PoolRunner::drain() {
   watch_for_demand();
 }
 
-// A connection that waits while nobody could take it. As soon as a worker is on its way the sockets
-// are the workers' business alone.
+void PoolRunner::on_backlog(bool waits) {
+  has_backlog_ = waits;
+  watch_for_demand();
+}
+
+// A connection or a task that waits while nobody could take it. As soon as a worker is on its way
+// the sockets are the workers' business alone.
 void PoolRunner::watch_for_demand() {
   const bool waits = model_.waits_for_demand() && !removing_;
+  if (waits && has_backlog_) return queue(model::Demand{});
   if (waits == !demand_.empty()) return;
   demand_.clear();
   if (!waits) return;

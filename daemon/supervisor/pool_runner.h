@@ -99,6 +99,8 @@ class PoolRunner {
   void on_memory(const model::WorkerKey& key, std::uint64_t bytes);
   // What the broker says of a worker.
   void on_task_fact(const model::WorkerKey& key, const TaskFact& fact);
+  // Tasks wait in its queue, and no worker is there.
+  void on_backlog(bool waits);
   // The tree of an exited worker, looked at again (without cgroups: by the scanner).
   void on_tree(const model::WorkerKey& key, const std::vector<LeftOver>& living);
 
@@ -252,6 +254,7 @@ class PoolRunner {
   };
   std::map<model::WorkerKey, Lingering> lingering_;
   std::vector<sys::EventLoop::Watch> demand_;  // of its sockets, while it has no worker
+  bool has_backlog_ = false;                   // tasks wait for its first worker
   std::deque<model::Event> pending_;
   bool adopting_ = false;  // from the first adopt() to end_adoption()
   std::deque<model::Event> after_adoption_;

@@ -79,12 +79,15 @@ std::string Supervisor::check_capacity(const config::Configuration& wanted) cons
     return "the pools have " + std::to_string(workers) + " workers, but limits.processes allows " +
            std::to_string(wanted.daemon.max_processes);
   }
-  std::uint64_t task_workers = 0;
-  for (const auto& spec : wanted.pools)
-    task_workers += spec.tasks.has_queue() ? spec.workers : 0;
-  if (task_workers > config::kMaxTaskWorkers) {
-    return "the pools with tasks have " + std::to_string(task_workers) + " workers; at most " +
-           std::to_string(config::kMaxTaskWorkers) + " are possible";
+  std::uint64_t task_workers = 0, most_task_workers = 0;
+  for (const auto& spec : wanted.pools) {
+    if (!spec.tasks.has_queue()) continue;
+    task_workers += spec.workers;
+    most_task_workers += spec.most_workers();
+  }
+  if (most_task_workers > config::kMaxTaskWorkers) {
+    return "the pools with tasks may have " + std::to_string(most_task_workers) +
+           " workers; at most " + std::to_string(config::kMaxTaskWorkers) + " are possible";
   }
   const std::uint64_t sockets = socket_count(wanted);
   if (sockets > kMaxSockets) {
@@ -94,12 +97,12 @@ std::string Supervisor::check_capacity(const config::Configuration& wanted) cons
   }
   // Held once, and once in each of the two revisions that a roll-out has.
   constexpr std::uint64_t kCopies = 3;
-  const std::uint64_t needed = workers + kCopies * sockets;
+  const std::uint64_t needed = workers + kCopies * sockets + task_workers;
   if (needed <= hello_.capacity) return {};
-  const std::string what = sockets == 0
-                               ? ""
-                               : " and " + std::to_string(sockets) + " sockets, which need " +
-                                     std::to_string(needed) + " descriptors";
+  std::string what;
+  if (task_workers != 0) what += ", " + std::to_string(task_workers) + " of them with tasks,";
+  if (sockets != 0) what += " and " + std::to_string(sockets) + " sockets,";
+  if (!what.empty()) what += " which need " + std::to_string(needed) + " descriptors";
   return "the pools have " + std::to_string(workers) + " workers" + what +
          ", but there is room for " + std::to_string(hello_.capacity) +
          " (RLIMIT_NOFILE of mtd; LimitNOFILE= in a unit)";

@@ -14,7 +14,7 @@
 
 namespace mtd::supervisor {
 
-inline constexpr std::size_t kMaxSockets = 896;  // of all pools; the keeper holds 1024 descriptors
+inline constexpr std::size_t kMaxSockets = 896;  // of all pools; see keeper::kMaxHeld
 
 struct SocketManifest {
   struct Entry {

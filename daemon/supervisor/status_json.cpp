@@ -51,6 +51,11 @@ Moment this_moment(const SleepLog* sleeps) {
   return {sys::now(), sys::realtime_ns(), sleeps};
 }
 
+std::string_view demand_text(const config::PoolSpec& spec) {
+  if (!spec.tasks.has_queue()) return "connection";
+  return spec.listen.empty() ? "task" : "connection or task";
+}
+
 std::string_view restraint_text(model::Restraint restraint) {
   switch (restraint) {
     case model::Restraint::none:
@@ -103,7 +108,8 @@ std::string note_of(const PoolRunner& pool, const model::PoolView& view, const M
     return "needs " + std::to_string(view.need) + " workers; " +
            std::string(restraint_text(view.restraint));
   }
-  if (pool.model().waits_for_demand()) return "starts with the next connection";
+  if (pool.model().waits_for_demand())
+    return "starts with the next " + std::string(demand_text(pool.model().spec()));
   if (view.state != model::PoolState::degraded && view.state != model::PoolState::backoff &&
       view.state != model::PoolState::failed) {
     return {};

@@ -29,6 +29,8 @@ struct Moment {
 [[nodiscard]] Moment this_moment(const SleepLog* sleeps = nullptr);
 // "limits.processes is reached": why a dynamic pool does not grow.
 [[nodiscard]] std::string_view restraint_text(model::Restraint restraint);
+// "connection", "task": what a pool without workers waits for.
+[[nodiscard]] std::string_view demand_text(const config::PoolSpec& spec);
 
 [[nodiscard]] nlohmann::json exit_json(const PoolRunner& pool, std::uint32_t slot,
                                        const model::ExitRecord& exit, const Moment& moment);

@@ -40,6 +40,10 @@ void Supervisor::make_tasks() {
       options_.log_level.empty() ? configuration_.daemon.log_level : options_.log_level;
   TaskPlane::Hooks hooks;
   hooks.fact = [this](const keeper::Key& key, const TaskFact& fact) { on_task_fact(key, fact); };
+  hooks.backlog = [this](std::uint32_t id, bool waits) {
+    if (PoolRunner* pool = runner_of(id)) pool->on_backlog(waits);
+    dirty_ = true;
+  };
   hooks.serving = [this] {
     spdlog::info("tasks: the broker serves {}", task_socket_path());
     dirty_ = true;

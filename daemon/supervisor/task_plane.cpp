@@ -26,6 +26,7 @@ namespace {
 constexpr const char* kLabel = ".broker";  // no pool has such a name
 constexpr std::uint32_t kSetupMs = 30'000;
 constexpr int kMessagesATurn = 256;
+constexpr int kLastTurns = 16;  // of an end that has been told, which nobody makes longer
 // Started again at once, unless it has died so often in that time.
 constexpr std::size_t kQuickDeaths = 5;
 constexpr Duration kQuickWindow = Duration::seconds(10);
@@ -254,6 +255,8 @@ void TaskPlane::on_entry(const keeper::Entry& entry) {
     case keeper::EntryState::exited:
       break;
   }
+  for (int turn = 0; link_ && turn < kLastTurns; ++turn)
+    on_link();  // its last words: why it cannot work, above all
   const bool asked = stop_told_;
   running_ = spawning_ = serving_ = stop_told_ = false;
   link_watch_ = {};
@@ -425,9 +428,13 @@ void TaskPlane::forget(std::map<broker::WorkerRef, Worker>::iterator worker) {
 
 // ---- hearing ----
 
+// Of an end that had not read everything itself the kernel says so once, before its last words.
 void TaskPlane::on_link() {
+  bool reset = false;
   for (int i = 0; i < kMessagesATurn; ++i) {
     const auto received = link_.receive();
+    if (!received && received.error().errno_value == ECONNRESET && !std::exchange(reset, true))
+      continue;
     if (!received) return drop_link(received.error());
     if (!*received) return;
     const auto message = sys::decode_to_supervisor((*received)->first);
@@ -477,6 +484,10 @@ void TaskPlane::handle(const broker::EndedTaken& taken) {
   }
   forget(known);
   keeper_.release(key_of(taken.worker));
+}
+
+void TaskPlane::handle(const broker::Backlog& backlog) {
+  if (hooks_.backlog) hooks_.backlog(backlog.pool, backlog.waits != 0);
 }
 
 void TaskPlane::flush() {

@@ -49,7 +49,8 @@ class TaskPlane {
   };
   struct Hooks {
     std::function<void(const keeper::Key&, const TaskFact&)> fact;
-    std::function<void()> serving;                   // for the first time, or again
+    std::function<void(std::uint32_t pool, bool waits)> backlog;  // tasks wait for a first worker
+    std::function<void()> serving;                                // for the first time, or again
     std::function<void(const std::string&)> failed;  // the broker cannot work, for people
     std::function<std::optional<std::uint32_t>(const std::string& pool)> id_of;
     std::function<std::string()> program;  // mtd-broker as it is found now; empty: it is not
@@ -89,6 +90,7 @@ class TaskPlane {
   [[nodiscard]] bool is_serving() const { return serving_; }
   [[nodiscard]] bool is_wanted() const { return !queues_.empty(); }
   [[nodiscard]] const std::string& problem() const { return problem_; }
+  [[nodiscard]] std::size_t sockets() const { return workers_.size(); }
   [[nodiscard]] int listener() const { return listener_.get(); }
   void replace_listener(UniqueFd listener);
   // At the end of mtd, when every worker is gone.
@@ -127,6 +129,7 @@ class TaskPlane {
   void handle(const broker::Serving& serving);
   void handle(const broker::Failed& failed);
   void handle(const broker::EndedTaken& taken);
+  void handle(const broker::Backlog& backlog);
   template <class Fact>
   void handle(const Fact& fact) {
     if (hooks_.fact) hooks_.fact(key_of(fact.worker), TaskFact(fact));

@@ -170,9 +170,11 @@ void tell_scaling(std::vector<std::string>& lines, const PoolRunner& pool,
                     " and is not given more: " + std::string(restraint_text(view.restraint)) + ".");
   }
   if (pool.model().waits_for_demand()) {
-    lines.push_back("No worker runs; one is started with the next connection.");
+    lines.push_back("No worker runs; one is started with the next " +
+                    std::string(demand_text(pool.model().spec())) + ".");
   } else if (view.demanded) {
-    lines.push_back("A connection waits for its first worker.");
+    lines.push_back("Its first worker is started for a " +
+                    std::string(demand_text(pool.model().spec())) + " that waits.");
   }
 }
 
@@ -283,6 +285,11 @@ std::vector<std::string> why_lines(const Supervisor& supervisor, const PoolRunne
       lines.push_back(view.breaker_retry.is_never()
                           ? "It stays so until `mtctl reset-failed " + pool.name() + "`."
                           : "One worker is tried again " + in(view.breaker_retry, moment) + ".");
+    }
+    const TaskPlane& tasks = supervisor.tasks();
+    if (spec.tasks.has_queue() && !tasks.problem().empty()) {
+      lines.push_back("Its tasks cannot be served now, and mtd goes on trying: " +
+                      escape_for_terminal(tasks.problem()) + ".");
     }
     tell_rollout(lines, pool, view);
     tell_sockets(lines, pool);

@@ -96,6 +96,7 @@ Result<ToBroker> decode_to_broker(std::string_view bytes, UniqueFd fd) {
     case broker::Type::load:
     case broker::Type::ended_taken:
     case broker::Type::failed:
+    case broker::Type::backlog:
       break;
   }
   return strange();
@@ -123,6 +124,8 @@ Result<ToSupervisor> decode_to_supervisor(std::string_view bytes) {
       return as<broker::EndedTaken, ToSupervisor>(bytes);
     case broker::Type::failed:
       return as<broker::Failed, ToSupervisor>(bytes);
+    case broker::Type::backlog:
+      return as<broker::Backlog, ToSupervisor>(bytes);
     case broker::Type::welcome:
     case broker::Type::pool:
     case broker::Type::pool_gone:

@@ -29,9 +29,9 @@ struct AttachedSocket {
 };
 using ToBroker = std::variant<broker::Welcome, broker::Pool, broker::PoolGone, AttachedSocket,
                               broker::Drain, broker::Ended, broker::Synced, broker::Stop>;
-using ToSupervisor =
-    std::variant<broker::Hello, broker::Serving, broker::Ready, broker::Drained, broker::Spent,
-                 broker::Condemned, broker::Load, broker::EndedTaken, broker::Failed>;
+using ToSupervisor = std::variant<broker::Hello, broker::Serving, broker::Ready, broker::Drained,
+                                  broker::Spent, broker::Condemned, broker::Load,
+                                  broker::EndedTaken, broker::Failed, broker::Backlog>;
 
 [[nodiscard]] Result<ToBroker> decode_to_broker(std::string_view bytes, UniqueFd fd);
 [[nodiscard]] Result<ToSupervisor> decode_to_supervisor(std::string_view bytes);

@@ -37,6 +37,7 @@ enum class Type : std::uint32_t {
   load,         // it works, or waits for work; only of pools that ask for it
   ended_taken,  // `ended` is on record; its socket is needed no more
   failed,       // the broker cannot do its work; it ends
+  backlog,      // tasks wait, and no worker is there; or not any more. Of pools that ask for load
 };
 
 struct Header {
@@ -151,6 +152,12 @@ struct EndedTaken {
   static constexpr Type kType = Type::ended_taken;
   Header header;
   WorkerRef worker;
+};
+struct Backlog {
+  static constexpr Type kType = Type::backlog;
+  Header header;
+  std::uint32_t pool = 0;
+  std::uint32_t waits = 0;  // 1: a first worker is wanted
 };
 struct Failed {
   static constexpr Type kType = Type::failed;

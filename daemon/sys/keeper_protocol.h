@@ -31,7 +31,9 @@ inline constexpr std::uint32_t kMaxSpecBytes = 128 * 1024;
 inline constexpr std::uint32_t kMaxDescriptors = 64;  // per revision, stdio included
 inline constexpr std::uint32_t kLabelBytes = 128;
 inline constexpr std::uint32_t kHoldNameBytes = 64;
-inline constexpr std::uint32_t kMaxHeld = 1024;  // held descriptors, all names together
+// Held descriptors, all names together: the sockets of 16 000 workers with tasks, each of them
+// being replaced, and what pools listen on.
+inline constexpr std::uint32_t kMaxHeld = 2 * 16'000 + 1024;
 // Sockets that the service manager passed to mtd are held from the start, as "systemd:0" and so on.
 inline constexpr std::uint32_t kMaxInherited = 64;
 inline constexpr char kInheritedName[] = "systemd:";

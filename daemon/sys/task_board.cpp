@@ -13,6 +13,19 @@
 namespace mtd::sys {
 namespace {
 
+// A table of hashes with places that are looked at one after the other. Workers of one slot begin
+// at the same place, so a slot's next worker takes that of the one before; neighbours stand
+// together, so that few workers touch few pages.
+constexpr std::uint32_t kTogether = 64;
+// Whatever the broker writes, nobody looks further.
+constexpr std::uint32_t kMostLooks = 4096;
+
+std::uint32_t place_of(const broker::WorkerRef& worker) {
+  const std::uint64_t many =
+      (std::uint64_t{worker.pool} << 32U | worker.slot / kTogether) * 0x9E3779B97F4A7C15ULL;
+  return static_cast<std::uint32_t>(many >> 32U) / kTogether * kTogether + worker.slot % kTogether;
+}
+
 Result<BoardContent*> map(int memory) {
   void* const at =
       ::mmap(nullptr, sizeof(BoardContent), PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
@@ -60,25 +73,28 @@ Result<TaskBoard> TaskBoard::open(UniqueFd memory) {
   return board;
 }
 
-BoardWorker* TaskBoard::find(const broker::WorkerRef& worker) const {
-  const std::uint64_t past = std::min<std::uint64_t>(content_->past_worker, kBoardWorkers);
-  for (std::uint64_t i = 0; i < past; ++i) {
-    if (content_->workers[i].worker == worker) return &content_->workers[i];
+TaskBoard::Places TaskBoard::find(const broker::WorkerRef& worker) const {
+  Places places;
+  std::uint32_t at = place_of(worker);
+  for (std::uint32_t looks = 0; looks < kMostLooks; ++looks, ++at) {
+    BoardWorker& place = content_->workers[at % kBoardWorkers];
+    if (place.worker == worker) {
+      places.own = &place;
+      return places;
+    }
+    if (place.worker.incarnation == 0 && places.free == nullptr) places.free = &place;
+    if (place.used == 0) break;
   }
-  return nullptr;
+  return places;
 }
 
 BoardWorker* TaskBoard::worker(const broker::WorkerRef& worker) {
-  if (BoardWorker* known = find(worker)) return known;
-  for (std::uint64_t i = 0; i < kBoardWorkers; ++i) {
-    BoardWorker& place = content_->workers[i];
-    if (place.worker.incarnation != 0) continue;
-    place = BoardWorker{};
-    place.worker = worker;
-    content_->past_worker = std::max(content_->past_worker, i + 1);
-    return &place;
-  }
-  return nullptr;
+  const Places places = find(worker);
+  if (places.own != nullptr || places.free == nullptr) return places.own;
+  *places.free = BoardWorker{};
+  places.free->used = 1;
+  places.free->worker = worker;
+  return places.free;
 }
 
 BoardQueue* TaskBoard::queue(std::uint32_t pool) {
@@ -96,7 +112,7 @@ BoardQueue* TaskBoard::queue(std::uint32_t pool) {
 
 std::optional<BoardWorker> TaskBoard::look(const broker::WorkerRef& worker) const {
   if (content_ == nullptr) return std::nullopt;
-  const BoardWorker* known = find(worker);
+  const BoardWorker* known = find(worker).own;
   return known == nullptr ? std::nullopt : std::optional(*known);
 }
 
@@ -109,7 +125,10 @@ std::optional<BoardQueue> TaskBoard::look(std::uint32_t pool) const {
 }
 
 void TaskBoard::clear(const broker::WorkerRef& worker) {
-  if (BoardWorker* known = find(worker)) *known = BoardWorker{};
+  BoardWorker* known = find(worker).own;
+  if (known == nullptr) return;
+  *known = BoardWorker{};
+  known->used = 1;
 }
 
 void TaskBoard::clear(std::uint32_t pool) {

@@ -19,9 +19,11 @@
 
 namespace mtd::sys {
 
-inline constexpr std::uint32_t kBoardWorkers = 4096;  // at once, all pools
+// At once, all pools: more than twice the task workers there can be, so that a place is found at
+// the first or second look.
+inline constexpr std::uint32_t kBoardWorkers = 64 * 1024;
 inline constexpr std::uint32_t kBoardQueues = 1024;
-inline constexpr std::uint32_t kBoardMagic = 0x3142544dU;  // "MTB1"
+inline constexpr std::uint32_t kBoardMagic = 0x3242544dU;  // "MTB2"
 
 struct BoardWorker {
   broker::WorkerRef worker;  // incarnation 0: free
@@ -31,7 +33,7 @@ struct BoardWorker {
   std::uint32_t running = 0;
   std::uint32_t credit = 0;        // 0: it has not said that it is ready
   std::uint32_t capabilities = 0;  // the broker's own bits
-  std::uint32_t padding = 0;
+  std::uint32_t used = 0;          // a worker has stood here: look further
 };
 struct BoardQueue {
   std::uint32_t pool = 0;  // its id, 0: free
@@ -43,8 +45,7 @@ struct BoardQueue {
 struct BoardContent {
   std::uint32_t magic = 0;
   std::uint32_t padding = 0;
-  std::uint64_t past_worker = 0;  // no place from here on has been used
-  BoardWorker workers[kBoardWorkers];
+  BoardWorker workers[kBoardWorkers];  // by their slot; see place_of() in task_board.cpp
   BoardQueue queues[kBoardQueues];
 };
 
@@ -75,7 +76,11 @@ class TaskBoard {
  private:
   TaskBoard(UniqueFd memory, BoardContent* content)
       : memory_(std::move(memory)), content_(content) {}
-  [[nodiscard]] BoardWorker* find(const broker::WorkerRef& worker) const;
+  struct Places {
+    BoardWorker* own = nullptr;   // null: it has none
+    BoardWorker* free = nullptr;  // if it has none: where it may stand
+  };
+  [[nodiscard]] Places find(const broker::WorkerRef& worker) const;
 
   UniqueFd memory_;
   BoardContent* content_ = nullptr;

@@ -206,9 +206,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   for (std::uint32_t i = 0; i < kMaxRevisions; ++i)
     table.clear(table.revisions[i]);
-  for (std::uint32_t i = 0; i < kMaxHeld; ++i) {
-    if (table.held[i].name[0] != '\0') close_fd(table.held[i].fd);
-    table.held[i] = HeldRecord();
+  for (std::uint32_t i = 0; i < table.held_high_water; ++i) {
+    if (table.held[i].name[0] == '\0') continue;
+    close_fd(table.held[i].fd);
+    table.remove_held(table.held[i]);
   }
   close_fd(keeper->role.socket);
   close_fd(ends[1]);

@@ -4,7 +4,7 @@ import signal
 import socket
 
 from harness import PATIENCE, Mtd, cpu_seconds, is_alive, pool
-from tasks import Tasks, task_pool
+from tasks import Tasks, call, kill_broker, task_pool
 from test_listen import LOCAL, ask, free_port
 
 BUSY, IDLE = signal.SIGRTMIN, signal.SIGRTMIN + 1
@@ -84,6 +84,34 @@ def test_tasks_from_mtd_make_workers_busy(tmp_path):
             assert all(end["state"] == "done" for end in tasks.ends(seqs)), "nothing is lost by growing and shrinking"
         mtd.events.expect(event="shrunk", pool="web", detail="want 1")
         mtd.until(lambda: len(mtd.pids("web")) == 1)
+        assert mtd.pool("web")["restarts"] == 0
+
+
+def test_the_first_task_starts_the_first_worker(tmp_path):
+    """From none, whatever of mtd dies meanwhile; a pool that a person stopped stays so."""
+    gate = tmp_path / "gate"
+    with Mtd({"web": task_pool({"min": 0, "max": 3, "quiet": "300ms"})}) as mtd:
+        tasks = Tasks(mtd)
+        assert mtd.pids("web") == [] and "starts with the next task" in mtd.ctl("status").stdout
+        assert "one is started with the next task" in mtd.ctl("why", "web").stdout
+        assert tasks.run("web", "echo", 1)["state"] == "done"
+        mtd.events.expect(event="demanded", pool="web")
+        mtd.until(lambda: mtd.pids("web") == [], what="none is needed")
+        mtd.kill_supervisor()
+        assert tasks.run("web", "echo", 2)["state"] == "done"
+        mtd.until(lambda: mtd.pids("web") == [], what="none is needed again")
+        mtd.ctl("stop", "web")
+        seqs = [tasks.put("web", "hold", str(gate)) for _ in range(5)]
+        for seq in seqs:
+            tasks.expect(seq, "ok")
+        assert mtd.pids("web") == []
+        tasks.sock.close()
+        kill_broker(mtd.keeper)
+        mtd.ctl("start", "web")
+        mtd.until(lambda: mtd.pool("web")["busy"] == 3, what="it grows with the work")
+        gate.write_text("")
+        mtd.until(lambda: call(mtd, "Stats", pool="web")["pools"][0]["done"] >= 5, what="all are done")
+        mtd.until(lambda: mtd.pids("web") == [], what="and ends with it")
         assert mtd.pool("web")["restarts"] == 0
 
 

@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 
 import pytest
-from harness import BIN, Mtd, eventually
+from harness import BIN, Mtd, eventually, pool
 from tasks import Tasks, broker_pid, call, kill_broker, task_pool, tasks_socket
 
 
@@ -49,6 +49,29 @@ def test_wrong_places_and_quotas_are_told(tmp_path):
         config.chmod(0o600)
         checked = subprocess.run([os.path.join(BIN, "mtd"), "--check", "--config", str(config)], capture_output=True, text=True, check=False)
         assert checked.returncode != 0 and wrong in checked.stdout + checked.stderr and "mtd.json:1:" in checked.stdout + checked.stderr, wrong
+
+
+def test_a_directory_that_cannot_be_made_is_told_everywhere():
+    """By `config check` before, by status and why while mtd runs, until it can be made."""
+    mtd = Mtd({"p": task_pool(1), "other": pool(["/bin/sleep", "inf"])}, checks_descriptors=False)  # of the broker that comes later
+    above = os.path.join(mtd.directory, "above")
+    with open(above, "w"):
+        pass
+    mtd.daemon = {"tasks": {"directory": above + "/store"}}
+    mtd.write_config()
+    checked = mtd.ctl("config", "check", mtd.config)
+    assert f'tasks.directory: "{above}" is no directory' in checked.stdout + checked.stderr
+    with mtd:
+        told = f"open {above}: Not a directory"
+        mtd.until(lambda: told in mtd.ctl("status").stdout, what="status says it")
+        assert told in mtd.ctl("why", "p").stdout and "cannot be served now" in mtd.ctl("why", "p").stdout
+        assert "cannot be served" not in mtd.ctl("why", "other").stdout
+        assert mtd.pool("other")["ready"] == 1
+        os.unlink(above)
+        mtd.until(lambda: told not in mtd.ctl("status").stdout, what="it goes on by itself")
+        with Tasks(mtd) as tasks:
+            assert tasks.run("p", "echo", 1)["state"] == "done"
+        assert os.path.exists(above + "/store/tasks.db") and "cannot be served" not in mtd.ctl("why", "p").stdout
 
 
 @pytest.fixture

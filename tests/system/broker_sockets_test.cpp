@@ -206,9 +206,37 @@ TEST_CASE("the board is seen by both, and outlives either") {
   CHECK_FALSE(other->look(2));
   board->clear(worker);
   CHECK_FALSE(other->look(worker));
-  for (std::uint32_t i = 0; i < sys::kBoardWorkers; ++i)
-    REQUIRE(board->worker({1, i, 1}) != nullptr);
-  CHECK(board->worker({1, 1, 2}) == nullptr);
   CHECK(::ftruncate(board->fd(), 10) != 0);
   CHECK_FALSE(sys::TaskBoard::open(UniqueFd(::dup(0))));
+}
+
+TEST_CASE("the board has room for two workers of each slot there can be, and an end") {
+  auto board = sys::TaskBoard::create();
+  REQUIRE(board);
+  constexpr std::uint32_t kPools = 16, kSlots = 1000;
+  const auto each = [&](const auto& what) {
+    for (std::uint32_t pool = 1; pool <= kPools; ++pool) {
+      for (std::uint32_t slot = 0; slot < kSlots; ++slot)
+        what(broker::WorkerRef{pool, slot, 1}, broker::WorkerRef{pool, slot, 2});
+    }
+  };
+  bool found = true;
+  each([&](const auto& first, const auto& second) {
+    sys::BoardWorker* const places[] = {board->worker(first), board->worker(second)};
+    REQUIRE(places[0] != nullptr);
+    REQUIRE(places[1] != nullptr);
+    places[1]->given = first.pool * kSlots + first.slot;
+  });
+  each([&](const auto& first, const auto&) { board->clear(first); });
+  each([&](const auto& first, const auto& second) {
+    const auto seen = board->look(second);
+    found = found && seen && seen->given == first.pool * kSlots + first.slot && !board->look(first);
+  });
+  CHECK(found);
+  std::uint64_t incarnation = 3;
+  while (incarnation < sys::kBoardWorkers && board->worker({1, 1, incarnation}) != nullptr)
+    ++incarnation;
+  CHECK(incarnation < sys::kBoardWorkers);
+  board->clear({2, 1, 2});
+  CHECK(board->worker({2, 1, 3}) != nullptr);  // others have their place still
 }

@@ -48,7 +48,8 @@ TEST_CASE("bounds that cannot be") {
   CHECK(error_of("\"workers\": {\"max\": 2, \"spare\": 3}") ==
         "pools.web.workers.spare: is 3, more than workers.max (2)");
   CHECK(error_of("\"workers\": {\"min\": 0, \"max\": 2}") ==
-        "pools.web.workers.min: is 0, but the pool does not listen: nothing would ever start a "
+        "pools.web.workers.min: is 0, but the pool neither listens nor has a queue of tasks: "
+        "nothing would ever start a "
         "worker");
   CHECK(error_of("\"listen\": \"tcp:*:80?reuse_port=yes\", \"workers\": {\"max\": 2}")
             .starts_with("pools.web.listen: reuse_port is for a fixed number of workers"));

@@ -81,7 +81,12 @@ TEST_CASE("errors of tasks") {
   CHECK(refusal("\"tasks\":{\"max_atempts\":1}").find("did you mean \"max_attempts\"") !=
         std::string::npos);
   CHECK(refusal("\"tasks\":{\"credit\":0}").find("from 1 to 1024") != std::string::npos);
-  CHECK(refusal("\"workers\":901,\"tasks\":{}").find("901 workers together; at most 900") !=
+  const std::string many =
+      "\"command\":[\"/bin/true\"],\"workers\":10000,\"tasks\":{}},"
+      "\"xother\":{\"command\":[\"/bin/true\"],\"tasks\":{},\"workers\":";
+  CHECK(refusal(many + "6001").find("may have 16001 workers together; at most 16000") !=
+        std::string::npos);
+  CHECK(refusal(many + "{\"min\":0,\"max\":6001}").find("may have 16001 workers together") !=
         std::string::npos);
   CHECK(refusal("\"tasks\":{\"timeout\":0}").find("tasks.timeout") != std::string::npos);
   CHECK(refusal("\"ready\":\"exec\",\"tasks\":{}").find("must be \"notify\"") != std::string::npos);

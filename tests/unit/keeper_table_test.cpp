@@ -50,8 +50,9 @@ std::unique_ptr<Keeper> sample() {
   revision.size = static_cast<std::uint32_t>(lseek(memory->get(), 0, SEEK_END));
   REQUIRE(pread(memory->get(), keeper->table.spec_of(revision), revision.size, 0) ==
           static_cast<ssize_t>(revision.size));
-  std::strcpy(keeper->table.held[5].name, "control");
-  keeper->table.held[5].fd = 12;
+  HeldRecord* const dropped = keeper->table.add_held("dropped");
+  keeper->table.add_held("control")->fd = 12;
+  keeper->table.remove_held(*dropped);
   keeper->role.epoch = 9;
   keeper->role.pid = 55;
   keeper->role.ready = true;
@@ -301,6 +302,33 @@ TEST_CASE("only a sealed memory file is read") {
   CHECK(read_image_file(-1, other) != nullptr);
   const UniqueFd sealed(make_image(*keeper));
   CHECK(read_image_file(sealed.get(), good) == nullptr);
+}
+
+// Of every name what was given with it, also after others were dropped and places used again.
+TEST_CASE("held descriptors have names, places that are used again, and a limit") {
+  Table table;
+  REQUIRE(table.map(64));
+  const auto name = [](std::uint32_t i) { return "task/1." + std::to_string(i) + ".12345678"; };
+  for (std::uint32_t i = 0; i < kMaxHeld; ++i) {
+    HeldRecord* const record = table.add_held(name(i).c_str());
+    REQUIRE(record != nullptr);
+    record->fd = static_cast<int>(i);
+  }
+  CHECK(table.add_held("one more") == nullptr);
+  for (std::uint32_t i = 0; i < kMaxHeld; i += 2)
+    table.remove_held(*table.find_held(name(i).c_str()));
+  CHECK(table.held_used == kMaxHeld / 2);
+  bool right = true;
+  for (std::uint32_t i = 0; i < kMaxHeld; ++i) {
+    const HeldRecord* const found = table.find_held(name(i).c_str());
+    right = right &&
+            (i % 2 == 0 ? found == nullptr : found != nullptr && found->fd == static_cast<int>(i));
+  }
+  CHECK(right);
+  for (std::uint32_t i = 0; i < kMaxHeld / 2; ++i)
+    REQUIRE(table.add_held(("again" + std::to_string(i)).c_str()) != nullptr);
+  CHECK(table.add_held("one more") == nullptr);
+  CHECK(table.held_high_water == kMaxHeld);
 }
 
 }  // namespace

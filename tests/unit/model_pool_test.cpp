@@ -104,6 +104,31 @@ TEST_CASE("nothing is spawned before the first event that is not Adopted") {
   CHECK(pool.summary(at_ms(0)).stale_facts == 1);
 }
 
+TEST_CASE("a pid that is told after the process was ready is remembered, and else found again") {
+  config::PoolSpec spec = spec_of(1);
+  spec.ready = config::ReadyMode::notify;
+  Pool pool(spec, 1, at_ms(0));
+  const auto started = spawns(pool.step(Tick{}, at_ms(0), 1));
+  REQUIRE(started.size() == 1);
+  const WorkerKey key = started[0].key;
+  (void)pool.step(NotifiedReady{key, false}, at_ms(1), 1);
+  (void)pool.take_touched();
+  const PoolMemory before = pool.memory();
+  (void)pool.step(Spawned{key, 77}, at_ms(1), 1);
+  CHECK(pool.take_touched() == std::vector<std::uint32_t>{0});
+  (void)pool.step(Spawned{key, 77}, at_ms(1), 1);
+  CHECK(pool.take_touched().empty());
+  Pool next(spec, 1, at_ms(2), before);
+  Adopted fact;
+  fact.key = key;
+  fact.pid = 77;
+  fact.executed = fact.was_ready = true;
+  (void)next.step(fact, at_ms(2), 1);
+  (void)next.step(Tick{}, at_ms(2), 1);
+  CHECK(next.view(at_ms(2)).slots.at(0).processes.at(0).pid == 77);
+  CHECK(next.take_touched() == std::vector<std::uint32_t>{0});
+}
+
 TEST_CASE("adopted by fingerprint: another revision number of the same command is not outdated") {
   Pool pool(spec_of(1), 12, at_ms(0));
   Adopted fact;

@@ -89,6 +89,10 @@ void Turn::confirm(std::uint32_t slot, Process& process, const Adopted& fact) {
   const WorkerKey key = fact.key;
   const auto* emptying = std::get_if<Emptying>(&process.state);
   process.expected = false;
+  if (fact.pid != 0 && process.pid != fact.pid) {  // it was told, and not written down yet
+    process.pid = fact.pid;
+    touch(slot);
+  }
   if (kSeededFault == SeededFault::deadline_begins_anew) {
     if (auto* stopping = std::get_if<Stopping>(&process.state))
       stopping->deadline = now_ + step_of(state_.spec.stop, stopping->step).timeout;

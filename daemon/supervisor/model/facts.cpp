@@ -4,6 +4,7 @@
 // Spawned, READY=1 and STOPPING=1 imply Executed. A fact a process is past is no error and changes
 // nothing.
 #include <algorithm>
+#include <utility>
 
 #include "daemon/supervisor/model/seeded_fault.h"
 #include "daemon/supervisor/model/turn.h"
@@ -13,7 +14,7 @@ namespace mtd::model {
 void Turn::apply(const Spawned& fact) {
   Process* process = process_of(fact.key);
   if (process == nullptr) return;
-  if (fact.pid != 0) process->pid = fact.pid;
+  if (fact.pid != 0 && std::exchange(process->pid, fact.pid) != fact.pid) touch(fact.key.slot);
   if (is<Requested>(*process)) become_launching(fact.key.slot, *process);
 }
 

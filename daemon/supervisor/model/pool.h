@@ -178,7 +178,8 @@ struct BusyChanged {
   WorkerKey key;
   bool busy = false;
 };
-// Work waits (a connection), and the pool, that has no worker, said so: see waits_for_demand().
+// Work waits (a connection, a task), and the pool, that has no worker, said so: see
+// waits_for_demand().
 struct Demand {};
 // After a restart of the supervisor: a process the keeper still has. Only before any other event.
 // Nothing is decided until the first other event; what a remembered process is owed (a signal that
@@ -434,7 +435,7 @@ struct PoolView {
   bool by_hand = false;               // its number was set by a person
   std::uint32_t need = 0;
   Restraint restraint{};
-  bool demanded = false;                 // a connection waits for the first worker
+  bool demanded = false;                 // work waits for the first worker
   Instant shrink_at = Instant::never();  // when it is looked whether it can have less
   std::uint32_t restart_remaining = 0;   // … by a restart command
   std::vector<SlotView> slots;           // 0..want−1, and higher ones that still hold a process
@@ -514,7 +515,7 @@ class Pool {
   [[nodiscard]] Revision fallback_of_change() const;
   // Did not come up, and is what the files may still say.
   [[nodiscard]] const config::PoolSpec* failed_spec() const;
-  // A dynamic pool without workers: someone should say Demand when a connection waits.
+  // A dynamic pool without workers: someone should say Demand when a connection or a task waits.
   [[nodiscard]] bool waits_for_demand() const;
   // What it claims of all pools' workers, and how many of these it needs; more than what it has
   // been granted: it waits. Pools of a fixed number always have what they want.

@@ -212,7 +212,8 @@ bool Pool::waits_for_demand() const {
   const State& state = *state_;
   return state.awake && state.scaling && !state.stopped && !state.held_back &&
          !state.frozen_since && state.spec.scaling.min == 0 && !state.want_override &&
-         !state.spec.listen.empty() && state.want() == 0 && !state.scaling->demanded;
+         (!state.spec.listen.empty() || state.spec.tasks.has_queue()) && state.want() == 0 &&
+         !state.scaling->demanded;
 }
 
 Pool::Share Pool::share() const {
