@@ -12,6 +12,7 @@
 #include "daemon/supervisor/supervisor.h"
 #include "daemon/supervisor/why_lines.h"
 #include "daemon/supervisor/worker_text.h"
+#include "daemon/sys/pids_limit.h"
 #include "daemon/sys/resource_names.h"
 
 namespace mtd::supervisor {
@@ -231,9 +232,13 @@ void HandlerSet::limits(const CallRef& call) {
   const auto or_none = [](std::uint64_t limit) { return limit == 0 ? json() : json(limit); };
   const ControlLimits control;
   const auto pressure = supervisor_.memory_pressure();
+  const auto pids = sys::least_pids_limit();
   const json limits = {
       limit_json("processes", hello.capacity, processes, "processes",
                  "what mtd's RLIMIT_NOFILE allows"),
+      limit_json("pids.max", pids ? json(pids->most) : json(), pids ? json(pids->used) : json(),
+                 "processes",
+                 pids ? "and threads; TasksMax= of a unit" : "the kernel sets no limit"),
       limit_json("limits.processes", or_none(daemon.max_processes), processes, "processes",
                  "of the configuration"),
       limit_json("limits.start_concurrency", or_none(daemon.start_concurrency),

@@ -13,6 +13,7 @@
 #include "daemon/supervisor/tree_scanner.h"
 #include "daemon/supervisor/worker_label.h"
 #include "daemon/sys/clock.h"
+#include "daemon/sys/pids_limit.h"
 #include "daemon/sys/proc.h"
 
 namespace mtd::supervisor {
@@ -425,6 +426,19 @@ std::uint64_t PoolRunner::strays() const {
   for (const auto& entry : lingering_)
     strays += services_.cgroups->pids(cgroup_name(entry.first)).size();
   return strays;
+}
+
+std::uint64_t PoolRunner::refused_forks() const {
+  std::uint64_t refused = refused_forks_;
+  if (model_.spec().cgroup.pids_max == 0) return refused;
+  constexpr std::size_t kMostRead = 256;
+  std::size_t read = 0;
+  for (const auto& [key, record] : workers_) {
+    if (record.told_end) continue;
+    if (++read > kMostRead) break;
+    refused += sys::refused_forks(cgroup_of(key)).value_or(0);
+  }
+  return refused;
 }
 
 std::string PoolRunner::cgroup_of(const model::WorkerKey& key) const {

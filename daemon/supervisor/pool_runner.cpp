@@ -16,6 +16,7 @@
 #include "daemon/supervisor/tree_scanner.h"
 #include "daemon/supervisor/worker_label.h"
 #include "daemon/sys/clock.h"
+#include "daemon/sys/pids_limit.h"
 
 namespace mtd::supervisor {
 namespace {
@@ -376,6 +377,8 @@ void PoolRunner::on_exit(const model::WorkerKey& key, WorkerRecord& record,
       WTERMSIG(entry.wait_status) == SIGKILL) {
     exited.oom = services_.cgroups->oom_kills(cgroup_name(key)).value_or(0) > 0;
   }
+  if (model_.spec().cgroup.pids_max != 0)
+    refused_forks_ += sys::refused_forks(cgroup_of(key)).value_or(0);
   queue(exited);
 }
 

@@ -108,6 +108,9 @@ class PoolRunner {
   std::size_t signal(const std::vector<model::WorkerKey>& keys, int signal, config::StopScope whom);
   [[nodiscard]] std::vector<int> pids_of(const model::WorkerKey& key) const;
   [[nodiscard]] std::uint64_t strays() const;  // in cgroups of workers that are forgotten already
+  // Processes that the kernel refused its workers at cgroup.pids_max: those that have ended in this
+  // supervisor's life, and the first 256 that run.
+  [[nodiscard]] std::uint64_t refused_forks() const;
   [[nodiscard]] std::string cgroup_of(const model::WorkerKey& key) const;  // empty: none
   [[nodiscard]] sys::CgroupName cgroup_name(const model::WorkerKey& key) const;
   [[nodiscard]] keeper::Key keeper_key(const model::WorkerKey& key) const;
@@ -233,6 +236,7 @@ class PoolRunner {
     std::uint64_t fingerprint = 0;  // of the spec
   };
   std::map<std::uint64_t, KeeperRevision> keeper_revisions_;  // by the model's number
+  std::uint64_t refused_forks_ = 0;                           // of workers that have ended
   bool revision_lost_ = false;  // the keeper does not have the current one
   std::map<std::uint32_t, std::vector<ExitFacts>> exits_;  // last first
   // What the state holds already.

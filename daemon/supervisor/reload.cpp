@@ -13,6 +13,7 @@
 #include "daemon/supervisor/supervisor.h"
 #include "daemon/sys/clock.h"
 #include "daemon/sys/memfd.h"
+#include "daemon/sys/pids_limit.h"
 #include "daemon/sys/runtime_dir.h"
 
 namespace mtd::supervisor {
@@ -79,6 +80,11 @@ std::string Supervisor::check_capacity(const config::Configuration& wanted) cons
     return "the pools have " + std::to_string(workers) + " workers, but limits.processes allows " +
            std::to_string(wanted.daemon.max_processes);
   }
+  if (const auto pids = sys::least_pids_limit(); pids && workers > pids->most) {
+    return "the pools have " + std::to_string(workers) + " workers, but pids.max of " +
+           escape_for_terminal(pids->directory) + " (TasksMax= of its unit) allows " +
+           std::to_string(pids->most) + " processes";
+  }
   std::uint64_t task_workers = 0, most_task_workers = 0;
   for (const auto& spec : wanted.pools) {
     if (!spec.tasks.has_queue()) continue;
@@ -142,9 +148,11 @@ void Supervisor::finish_reload(LoadAnswer answer) {
   ReloadOutcome outcome;
   outcome.errors = answer.errors;
   if (outcome.errors.empty() && stopping_) outcome.errors.push_back("mtd is stopping");
-  if (outcome.errors.empty() && !reload_pool_.empty() &&
-      find_spec(configuration_, reload_pool_) == nullptr &&
-      find_spec(answer.configuration, reload_pool_) == nullptr) {
+  // The caller's mistake, not one of the files.
+  const bool no_such_pool = outcome.errors.empty() && !reload_pool_.empty() &&
+                            find_spec(configuration_, reload_pool_) == nullptr &&
+                            find_spec(answer.configuration, reload_pool_) == nullptr;
+  if (no_such_pool) {
     outcome.errors.push_back("neither the files nor the configuration in force have a pool " +
                              reload_pool_);
   }
@@ -158,11 +166,12 @@ void Supervisor::finish_reload(LoadAnswer answer) {
     forget_failed_revisions(reload_pool_, outcome);
     signal_for_reload(reload_pool_, outcome);
   }
-  files_differ_ = !outcome.errors.empty() || differs(configuration_, answer.configuration);
+  files_differ_ =
+      (!outcome.errors.empty() && !no_such_pool) || differs(configuration_, answer.configuration);
   watch_configuration();
   config_error_.clear();
   for (const auto& error : outcome.errors) {
-    config_error_ += (config_error_.empty() ? "" : "; ") + error;
+    if (!no_such_pool) config_error_ += (config_error_.empty() ? "" : "; ") + error;
     spdlog::error("reload: {}", escape_for_terminal(error));
   }
   if (!outcome.errors.empty()) spdlog::error("reload: nothing was changed");

@@ -122,7 +122,8 @@ std::string advice(int stage, int error) {
   if (at == keeper::Stage::clone && error == ENOENT)
     return "mtd was short of descriptors or memory; the command is handed over again";
   if (at == keeper::Stage::clone && error == EAGAIN)
-    return "the limit of processes is reached (pids.max, RLIMIT_NPROC)";
+    return "the limit of processes is reached (TasksMax= of the unit, pids.max of a cgroup above, "
+           "RLIMIT_NPROC)";
   if (error == EMFILE || error == ENFILE) return "descriptors are short (LimitNOFILE=)";
   if (error == ENOMEM) return "memory is short";
   if (error == ETIMEDOUT) return "the set-up did not end within start_timeout";

@@ -1,6 +1,7 @@
 #include "daemon/supervisor/why_lines.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "common/escape.h"
 #include "common/exit_status.h"
@@ -11,6 +12,8 @@
 #include "daemon/supervisor/rollout_text.h"
 #include "daemon/supervisor/stage_names.h"
 #include "daemon/supervisor/supervisor.h"
+#include "daemon/sys/keeper_protocol.h"
+#include "daemon/sys/pids_limit.h"
 
 namespace mtd::supervisor {
 namespace {
@@ -26,7 +29,13 @@ std::string in(Instant at, const Moment& moment) {
 }
 
 std::string plural(std::uint64_t count, const std::string& what) {
-  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+  const std::string_view ending = what.back() == 's' ? "es" : "s";
+  return std::to_string(count) + " " + what + std::string(count == 1 ? "" : ending);
+}
+
+bool is_limit_of_processes(const model::ExitRecord& exit) {
+  return exit.cause == model::ExitCause::spawn_failed && exit.error == EAGAIN &&
+         exit.stage == static_cast<int>(keeper::Stage::clone);
 }
 
 bool remarkable(const model::SlotView& slot) {
@@ -60,6 +69,16 @@ void tell_probes(std::vector<std::string>& lines, const PoolRunner& pool,
         (failures == 0 ? "could not be made" : "failed " + plural(failures, "time") + " in a row") +
         ": " + escape_for_terminal(wrong) + ".");
   }
+}
+
+// mtd was refused the process itself: whose limit that is, as far as it can still be seen.
+void tell_process_limit(std::vector<std::string>& lines, const model::SlotView& slot) {
+  const bool refused = !slot.exits.empty() && is_limit_of_processes(slot.exits.front());
+  const auto limit = refused ? sys::least_pids_limit() : std::nullopt;
+  if (!limit) return;
+  lines.push_back("  pids.max of " + escape_for_terminal(limit->directory) +
+                  " (TasksMax= of its unit) is " + std::to_string(limit->most) + ", and " +
+                  std::to_string(limit->used) + " are in use.");
 }
 
 // A program that leaves for the background is ended there, and started again for ever.
@@ -99,6 +118,7 @@ void tell_worker(std::vector<std::string>& lines, const PoolRunner& pool,
                     (exit.pid > 0 ? ", pid " + std::to_string(exit.pid) : "") + ": " +
                     exit_sentence(exit) + (exit.planned ? " (planned)." : "."));
   }
+  tell_process_limit(lines, slot);
   tell_daemonized(lines, pool, slot);
   for (const auto& process : slot.processes) {
     const auto record = pool.workers().find(process.key);
@@ -302,6 +322,11 @@ std::vector<std::string> why_lines(const Supervisor& supervisor, const PoolRunne
       lines.push_back(plural(lost.count, "notification") +
                       " came from no worker, the last from pid " + std::to_string(lost.last_pid) +
                       " of uid " + std::to_string(lost.last_uid) + ".");
+    }
+    if (const auto refused = pool.refused_forks(); refused > 0) {
+      lines.push_back("The kernel refused its workers " + plural(refused, "process") +
+                      " beyond cgroup.pids_max (" + std::to_string(spec.cgroup.pids_max) +
+                      ", threads included).");
     }
     const auto strays = pool.strays();
     if (strays > 0) {

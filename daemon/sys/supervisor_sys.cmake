@@ -18,6 +18,7 @@ add_library(mtd_sys STATIC
   memfd.cpp
   memory_use.cpp
   notify_socket.cpp
+  pids_limit.cpp
   privileges.cpp
   proc.cpp
   proc_scan.cpp

@@ -283,8 +283,20 @@ def test_a_user_has_a_service_of_their_own(machine):
     machine.write("/home/tester/.config/mtd/mtd.json", json.dumps({"pools": POOLS}))
     machine.sh("chown -R tester: /home/tester/.config")
     user = "setpriv --reuid=tester --regid=tester --init-groups env HOME=/home/tester XDG_RUNTIME_DIR=/run/user/$(id -u tester) "
+    own = "/home/tester/.config/systemd/user/mtd.service.d/kill.conf"
+    machine.write(own, "[Service]\nKillMode=control-group\n")
+    machine.sh("chown -R tester: /home/tester/.config")
     machine.sh(user + "systemctl --user daemon-reload && " + user + "systemctl --user start mtd")
     assert "2/2" in machine.sh(user + "mtctl status")
+
+    def warnings():
+        told = json.loads(machine.sh(user + "mtctl status -o json"))["daemon"]["warnings"]
+        return [warning for warning in told if warning.startswith("KillMode=")]
+    (warning,) = eventually(warnings, what="the user's own systemd is asked")
+    assert warning.startswith("KillMode=control-group in mtd.service: ") and "KillMode=mixed" in warning
+    machine.sh(f"rm {own}")
+    machine.sh(user + "systemctl --user daemon-reload && " + user + "mtctl reload")
+    eventually(lambda: not warnings(), what="the unit as it is shipped is right")
     machine.sh(user + "systemctl --user stop mtd")
     machine.sh("loginctl disable-linger tester")
     assert machine.run("pgrep -u tester -x sleep").stdout == ""

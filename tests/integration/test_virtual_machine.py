@@ -108,8 +108,31 @@ def test_the_kernel_holds_workers_to_their_limits(machine):
     eventually(lambda: machine.run("cat /run/forks").stdout, PATIENCE, "the kernel refuses a fork beyond pids_max")
     assert machine.sh("cat /run/forks") == "3"
     assert cgroup_file(machine, workers(machine, "forks")[0], "pids.events") == "max 1"
+    told = "The kernel refused its workers 1 process beyond cgroup.pids_max (4, threads included)."
+    assert told in machine.sh("mtctl why forks")
+    machine.sh("kill -9 " + str(pids(machine, "forks")[0]))
+    end_of(machine, "forks", "signal")
+    eventually(lambda: "refused its workers 2 process" in machine.sh("mtctl why forks"), PATIENCE, "it is remembered of the one that ended")
     machine.sh("mtctl is-ready other -q")
     assert json.loads(machine.sh("mtctl status -o json"))["daemon"]["warnings"] == []
+
+
+def test_a_limit_of_processes_of_the_unit_is_named(machine):
+    """fault 18, fault 19: what TasksMax= permits."""
+    machine.sh("mkdir -p /run/systemd/system/mtd.service.d && printf '[Service]\\nTasksMax=20\\n' >/run/systemd/system/mtd.service.d/few.conf && "
+               "systemctl daemon-reload")
+    try:
+        machine.write(CONFIG, json.dumps({"pools": {"many": {"command": SLEEPER, "workers": 50}}}))
+        assert machine.run("systemctl start mtd").returncode != 0
+        said = "the pools have 50 workers, but pids.max of /sys/fs/cgroup/system.slice/mtd.service (TasksMax= of its unit) allows 20 processes"
+        assert said in machine.journal("-u mtd")
+        start(machine, many={"command": SLEEPER, "workers": 20})
+        eventually(lambda: "pids.max of /sys/fs/cgroup/system.slice/mtd.service (TasksMax= of its unit) is 20, and " in
+                   machine.run("mtctl why many").stdout, PATIENCE, "why names the limit")
+        assert "TasksMax= of the unit" in machine.run("mtctl why many").stdout
+        assert "pids.max" in machine.sh("mtctl limits")
+    finally:
+        machine.sh("rm -r /run/systemd/system/mtd.service.d && systemctl stop mtd; systemctl daemon-reload")
 
 
 def test_a_worker_killed_for_want_of_memory_is_told_as_such_and_the_service_goes_on(machine):

@@ -19,6 +19,7 @@
 #include "daemon/sys/cgroup.h"
 #include "daemon/sys/cgroup_limits.h"
 #include "daemon/sys/cgroup_paths.h"
+#include "daemon/sys/pids_limit.h"
 #include "daemon/sys/proc.h"
 
 using namespace mtd;
@@ -222,6 +223,39 @@ TEST_CASE("controllers and limits, in a directory that stands for a cgroup") {
   CHECK(refusals[0].key == "cgroup.cpu_max");
   CHECK(refusals[0].reason.errno_value == ENOENT);
   std::filesystem::remove_all(path);
+}
+
+TEST_CASE(
+    "the limit of processes with the least room left, in directories that stand for cgroups") {
+  char made[] = "/tmp/mtd-pids-XXXXXX";
+  REQUIRE(::mkdtemp(made) != nullptr);
+  const std::string top = made, unit = top + "/unit", leaf = unit + "/leaf";
+  std::filesystem::create_directories(leaf);
+  const auto write = [](const std::string& file, const char* text) { std::ofstream(file) << text; };
+  CHECK_FALSE(least_pids_limit(leaf));
+  CHECK_FALSE(least_pids_limit(std::string()));
+  CHECK_FALSE(least_pids_limit(std::string("leaf")));
+  write(leaf + "/pids.max", "max\n");
+  CHECK_FALSE(least_pids_limit(leaf));
+  write(top + "/pids.max", "1000\n");
+  write(top + "/pids.current", "990\n");
+  write(unit + "/pids.max", "40\n");
+  write(unit + "/pids.current", "20\n");
+  const auto least = least_pids_limit(leaf);
+  REQUIRE(least);
+  CHECK(least->directory == top);
+  CHECK(least->most == 1000);
+  CHECK(least->left() == 10);
+  write(unit + "/pids.current", "41\n");  // moved in, which no limit forbids
+  CHECK(least_pids_limit(leaf)->directory == unit);
+  CHECK(least_pids_limit(leaf)->left() == 0);
+
+  CHECK_FALSE(refused_forks(leaf));
+  write(leaf + "/pids.events", "max 7\n");
+  CHECK(refused_forks(leaf) == 7);
+  write(leaf + "/pids.events", "else 7\n");
+  CHECK_FALSE(refused_forks(leaf));
+  std::filesystem::remove_all(top);
 }
 
 TEST_CASE("a controller of the real hierarchy reaches the workers, and is gone at the end") {
