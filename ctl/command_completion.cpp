@@ -1,3 +1,4 @@
+#include "common/escape.h"
 #include "ctl/commands.h"
 #include "ctl/completion.h"
 
@@ -13,8 +14,8 @@ Outcome<CtlExit> run_completion(Context& context) {
   } else if (shell == "fish") {
     context.out.write(fish_completion(verbs));
   } else {
-    return Failure{CtlExit::usage,
-                   "there is no completion for this shell; there is for bash, zsh and fish"};
+    return Failure{CtlExit::usage, "there is no completion for '" + escape_for_terminal(shell) +
+                                       "'; there is for bash, zsh and fish"};
   }
   return CtlExit::ok;
 }

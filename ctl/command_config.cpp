@@ -130,6 +130,33 @@ Json plan_as_json(const config::Plan& plan) {
           {"daemon_restart_keys", plan.daemon_restart_keys}};
 }
 
+std::vector<int> numbers_of(std::string_view version) {
+  std::vector<int> numbers{0};
+  for (const char letter : version) {
+    if (letter == '.') numbers.push_back(0);
+    const bool digit = letter >= '0' && letter <= '9' && numbers.back() < 1'000'000;
+    if (digit) numbers.back() = numbers.back() * 10 + (letter - '0');
+  }
+  return numbers;
+}
+
+// The daemon's configuration has what this mtctl does not know, or lacks what it must have: one of
+// them is of another version, and says which to use.
+Failure other_version(Session& session, const std::string& problem) {
+  const Outcome<Json> reply = session.call("Status", Json::object());
+  const std::string theirs = reply ? safe_text(member(*reply, "daemon"), "version") : std::string();
+  const std::vector<int> daemon = numbers_of(theirs), own = numbers_of(MTD_VERSION);
+  const std::string what_to_do =
+      daemon > own ? "The daemon is the newer one; use the mtctl that was installed with it."
+      : daemon < own
+          ? "mtctl is the newer one; 'mtctl upgrade' lets the daemon follow."
+          : "They are builds of one version that differ; use mtctl and mtd of one build.";
+  return {CtlExit::failed, "this is mtctl " MTD_VERSION " and the daemon is mtd " +
+                               (theirs.empty() ? "of a version it does not tell" : theirs) +
+                               ", whose configuration it cannot compare with the files. " +
+                               what_to_do + "\n(" + problem + ")"};
+}
+
 Outcome<CtlExit> diff(Context& context, config::Source source) {
   Outcome<Session> session = Session::open(context.options(), context.surroundings);
   if (!session) return session.failure();
@@ -137,8 +164,7 @@ Outcome<CtlExit> diff(Context& context, config::Source source) {
   if (!reply) return reply.failure();
   const Result<config::Configuration> current = config::decode(member(*reply, "config").dump());
   if (!current) {
-    return Failure{CtlExit::failed, "cannot read the daemon's configuration: " +
-                                        escape_for_terminal(current.error().message)};
+    return other_version(*session, escape_for_terminal(current.error().message));
   }
   if (source.path.empty()) source.path = text(*reply, "config_path");
   const config::LoadResult wanted = config::load(source);

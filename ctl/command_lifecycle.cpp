@@ -44,7 +44,8 @@ Outcome<CtlExit> run_stop(Context& context) {
   Json parameters = selection(context);
   const bool now = context.invocation.has("--now");
   const bool drain = context.invocation.has("--drain");
-  if (now && drain) return Failure{CtlExit::usage, "stop: --now and --drain exclude each other"};
+  if (now && drain)
+    return Failure{CtlExit::usage, "--now and --drain exclude each other; give one of them"};
   if (now) parameters["now"] = true;
   if (drain) parameters["drain"] = true;
   return call_and_print(context, "Stop", with_wait(context, std::move(parameters)), "stopping");

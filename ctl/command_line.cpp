@@ -52,6 +52,13 @@ std::string first_word(const std::vector<std::string>& arguments) {
   return {};
 }
 
+std::string commas(std::string_view words) {
+  std::string result;
+  for (const std::string_view word : split(words))
+    result += (result.empty() ? "" : ", ") + std::string(word);
+  return result;
+}
+
 Outcome<Format> parse_format(std::string_view word) {
   constexpr std::array<std::pair<std::string_view, Format>, 5> kRows{{{"table", Format::table},
                                                                       {"wide", Format::wide},
@@ -61,8 +68,9 @@ Outcome<Format> parse_format(std::string_view word) {
   for (const auto& row : kRows) {
     if (row.first == word) return row.second;
   }
-  return usage("there is no output format " + in_quotes(word) + suggestion(word, split(kFormats)) +
-               " Formats: " + std::string(kFormats));
+  const std::string close = suggestion(word, split(kFormats));
+  return usage("there is no output format " + in_quotes(word) +
+               (close.empty() ? "; it" : close + " It") + " is one of: " + commas(kFormats));
 }
 
 // Everything CLI11 fills in; the checks come after it.
@@ -153,7 +161,16 @@ class Parser {
       return usage("unknown option " + in_quotes(unknown) + suggestion(unknown, option_names(verb)),
                    verb == nullptr ? "" : verb->name);
     }
-    return usage(escape_for_terminal(error.what()), verb == nullptr ? "" : verb->name);
+    return usage(what_is_wrong(error), verb == nullptr ? "" : verb->name);
+  }
+
+  // CLI11's own words are about its tables: "--timeout: 1 required TEXT missing".
+  static std::string what_is_wrong(const CLI::ParseError& error) {
+    const std::string said = error.what();
+    const std::string option = escape_for_terminal(said.substr(0, said.find_first_of(": =")));
+    if (error.get_name() == "ArgumentMismatch" && option.starts_with("-"))
+      return option + " needs a value";
+    return escape_for_terminal(said);
   }
 
   [[nodiscard]] std::string first_unknown_option() const {
@@ -213,8 +230,8 @@ class Parser {
       return usage("'" + invocation_.verb + "' needs a command after --", verb.name);
     }
     if (count > verb.detail.max_words) {
-      return usage("'" + invocation_.verb +
-                       "': too much: " + in_quotes(invocation_.words[verb.detail.max_words]),
+      return usage("'" + invocation_.verb + "' takes no further argument: " +
+                       in_quotes(invocation_.words[verb.detail.max_words]),
                    verb.name);
     }
     return check_choices(verb);
@@ -230,18 +247,11 @@ class Parser {
         found = found || choice == value;
       if (!found) {
         return usage(
-            name + " cannot be " + in_quotes(value) + "; it is one of: " + std::string(row.choices),
+            name + " cannot be " + in_quotes(value) + "; it is one of: " + commas(row.choices),
             verb.name);
       }
     }
     return invocation_;
-  }
-
-  static std::string commas(std::string_view words) {
-    std::string result;
-    for (const std::string_view word : split(words))
-      result += (result.empty() ? "" : ", ") + std::string(word);
-    return result;
   }
 
   static std::string what_is_missing(const Verb& verb, std::size_t given) {
@@ -250,7 +260,7 @@ class Parser {
       case WordKind::selector:
         return name + "a pool or worker, or --all";
       case WordKind::pool:
-        return name + "a pool and a number";
+        return name + (verb.name == "scale" ? "a pool and a number" : "a pool");
       case WordKind::signal:
         return name + (given == 0 ? "a signal and a pool or worker" : "a pool or worker, or --all");
       case WordKind::shell:
@@ -258,7 +268,7 @@ class Parser {
       case WordKind::rollout:
         return name + (given == 0 ? "one of: status, pause, resume, undo, and a pool" : "a pool");
       case WordKind::file_or_keyword:
-        return name + "one of: check, show, diff, schema";
+        return name + "one of: check, show, diff, schema, new, migrate";
       case WordKind::task:
         return name + "the number of a task";
       case WordKind::keyword:

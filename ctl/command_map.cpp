@@ -19,6 +19,7 @@
 #include "ctl/phrases.h"
 #include "ctl/private_daemon.h"
 #include "ctl/progress_bar.h"
+#include "ctl/session.h"
 #include "ctl/task_calls.h"
 
 namespace mtd::ctl {
@@ -283,10 +284,10 @@ Outcome<MapOptions> options_of(const Context& context) {
   options.ordered = !invocation.has("--unordered");
   options.fail_fast = invocation.has("--fail-fast");
   if (invocation.has("--ordered") && invocation.has("--unordered")) {
-    return usage("--ordered and --unordered exclude each other");
+    return usage("--ordered and --unordered exclude each other; give one of them");
   }
   if (invocation.has("--keep-going") && options.fail_fast) {
-    return usage("--keep-going and --fail-fast exclude each other");
+    return usage("--keep-going and --fail-fast exclude each other; give one of them");
   }
   const auto chunk = number_of(context, "--chunk", 1, kMaxChunk);
   if (!chunk) return chunk.failure();
@@ -318,6 +319,9 @@ Outcome<CtlExit> map_here(Context& context, MapOptions options) {
   if (!invocation.words.empty()) {
     return usage("give a pool, or -j with a command after --, not both");
   }
+  if (!invocation.has("--jobs") && invocation.rest.empty()) {
+    return usage("'map' needs a pool, or -j and a command after --");
+  }
   if (invocation.rest.empty()) {
     return usage("'map -j' needs a command after --, such as: mtctl map -j 4 -- gzip < names");
   }
@@ -346,7 +350,7 @@ Outcome<std::size_t> window_of_pool(Context& context, const std::string& pool) {
   const Outcome<Json> stats = call_tasks(context, "Stats", {{"pool", pool}});
   if (!stats) return stats.failure();
   const Json& pools = array(*stats, "pools");
-  if (pools.empty()) return Failure{CtlExit::no_such, "no such pool: " + escape_for_terminal(pool)};
+  if (pools.empty()) return no_queue(pool);
   return window_for(integer(pools.front(), "workers").value_or(1));
 }
 

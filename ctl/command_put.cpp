@@ -15,6 +15,7 @@
 #include "ctl/commands.h"
 #include "ctl/interrupts.h"
 #include "ctl/json_access.h"
+#include "ctl/session.h"
 #include "ctl/task_calls.h"
 
 namespace mtd::ctl {
@@ -95,8 +96,9 @@ Outcome<Put> put_of(Context& context) {
   if (const std::string at = invocation.value("--at"); !at.empty()) {
     put.at_ms = unix_ms(at);
     if (!put.at_ms) {
-      return Failure{CtlExit::usage, "--at: '" + escape_for_terminal(at) +
-                                         "' is no time such as 2026-11-27T18:00:00Z"};
+      return Failure{CtlExit::usage,
+                     "--at: '" + escape_for_terminal(at) +
+                         "' is no time such as 2026-11-27T18:00:00Z, or @ and Unix seconds"};
     }
   }
   return put;
@@ -145,7 +147,7 @@ Outcome<CtlExit> run_put(Context& context) {
     const Result<End> end = refused.get(0);
     if (!end) return client_failure(end.error());
     if (end->reason == "NoSuchPool") {
-      return Failure{CtlExit::no_such, "no such pool: " + escape_for_terminal(pool)};
+      return no_queue(pool);
     }
     const CtlExit code = exit_code_of(*end);
     return Failure{code == CtlExit::own_failure ? CtlExit::failed : code, failure_phrase(*end)};

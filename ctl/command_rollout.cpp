@@ -69,8 +69,9 @@ Outcome<CtlExit> run_rollout(Context& context) {
   const std::string& action = context.invocation.words.front();
   const std::string& pool = context.invocation.words.back();
   if (std::find(kActions.begin(), kActions.end(), action) == kActions.end()) {
-    return Failure{CtlExit::usage, "rollout: status, pause, resume or undo, not \"" +
-                                       escape_for_terminal(action) + "\""};
+    return Failure{CtlExit::usage, "'rollout' knows status, pause, resume and undo, not '" +
+                                       escape_for_terminal(action) +
+                                       "'\nTry 'mtctl help rollout'."};
   }
   Outcome<Session> session = Session::open(context.options(), context.surroundings);
   if (!session) return session.failure();

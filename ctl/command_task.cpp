@@ -95,8 +95,15 @@ Outcome<CtlExit> print_tasks(Context& context, const Json& tasks) {
   return CtlExit::ok;
 }
 
+Outcome<Json> ask_for_task(Context& context, std::int64_t id) {
+  Outcome<Json> reply = call_tasks(context, "Show", {{"id", id}});
+  if (reply || reply.failure().code != CtlExit::no_such) return reply;
+  return Failure{CtlExit::no_such, "there is no task " + std::to_string(id) +
+                                       ", or no more; 'mtctl task ls' lists those that are kept"};
+}
+
 Outcome<CtlExit> show_task(Context& context, std::int64_t id) {
-  const Outcome<Json> reply = call_tasks(context, "Show", {{"id", id}});
+  const Outcome<Json> reply = ask_for_task(context, id);
   if (!reply) return reply.failure();
   const Json& task = member(*reply, "task");
   if (context.options().wants_json()) {
@@ -131,7 +138,7 @@ Outcome<CtlExit> show_task(Context& context, std::int64_t id) {
 }
 
 Outcome<CtlExit> list(Context& context, const std::vector<std::string>& words, Json filter) {
-  if (words.size() > 1) return usage(context, "name one pool, or none for all of them");
+  if (words.size() > 1) return usage(context, "name one pool, or none for the tasks of all");
   if (!words.empty()) filter["pool"] = words[0];
   if (const std::string group = context.invocation.value("--group"); !group.empty()) {
     filter["group"] = group;
@@ -143,7 +150,9 @@ Outcome<CtlExit> list(Context& context, const std::vector<std::string>& words, J
 
 // {"ids": …} or {"pool": …} of the words.
 Outcome<Json> chosen(Context& context, const std::vector<std::string>& words, bool pool_allowed) {
-  if (words.empty()) return usage(context, "which tasks? Give their numbers");
+  if (words.empty())
+    return usage(context, pool_allowed ? "which tasks? Give their numbers, or a pool"
+                                       : "which tasks? Give their numbers");
   if (pool_allowed && words.size() == 1 && !is_task_id(words[0])) return Json{{"pool", words[0]}};
   const Outcome<std::vector<std::int64_t>> ids = task_ids(words);
   if (!ids) return ids.failure();
@@ -202,7 +211,7 @@ Outcome<CtlExit> wait_for_tasks(Context& context, const std::vector<std::int64_t
     if (deadline != 0 && left <= 0) {
       return Failure{CtlExit::timed_out,
                      counted(static_cast<std::int64_t>(ids.size() - waiting.ended), "task") +
-                         " did not end within the time"};
+                         " did not end within --timeout; they go on"};
     }
     std::vector<pollfd> others{{interrupts.fd(), POLLIN, 0}};
     if (const Result<void> turned = client->turn(others, left); !turned) {
@@ -222,7 +231,8 @@ Outcome<CtlExit> run_wait_for_tasks(Context& context) {
   const Invocation& invocation = context.invocation;
   std::vector<std::int64_t> ids;
   if (const std::string group = invocation.value("--group"); !group.empty()) {
-    if (!invocation.words.empty()) return usage(context, "give numbers of tasks or --group");
+    if (!invocation.words.empty())
+      return usage(context, "give numbers of tasks or --group, not both");
     const Outcome<Json> tasks = list_tasks(context, {{"group", group}});
     if (!tasks) return tasks.failure();
     for (const Json& task : *tasks)
@@ -241,7 +251,7 @@ Outcome<CtlExit> run_wait_for_tasks(Context& context) {
 Outcome<CtlExit> run_result(Context& context) {
   const Outcome<std::vector<std::int64_t>> ids = task_ids(context.invocation.words);
   if (!ids) return ids.failure();
-  const Outcome<Json> shown = call_tasks(context, "Show", {{"id", ids->front()}});
+  const Outcome<Json> shown = ask_for_task(context, ids->front());
   if (!shown) return shown.failure();
   const std::string state = safe_text(member(*shown, "task"), "state");
   const bool runs = state == "scheduled" || state == "waiting" || state == "running";
@@ -271,7 +281,8 @@ Outcome<CtlExit> run_cancel(Context& context) {
   const Invocation& invocation = context.invocation;
   Json parameters = Json::object();
   if (const std::string group = invocation.value("--group"); !group.empty()) {
-    if (!invocation.words.empty()) return usage(context, "give numbers of tasks or --group");
+    if (!invocation.words.empty())
+      return usage(context, "give numbers of tasks or --group, not both");
     parameters["group"] = group;
   } else {
     Outcome<Json> given = chosen(context, invocation.words, false);
@@ -289,7 +300,7 @@ Outcome<CtlExit> run_cancel(Context& context) {
       line += ", " + std::to_string(*asked) + " running told to stop";
     }
     if (const auto finished = integer(*reply, "finished"); finished.value_or(0) > 0) {
-      line += ", " + std::to_string(*finished) + " had ended already";
+      line += ", " + std::to_string(*finished) + " had ended already, or are not known";
     }
     context.out.line(line);
   }
@@ -391,7 +402,9 @@ Outcome<CtlExit> run_pool(Context& context) {
     return usage(context, "'pool' knows ls, pause and resume, not '" +
                               escape_for_terminal(words.front()) + "'");
   }
-  if (words.size() != 2) return usage(context, "which pool?");
+  if (words.size() != 2)
+    return usage(context,
+                 "'pool " + words.front() + "' needs one pool; 'mtctl pool ls' lists them");
   const bool pause = words.front() == "pause";
   const Outcome<Json> reply = call_tasks(context, pause ? "Pause" : "Resume", {{"pool", words[1]}});
   if (!reply) return reply.failure();

@@ -40,7 +40,8 @@ bool is_about_tasks(const Invocation& invocation) {
 Outcome<CtlExit> run_wait(Context& context) {
   if (is_about_tasks(context.invocation)) return run_wait_for_tasks(context);
   if (context.invocation.has("--any")) {
-    return Failure{CtlExit::usage, "--any goes with numbers of tasks or --group"};
+    return Failure{CtlExit::usage,
+                   "--any goes with numbers of tasks or with --group, not with pools"};
   }
   if (context.invocation.words.empty() && !context.options().all) {
     return Failure{CtlExit::usage,

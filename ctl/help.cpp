@@ -4,6 +4,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "common/escape.h"
 #include "ctl/commands.h"
 #include "ctl/display_width.h"
 #include "ctl/outcome.h"
@@ -117,7 +118,9 @@ Outcome<CtlExit> run_help(Context& context) {
   }
   const Verb* verb = find_verb(verbs, context.invocation.words.front());
   if (verb == nullptr)
-    return Failure{CtlExit::usage, "there is no verb of this name; try 'mtctl help'"};
+    return Failure{CtlExit::usage, "there is no verb '" +
+                                       escape_for_terminal(context.invocation.words.front()) +
+                                       "'; 'mtctl help' lists them"};
   context.out.write(verb_help(*verb));
   return CtlExit::ok;
 }

@@ -27,8 +27,8 @@ Outcome<ScaleRequest> parse_one(const std::string& pool, const std::string& amou
   const bool relative = !amount.empty() && (amount.front() == '+' || amount.front() == '-');
   const auto count = parse_count(relative ? std::string_view(amount).substr(1) : amount);
   if (!count) {
-    return usage("'" + escape_for_terminal(amount) +
-                 "' is no number of workers; use for example 4, +2 or -1");
+    return usage("'" + escape_for_terminal(amount) + "' is no number of workers up to " +
+                 std::to_string(kMaxWorkers) + "; write it like 4, +2 or -1");
   }
   if (relative) {
     request.delta = amount.front() == '-' ? -*count : *count;
@@ -41,7 +41,8 @@ Outcome<ScaleRequest> parse_one(const std::string& pool, const std::string& amou
 Outcome<std::vector<ScaleRequest>> parse_resets(const std::vector<std::string>& words) {
   std::vector<ScaleRequest> requests;
   for (const std::string& word : words) {
-    if (word.find('=') != std::string::npos) return usage("--reset takes pools only, no numbers");
+    if (word.find('=') != std::string::npos)
+      return usage("--reset takes pools and no numbers, like: mtctl scale --reset web");
     ScaleRequest request;
     request.pool = word;
     request.reset = true;
@@ -56,7 +57,8 @@ Outcome<std::vector<ScaleRequest>> parse_words(const std::vector<std::string>& w
     if (words.size() == 1)
       return usage("how many workers? For example: mtctl scale " +
                    escape_for_terminal(words.front()) + " 4");
-    if (words.size() > 2) return usage("too much; several pools are written POOL=N POOL=N");
+    if (words.size() > 2)
+      return usage("several pools are written with =, like: mtctl scale web=4 mail=2");
     const Outcome<ScaleRequest> request = parse_one(words[0], words[1]);
     if (!request) return request.failure();
     requests.push_back(*request);
@@ -65,7 +67,7 @@ Outcome<std::vector<ScaleRequest>> parse_words(const std::vector<std::string>& w
   for (const std::string& word : words) {
     const std::size_t equals = word.find('=');
     if (equals == std::string::npos || equals == 0) {
-      return usage("'" + escape_for_terminal(word) + "' is not of the form POOL=N");
+      return usage("'" + escape_for_terminal(word) + "' is not of the form POOL=N, like web=4");
     }
     const Outcome<ScaleRequest> request =
         parse_one(word.substr(0, equals), word.substr(equals + 1));
@@ -82,7 +84,7 @@ Outcome<std::vector<ScaleRequest>> parse_scale(const Invocation& invocation) {
       invocation.has("--reset") ? parse_resets(invocation.words) : parse_words(invocation.words);
   if (!requests || !invocation.has("--current")) return requests;
   const auto current = parse_count(invocation.value("--current"));
-  if (!current) return usage("--current needs a number of workers");
+  if (!current) return usage("--current needs a number of workers, like --current 4");
   if (requests->size() != 1) return usage("--current goes with one pool only");
   requests->front().current = *current;
   return requests;

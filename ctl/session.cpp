@@ -56,23 +56,26 @@ std::string_view last_part(std::string_view name) {
 
 }  // namespace
 
+Failure no_queue(std::string_view pool) {
+  return {CtlExit::no_such, "no pool '" + escape_for_terminal(pool) +
+                                "' has a queue of tasks; 'mtctl pool ls' lists those that have, "
+                                "and \"tasks\" in the configuration gives it one"};
+}
+
 Failure failure_of_error(std::string_view error, const Json& parameters) {
   const CtlExit code = exit_code_of_error(error);
   const std::string_view name = last_part(error);
   const std::string message = safe_text(parameters, "message");
+  if (error == "io.mtd.Tasks.NoSuchPool") return no_queue(text(parameters, "pool"));
   if (name == "NoSuchPool") {
     const std::string pool = safe_text(parameters, "pool");
-    return {code, "no such pool: " + (pool.empty() ? safe_text(parameters, "selector") : pool)};
+    return {code, "no such pool: " + (pool.empty() ? safe_text(parameters, "selector") : pool) +
+                      "; 'mtctl status' lists them"};
   }
-  if (name == "NoSuchTask") {
-    return {code, "no such task: " + number_phrase(integer(parameters, "id"))};
-  }
-  if (name == "NoQueue" && message.empty()) {
-    return {code, "pool " + safe_text(parameters, "pool") +
-                      " has no task queue: \"tasks\" is not in its "
-                      "configuration"};
-  }
-  if (name == "NoSuchWorker") return {code, "no such worker: " + safe_text(parameters, "selector")};
+  if (name == "NoQueue" && message.empty()) return no_queue(text(parameters, "pool"));
+  if (name == "NoSuchWorker")
+    return {code, "no such worker: " + safe_text(parameters, "selector") +
+                      "; a worker is POOL/NUMBER, as 'mtctl status POOL' lists them"};
   if (name == "InvalidConfiguration") {
     return {code, "the configuration is invalid, nothing was changed:\n" +
                       lines_of(strings(parameters, "errors"))};

@@ -53,6 +53,8 @@ class Session {
   int reconnects_ = 0;
 };
 
+// No queue of tasks has this name: there is no such pool, or it has no "tasks".
+[[nodiscard]] Failure no_queue(std::string_view pool);
 // `error` in full, "io.mtd.Manager.NoSuchPool".
 [[nodiscard]] Failure failure_of_error(std::string_view error, const Json& parameters);
 

@@ -93,7 +93,9 @@ Failure transport_failure(const Error& error) {
     case varlink::Failure::permission:
       return {CtlExit::permission_denied, message};
     case varlink::Failure::timed_out:
-      return {CtlExit::timed_out, "timed out waiting for the daemon"};
+      return {
+          CtlExit::timed_out,
+          "the time of --timeout is over and the answer has not come; what was asked for goes on"};
     case varlink::Failure::closed:
       return {CtlExit::unreachable, "the daemon closed the connection: " + message};
     case varlink::Failure::protocol:

@@ -358,7 +358,8 @@ void Broker::put(ClientStream& client, PutFrame frame, std::string body) {
   QueueRunner* queue = find(frame.pool);
   if (queue == nullptr) {
     return refuse("NoSuchPool",
-                  "no pool " + escape_for_terminal(frame.pool) + " has a queue of tasks");
+                  "no pool '" + escape_for_terminal(frame.pool) +
+                      "' has a queue of tasks; \"tasks\" in the configuration gives it one");
   }
   if (body.size() > queue->settings().max_body) {
     return refuse("TooBig", "the body has " + std::to_string(body.size()) + " bytes, more than " +
@@ -455,15 +456,29 @@ void Broker::answer(const task::Refused& refused, const std::string& pool) {
   switch (refused.why) {
     case task::Refusal::queue_full:
     case task::Refusal::too_many_waiting:
-      return client->no(call.seq, "QueueFull", "the queue of pool " + name + " is full", kRetryMs);
+      return client->no(call.seq, "QueueFull",
+                        "the queue of pool " + name +
+                            " is full (tasks.max_queue, tasks.max_queue_bytes); try again later, "
+                            "or wait for room with block_ms",
+                        kRetryMs);
     case task::Refusal::too_large:
-      return client->no(call.seq, "TooBig", "the task is larger than the queue of pool " + name);
+      return client->no(
+          call.seq, "TooBig",
+          "the task is larger than the queue of pool " + name + " may be (tasks.max_queue_bytes)");
     case task::Refusal::closed:
-      return client->no(call.seq, "NotAccepting", "pool " + name + " takes no tasks now");
+      return client->no(call.seq, "NotAccepting",
+                        "pool " + name +
+                            " takes no tasks since it was drained; `mtctl pool resume " + name +
+                            "` lets it");
     case task::Refusal::store_full:
-      return client->no(call.seq, "StoreFull", "there is no room for tasks on the disk", kRetryMs);
+      return client->no(
+          call.seq, "StoreFull",
+          "there is no room for tasks on the disk (tasks.quota, or its file system is full)",
+          kRetryMs);
     case task::Refusal::store_failed:
-      return client->no(call.seq, "StoreFailed", "the store of tasks is broken");
+      return client->no(
+          call.seq, "StoreFailed",
+          "the store of tasks is broken; mtd's log says how, and a restart of mtd opens it again");
     case task::Refusal::no_such_task:
     case task::Refusal::unique_taken:
       return client->no(call.seq, "BadRequest", "the task cannot be put");

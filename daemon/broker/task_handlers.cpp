@@ -111,7 +111,9 @@ class TaskHandlers final : public control::Dispatcher {
       if (!state) {
         return invalid(call, "states",
                        "there is no state \"" +
-                           escape_for_terminal(name.get<std::string>().substr(0, 64)) + "\"");
+                           escape_for_terminal(name.get<std::string>().substr(0, 64)) +
+                           "\"; there are scheduled, waiting, running, done, dead, cancelled and "
+                           "expired");
       }
       question.filter.states.push_back(*state);
     }

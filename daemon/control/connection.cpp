@@ -121,11 +121,16 @@ void Connection::work() {
   if (const auto frame = input_.next()) handle_frame(*frame);
 }
 
+void Connection::refuse_too_long() {
+  refuse_and_close("call", "the request is longer than " +
+                               std::to_string(host_.limits().request_bytes) + " bytes");
+}
+
 void Connection::handle_frame(std::string_view frame) {
   heard_ = true;
   waits_since_ = host_.reactor().now();
   if (frame.size() > host_.limits().request_bytes) {
-    refuse_and_close("call", "the request is too long");
+    refuse_too_long();
     return;
   }
   auto parsed = varlink::parse_call(frame);
@@ -267,8 +272,7 @@ void Connection::settle() {
   const bool has_frame = input_.has_frame();
   if (!has_frame && input_.size() > host_.limits().request_bytes &&
       (phase_ == Phase::open || phase_ == Phase::ended)) {
-    refuse_and_close("call", "the request is longer than " +
-                                 std::to_string(host_.limits().request_bytes) + " bytes");
+    refuse_too_long();
     flush();
   }
   const bool drained = unread() == 0;

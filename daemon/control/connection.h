@@ -91,6 +91,7 @@ class Connection final : public CallOwner, public std::enable_shared_from_this<C
   void handle_frame(std::string_view frame);
   void handle_call(varlink::CallMessage call);
   void refuse_and_close(std::string_view parameter, std::string_view message);
+  void refuse_too_long();
   void dispatch(const Method& method, varlink::CallMessage call);
   void append(std::string message);
   void discard_output();

@@ -150,7 +150,7 @@ void EventRing::serve(const std::shared_ptr<Call>& call) {
     if (!start) {
       call->error("org.varlink.service.InvalidParameter",
                   json{{"parameter", "since"},
-                       {"message", "since must be 0 or a cursor of an event: EPOCH:NUMBER"}});
+                       {"message", "must be 0 or the cursor of an event, EPOCH:NUMBER"}});
       return;
     }
     position = *start;

@@ -180,7 +180,7 @@ void HandlerSet::scale(const CallRef& call) {
   }
   if (want < 0) {
     invalid(call, has_delta ? "delta" : "want",
-            "the number of workers cannot be " + std::to_string(want));
+            "the number of workers cannot be " + std::to_string(want) + "; the least is 0");
     return;
   }
   const std::uint64_t others = supervisor_.wanted_processes() - view.want;

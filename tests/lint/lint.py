@@ -15,8 +15,10 @@ sys.dont_write_bytecode = True  # before the rules are imported
 
 import built
 import layers
+import messages
 import source
 import tools
+import vocabulary
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -26,7 +28,7 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, help="build directory with programs and manual pages")
     parser.add_argument("--self-test", action="store_true")
     arguments = parser.parse_args()
-    rules = layers.RULES + source.RULES
+    rules = layers.RULES + source.RULES + messages.RULES + vocabulary.RULES
     if arguments.self_test:
         return self_test(rules)
     files = source.tracked_files(ROOT)

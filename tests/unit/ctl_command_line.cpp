@@ -122,8 +122,8 @@ TEST_CASE("what is wrong is said with a suggestion") {
   CHECK(contains(refusal({"stop", "web", "--all"}), "not both"));
   CHECK(contains(refusal({"signal"}), "needs a signal"));
   CHECK(contains(refusal({"signal", "HUP"}), "needs a pool"));
-  CHECK(contains(refusal({"wait", "web", "--for", "redy"}), "ready stopped"));
-  CHECK(contains(refusal({"limits", "web"}), "too much: 'web'"));
+  CHECK(contains(refusal({"wait", "web", "--for", "redy"}), "ready, stopped"));
+  CHECK(contains(refusal({"limits", "web"}), "'limits' takes no further argument: 'web'"));
   CHECK(contains(refusal({"events", "--since"}), "Try 'mtctl help events'"));
   CHECK(contains(refusal({"stop", "-w", "web"}), "--watch"));
   CHECK(contains(refusal({"\033[31mx"}), "\\x1B[31mx"));
@@ -168,7 +168,7 @@ TEST_CASE("errors of the daemon have their exit codes and words") {
   CHECK(code("io.mtd.Manager.Unheard") == CtlExit::failed);
   CHECK(code("org.varlink.service.InvalidParameter") == CtlExit::usage);
   CHECK(failure_of_error("io.mtd.Manager.NoSuchPool", {{"selector", "w\033b"}}).message ==
-        "no such pool: w\\x1Bb");
+        "no such pool: w\\x1Bb; 'mtctl status' lists them");
   CHECK(failure_of_error(
             "io.mtd.Manager.Failed",
             {{"message", "cannot start"},

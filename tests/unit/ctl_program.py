@@ -106,6 +106,20 @@ class ExitCodes(Case):
                 done = self.expect(code, "restart", "web")
                 self.assertTrue(done.stderr.startswith("mtctl: "), done.stderr)
 
+    def test_a_configuration_of_another_version(self):
+        config = {"daemon": {"resolved": {}}, "pools": [{"name": "web", "command": ["/bin/true"], "later_key": 1}]}
+        own = json.loads(self.expect(0, "version", "-o", "json").stdout)["mtctl"]
+        for version, advice in (("999.0.0", "The daemon is the newer one; use the mtctl that was installed with it."),
+                                ("0.0.1", "mtctl is the newer one; 'mtctl upgrade' lets the daemon follow."),
+                                (own, "They are builds of one version that differ; use mtctl and mtd of one build.")):
+            answers = {"GetConfig": [({"config": config, "config_path": "/etc/mtd"},)], "Status": [({"daemon": {"version": version}, "pools": []},)]}
+            with self.subTest(version), FakeManager(self.socket, answers):
+                done = self.expect(1, "config", "diff")
+                self.assertTrue(done.stderr.startswith(
+                    f"mtctl: this is mtctl {own} and the daemon is mtd {version}, whose configuration it cannot compare with the files. "
+                    + advice), done.stderr)
+                self.assertIn('unknown key "later_key"', done.stderr)
+
     def test_timeout(self):
         self.fake(Wait=[HANG])
         self.expect(6, "wait", "web", "--timeout", "100ms")

@@ -128,11 +128,11 @@ class OneTask(Case):
         self.expect(0, "result", first, out="one\n")
         self.expect(0, "result", first, out="one\n")
         self.expect(1, "result", bad, err="exit 65")
-        self.expect(4, "result", "999999", err="no such task: 999999")
+        self.expect(4, "result", "999999", err="there is no task 999999, or no more; 'mtctl task ls' lists those that are kept")
         self.expect(4, "wait", "999999")
         self.expect(2, "result", "x", err="no task's number")
         self.assertEqual(json.loads(self.expect(0, "result", first, "-o", "json"))["output"], "one\n")
-        self.expect(4, "put", "nothing", "x", err="no such pool: nothing")
+        self.expect(4, "put", "nothing", "x", err="no pool 'nothing' has a queue of tasks")
         self.expect(2, "put", "--priority", "1000", "sh", err="from -100 to 100")
         self.expect(2, "put", "--at", "tomorrow", "sh", err="no time such as")
         self.expect(2, "put", "--delay", "soon", "sh", err="--delay")
@@ -165,7 +165,7 @@ class OneTask(Case):
         self.expect(0, "dead", "retry", bad, out="1 task will be tried again\n")
         self.expect(1, "wait", bad)
         self.expect(0, "dead", "purge", bad, out="1 task removed\n")
-        self.expect(4, "task", "show", bad, err="no such task")
+        self.expect(4, "task", "show", bad, err=f"there is no task {bad}")
         self.expect(2, "dead", "bury", "x", err="ls, retry and purge")
         self.expect(2, "task", "dance", err="ls, show, retry and rm")
 
@@ -178,7 +178,7 @@ class OneTask(Case):
         self.expect(1, "put", "cat", "/dev/null", err="takes no tasks")
         self.expect(0, "pool", "resume", "cat")
         self.expect(0, "wait", waiting)
-        self.expect(4, "drain", "nothing", err="no such pool: nothing")
+        self.expect(4, "drain", "nothing", err="no pool 'nothing' has a queue of tasks")
         self.expect(2, "pool", "swim", err="ls, pause and resume")
 
 
@@ -209,7 +209,7 @@ class Maps(Case):
         records = [json.loads(line) for line in self.expect(1, "map", "-o", "jsonl", "sh", stdin=lines).splitlines()]
         self.assertEqual([record["index"] for record in records], list(range(6)))
         self.assertEqual((records[3]["state"], records[3]["exit"]), ("dead", 1))
-        self.expect(4, "map", "nothing", stdin="x\n", err="no such pool")
+        self.expect(4, "map", "nothing", stdin="x\n", err="no pool 'nothing' has a queue of tasks")
         self.expect(2, "map", "--ordered", "--unordered", "sh", err="exclude each other")
         self.expect(2, "map", "--max-tasks", "3", "sh", err="goes with -j")
 
