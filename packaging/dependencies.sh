@@ -13,8 +13,8 @@ TEST_PACKAGES=(python3-pytest clang-14 libclang-rt-14-dev clang-tidy-14 clang-fo
   libpython3.11-testsuite nodejs
   systemd dbus libpam-systemd dpkg-dev debhelper dh-python lintian gunicorn prometheus
   php-fpm wrk openssh-client openssh-server python3-yaml)
-# More for tests/run.sh --full: a bare Debian, and a virtual machine.
-FULL_PACKAGES=(mmdebstrap qemu-system-x86 kmod busybox-static)
+# More for tests/run.sh --full: a bare Debian, a virtual machine, and the examples of the manual.
+FULL_PACKAGES=(mmdebstrap qemu-system-x86 kmod busybox-static jq)
 
 # Prints those of its arguments that are not installed.
 missing_packages() {

@@ -72,7 +72,8 @@ void read_arguments(Settings& settings, char** argv) {
     if (value == nullptr) continue;
     settings.ready_fd = std::atoi(value);
     if (settings.ready_fd < 1 || fcntl(settings.ready_fd, F_GETFD) < 0) {
-      complain("--ready-fd names no open descriptor", 0);
+      complain("--ready-fd names no open descriptor; a shell opens one: mtd --ready-fd 3 3>FILE",
+               0);
       _exit(2);
     }
   }

@@ -1,14 +1,40 @@
 #include "daemon/supervisor/options.h"
 
+#include <cstdio>
 #include <string>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 
+#include "common/escape.h"
 #include "common/exit_codes.h"
 #include "common/log_levels.h"
 
 namespace mtd::supervisor {
+namespace {
+
+// CLI11's own words name its tables, not what would be right.
+std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
+  const std::string said = error.what();
+  if (const auto rest = app.remaining(); !rest.empty()) {
+    const std::string word = "'" + escape_for_terminal(rest.front()) + "'";
+    return rest.front().starts_with("-") ? "there is no option " + word
+                                         : "mtd takes options only, not " + word;
+  }
+  if (error.get_name() == "ArgumentMismatch")
+    return escape_for_terminal(said.substr(0, said.find(':'))) + " needs a value";
+  if (said.find("--log-level") != std::string::npos) {
+    std::string words;
+    for (const auto word : kLogLevels)
+      words += (words.empty() ? "" : ", ") + std::string(word);
+    return "--log-level is one of: " + words;
+  }
+  if (said.find("--ready-fd") != std::string::npos)
+    return "--ready-fd is the number of an open descriptor, like: mtd --ready-fd 3 3>FILE";
+  return escape_for_terminal(said);
+}
+
+}  // namespace
 
 std::variant<Options, ExitNow> parse_options(int argc, const char* const* argv) {
   Options options;
@@ -33,7 +59,9 @@ std::variant<Options, ExitNow> parse_options(int argc, const char* const* argv) 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return ExitNow{app.exit(error) == 0 ? 0 : code(DaemonExit::usage)};
+    if (error.get_exit_code() == 0) return ExitNow{app.exit(error)};
+    std::fprintf(stderr, "mtd: %s\nTry 'mtd --help'.\n", what_is_wrong(app, error).c_str());
+    return ExitNow{code(DaemonExit::usage)};
   }
   return options;
 }

@@ -155,6 +155,17 @@ MTCTL = [
     ("worker --probe x -- cat", 2, "--probe and --no-probe go with --filter"),
 ]
 
+# The same of mtd itself.
+MTD = [
+    ("--bogus", 2, "mtd: there is no option '--bogus'\nTry 'mtd --help'."),
+    ("stray", 2, "mtd: mtd takes options only, not 'stray'\nTry 'mtd --help'."),
+    ("--config", 2, "mtd: --config needs a value\nTry 'mtd --help'."),
+    ("--log-level loud", 2, "mtd: --log-level is one of: debug, info, warning, error\nTry 'mtd --help'."),
+    ("--ready-fd x", 2, "mtd: --ready-fd names no open descriptor; a shell opens one: mtd --ready-fd 3 3>FILE"),
+    ("--check --ready-fd x", 2, "mtd: --ready-fd is the number of an open descriptor, like: mtd --ready-fd 3 3>FILE\nTry 'mtd --help'."),
+    ("--check --config /nonexistent", 8, "/nonexistent: cannot be read: No such file or directory"),
+]
+
 WRONG = "org.varlink.service.InvalidParameter"
 # (method, parameters, error, what it says)
 CALLS = [
@@ -337,6 +348,15 @@ def test_mtctl(mtd):
                               env={**os.environ, "MTD_SOCKET": mtd.socket}, timeout=60, check=False)
         said = done.stderr.strip().removeprefix("mtctl: ")
         rows.append((f"mtctl {words}", f"exit {code}\n{said if expected is None else expected}", f"exit {done.returncode}\n{said}"))
+    assert not differences(rows), differences(rows)
+
+
+def test_mtd_itself():
+    rows = []
+    for words, code, expected in MTD:
+        done = subprocess.run([os.path.join(BIN, "mtd"), *shlex.split(words)], stdin=subprocess.DEVNULL, text=True, capture_output=True,
+                              timeout=60, check=False)
+        rows.append((f"mtd {words}", f"exit {code}\n{expected}", f"exit {done.returncode}\n{(done.stdout + done.stderr).strip()}"))
     assert not differences(rows), differences(rows)
 
 
