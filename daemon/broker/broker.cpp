@@ -53,13 +53,15 @@ int Broker::run() {
   auto store = loop_.watch(stores_.fd(), EPOLLIN, sys::Priority::normal,
                            [this](std::uint32_t) { on_store(); });
   auto timer = loop_.timer(sys::Priority::normal, [this] { on_deadline(); });
-  if (!link || !store || !timer) {
+  auto moment = loop_.timer(sys::Priority::client, [this] { on_moment(); });
+  if (!link || !store || !timer || !moment) {
     spdlog::error("the event loop takes nothing in");
     return 1;
   }
   link_watch_ = std::move(*link);
   store_watch_ = std::move(*store);
   timer_ = std::move(*timer);
+  moment_ = std::move(*moment);
   loop_.after_turn([this] { after_turn(); });
   const auto code = loop_.run();
   return code ? *code : 1;
@@ -424,7 +426,7 @@ void Broker::tell(const task::PutAccepted& accepted) {
     return;
   }
   const bool existed = outcome.existed == task::Existed::by_uid;
-  client->ok(call.seq, outcome.id, existed);
+  client->ok(call.seq, outcome.id, existed, !existed && (call.watch || call.attached));
   if (call.attached) client->attach(outcome.id);
   if (!call.watch && !call.attached) return;
   if (existed) {
@@ -435,6 +437,26 @@ void Broker::tell(const task::PutAccepted& accepted) {
     // It may have begun before.
     if (const std::string* said = progress_of(outcome.id))
       client->progress(outcome.id, *said, sys::now());
+  }
+}
+
+void Broker::call_in_a_moment(ClientStream& client) {
+  waiting_.push_back(client.weak_from_this());
+  if (moment_.deadline().is_never()) moment_.arm(client.wait_ends());
+}
+
+// The timer is not set anew for each that waits: it comes too early for those that came later, and
+// looks again.
+void Broker::on_moment() {
+  const Instant now = sys::now();
+  while (!waiting_.empty()) {
+    const auto client = waiting_.front().lock();
+    if (client && client->wait_ends() > now && !client->wait_ends().is_never()) {
+      moment_.arm(client->wait_ends());
+      return;
+    }
+    waiting_.pop_front();
+    if (client) client->moment_over();
   }
 }
 

@@ -85,6 +85,7 @@ class Broker final : public QueueHost, public ClientHost {
   void forget(const ForgetFrame& frame) override;
   void tell_later(ClientStream& client, std::int64_t seq, task::TaskId id) override;
   void closed(ClientStream& client) override;
+  void call_in_a_moment(ClientStream& client) override;
   [[nodiscard]] std::size_t max_body() const override { return max_body_; }
 
  private:
@@ -104,6 +105,7 @@ class Broker final : public QueueHost, public ClientHost {
   void tell(const task::PutAccepted& accepted);
   void end_if_idle();
   void on_deadline();
+  void on_moment();
   void arm_timer();
   void after_turn();
   void link_broke(const Error& why);
@@ -123,6 +125,7 @@ class Broker final : public QueueHost, public ClientHost {
   sys::BrokerLink link_;
   sys::EventLoop::Watch link_watch_, store_watch_;
   sys::EventLoop::Timer timer_;
+  sys::EventLoop::Timer moment_;  // of the first of waiting_
   bool link_wants_write_ = false;
   sys::TaskBoard board_;
   PartSpool parts_;
@@ -153,6 +156,7 @@ class Broker final : public QueueHost, public ClientHost {
   std::unordered_map<std::uint64_t, ReviveDone> revives_;  // by ticket
   std::multimap<std::string, std::shared_ptr<control::Call>> drains_;
   std::map<ClientStream*, std::shared_ptr<ClientStream>> clients_;
+  std::deque<std::weak_ptr<ClientStream>> waiting_;  // to be called in a moment, in this order
   std::unordered_multimap<std::uint64_t, std::weak_ptr<ClientStream>> watchers_;  // by task
   std::unordered_map<std::uint64_t, std::string> progress_;
   std::set<QueueRunner*> changed_;

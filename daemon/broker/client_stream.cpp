@@ -2,10 +2,12 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <array>
 #include <variant>
 
 #include "common/task_frames.h"
+#include "daemon/sys/clock.h"
 #include "daemon/sys/stream_socket.h"
 
 namespace mtd::broker {
@@ -17,6 +19,8 @@ constexpr std::size_t kMaxOpenCalls = 4096;  // puts without an answer yet
 constexpr std::size_t kFramesATurn = 256;
 constexpr std::size_t kAskedAtOnce = 16;         // owed ends that are being looked up
 constexpr std::size_t kPieceBytes = 256 * 1024;  // written at once
+constexpr Duration kMoment = Duration::nanoseconds(200'000);
+constexpr std::uint32_t kMostMisses = 8;  // then 2⁸ answers are sent at once
 constexpr Duration kProgressPause = Duration::milliseconds(100);
 
 }  // namespace
@@ -135,8 +139,18 @@ void ClientStream::flush_soon() {
   });
 }
 
+void ClientStream::moment_over() {
+  if (wait_ends_.is_never() || !socket_) return;
+  wait_ends_ = Instant::never();
+  misses_ = std::min(misses_ + 1, kMostMisses);
+  no_wait_before_ = (1U << misses_) - 1;
+  flush();
+}
+
 void ClientStream::flush() {
   const auto self = shared_from_this();
+  if (!wait_ends_.is_never()) misses_ = 0;
+  wait_ends_ = Instant::never();
   while (sent_ < output_.size()) {
     const sys::Transfer sent =
         sys::send_bytes(socket_.get(), std::string_view(output_).substr(sent_, kPieceBytes));
@@ -176,8 +190,15 @@ void ClientStream::update_interest() {
   watch_.set_events(events);
 }
 
-void ClientStream::ok(std::int64_t seq, task::TaskId id, bool existed) {
-  send(ok_frame(seq, id, existed));
+void ClientStream::ok(std::int64_t seq, task::TaskId id, bool existed, bool and_end) {
+  const bool waits = and_end && no_wait_before_ == 0;
+  if (and_end && !waits) --no_wait_before_;
+  if (!waits) return send(ok_frame(seq, id, existed));
+  if (!socket_) return;
+  output_ += ok_frame(seq, id, existed);
+  if (flushing_ || !wait_ends_.is_never()) return;
+  wait_ends_ = sys::now() + kMoment;
+  host_.call_in_a_moment(*this);
 }
 
 void ClientStream::no(std::optional<std::int64_t> seq, std::string_view error,

@@ -1,6 +1,9 @@
 // ClientStream: one client after Open. Reads its frames, answers them in any order, tells it the
 // ends of the tasks it watches. A client that does not read is owed its answers: their ends stay in
 // the store, and nothing more is read from it. Nobody waits for it.
+//
+// That a task was accepted waits a moment for its end, as long as ends prove to come within one: to
+// wake a client twice for a quick task costs more than the task.
 #pragma once
 
 #include <cstdint>
@@ -36,6 +39,8 @@ class ClientHost {
   // The end of a task that the client has not been told for want of room; answered by tell().
   virtual void tell_later(ClientStream& client, std::int64_t seq, task::TaskId id) = 0;
   virtual void closed(ClientStream& client) = 0;
+  // Calls moment_over(), not before wait_ends().
+  virtual void call_in_a_moment(ClientStream& client) = 0;
   [[nodiscard]] virtual std::size_t max_body() const = 0;
 };
 
@@ -44,7 +49,8 @@ class ClientStream final : public std::enable_shared_from_this<ClientStream> {
   ClientStream(ClientHost& host, sys::EventLoop& loop, UniqueFd socket);
   Result<void> start(std::string unread);
 
-  void ok(std::int64_t seq, task::TaskId id, bool existed);
+  // `and_end`: the client will be told its end as well.
+  void ok(std::int64_t seq, task::TaskId id, bool existed, bool and_end = false);
   void no(std::optional<std::int64_t> seq, std::string_view error, std::string_view message,
           std::optional<std::int64_t> retry_ms = std::nullopt, task::TaskId id = {});
   void watch(task::TaskId id, std::int64_t seq);
@@ -66,6 +72,9 @@ class ClientStream final : public std::enable_shared_from_this<ClientStream> {
   [[nodiscard]] bool is_open() const { return static_cast<bool>(socket_); }
   // Answers that are still to be sent, at once as far as the socket takes them.
   void flush();
+  // When it sends what waits for an end; never(): nothing does.
+  [[nodiscard]] Instant wait_ends() const { return wait_ends_; }
+  void moment_over();
 
  private:
   void on_ready(std::uint32_t events);
@@ -86,6 +95,9 @@ class ClientStream final : public std::enable_shared_from_this<ClientStream> {
   std::string output_;
   std::size_t sent_ = 0;  // of output_
   bool flushing_ = false, over_ = false, refused_ = false;
+  Instant wait_ends_ = Instant::never();
+  std::uint32_t misses_ = 0;          // waits for nothing, one after the other
+  std::uint32_t no_wait_before_ = 0;  // answers that are sent at once before it is tried again
   std::size_t open_calls_ = 0;
   std::multimap<task::TaskId, std::int64_t> watched_;
   std::set<task::TaskId> attached_;

@@ -62,6 +62,7 @@ void QueueRunner::reconfigure(QueueSettings settings) {
 }
 
 void QueueRunner::show() {
+  flush_workers();
   tell_loads();
   const task::QueueView view = queue_.view();
   tell_backlog(view);
@@ -133,6 +134,27 @@ void QueueRunner::tell_again(const task::WorkerKey& key, Worker& worker) {
 // Told at the end of the turn: a worker that goes from one task to the next is not told as idle.
 void QueueRunner::note_load(const task::WorkerKey& key, const Worker& worker) {
   if (settings_.reports_load && worker.ready) loads_.insert(key);
+}
+
+void QueueRunner::send(const task::WorkerKey& key, Worker& worker, std::string frame) {
+  worker.socket->send(std::move(frame));
+  flush_soon(key, worker);
+}
+
+void QueueRunner::flush_soon(const task::WorkerKey& key, Worker& worker) {
+  if (std::exchange(worker.unflushed, true)) return;
+  unflushed_.push_back(key);
+  host_.changed(*this);
+}
+
+void QueueRunner::flush_workers() {
+  for (const task::WorkerKey& key : unflushed_) {
+    Worker* worker = find(key);
+    if (worker == nullptr) continue;
+    worker->unflushed = false;
+    worker->socket->flush();
+  }
+  unflushed_.clear();
 }
 
 void QueueRunner::tell_loads() {
@@ -425,15 +447,15 @@ void QueueRunner::send_task(const task::SendTask& action, const task::TaskBody& 
   }
   const bool takes_bodies = (worker->capabilities & kTakesBodies) != 0;
   for (std::string& frame : task_frames_of(action, body, takes_bodies))
-    worker->socket->send(std::move(frame));
+    send(action.worker, *worker, std::move(frame));
 }
 
 void QueueRunner::perform(const task::SendCancel& action) {
-  if (Worker* worker = find(action.worker)) worker->socket->send(cancel_frame(action));
+  if (Worker* worker = find(action.worker)) send(action.worker, *worker, cancel_frame(action));
 }
 
 void QueueRunner::perform(const task::SendDrain& action) {
-  if (Worker* worker = find(action.worker)) worker->socket->send(drain_frame(action));
+  if (Worker* worker = find(action.worker)) send(action.worker, *worker, drain_frame(action));
 }
 
 void QueueRunner::perform(const task::KillWorker& action) {
@@ -478,6 +500,7 @@ void QueueRunner::perform(const task::AnswerSettled& action) {
   if (Worker* worker = find(action.worker)) {
     if (worker->board != nullptr && action.taken) ++worker->board->answered;
     worker->socket->settle({action.id, action.attempt});
+    flush_soon(action.worker, *worker);
   }
   places_.parts.remove(action.id, action.attempt);
 }

@@ -80,7 +80,8 @@ class QueueRunner {
   void begin_sync();
   void end_sync();
   [[nodiscard]] bool has_workers() const { return !workers_.empty(); }
-  // What the board says of the queue; and the supervisor is told who works, where it wants to know.
+  // At the end of a turn: workers get what they are sent, the board says how the queue is, and the
+  // supervisor is told who works, where it wants to know.
   void show();
   [[nodiscard]] std::uint64_t busy_workers() const { return busy_; }
 
@@ -94,6 +95,7 @@ class QueueRunner {
     sys::BoardWorker* board = nullptr;  // null: the board is full
     std::uint32_t capabilities = 0;
     bool busy = false;  // has a task
+    bool unflushed = false;
     bool ready = false, drained = false, spent = false, told = false;
     std::optional<bool> told_busy;  // what the supervisor knows; of pools that ask for it
     std::optional<KillCause> condemned;
@@ -106,6 +108,9 @@ class QueueRunner {
   void tell_again(const task::WorkerKey& key, Worker& worker);
   void condemn(const task::WorkerKey& key, KillCause cause);
   void set_busy(Worker& worker, bool busy);
+  void send(const task::WorkerKey& key, Worker& worker, std::string frame);
+  void flush_soon(const task::WorkerKey& key, Worker& worker);
+  void flush_workers();
   void note_load(const task::WorkerKey& key, const Worker& worker);
   void tell_loads();
   void tell_backlog(const task::QueueView& view);
@@ -152,7 +157,8 @@ class QueueRunner {
   task::Queue queue_;
   sys::BoardQueue* board_ = nullptr;
   Workers workers_;
-  std::set<task::WorkerKey> loads_;  // to be told at the end of the turn
+  std::set<task::WorkerKey> loads_;         // to be told at the end of the turn
+  std::vector<task::WorkerKey> unflushed_;  // … and these workers
   std::deque<task::Event> pending_;
   task::BodyRef body_;                // of the claim whose completion is being applied
   std::uint64_t busy_ = 0;            // workers

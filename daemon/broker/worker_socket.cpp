@@ -85,7 +85,11 @@ void WorkerSocket::settle(const AnswerOf& answer) {
     return;
   }
   settle_seen(answer);
+}
+
+void WorkerSocket::flush() {
   take_out();
+  write();
 }
 
 void WorkerSocket::settle_seen(const AnswerOf& answer) {
@@ -106,16 +110,23 @@ void WorkerSocket::take_out() {
   seen_bytes_ -= bytes;
 }
 
-void WorkerSocket::send(std::string frame) {
-  outgoing_.push_back(std::move(frame));
-  write();
+// As many frames as the kernel takes whole; how many there are in joined_.
+std::size_t WorkerSocket::join() {
+  joined_ = outgoing_.front();
+  std::size_t count = 1;
+  for (; count < outgoing_.size(); ++count) {
+    if (joined_.size() + outgoing_[count].size() > sys::kOnePiece) break;
+    joined_ += outgoing_[count];
+  }
+  return count;
 }
 
 void WorkerSocket::write() {
   while (!outgoing_.empty()) {
-    switch (sys::write_whole(socket_.get(), outgoing_.front())) {
+    const std::size_t count = join();
+    switch (sys::write_whole(socket_.get(), joined_)) {
       case sys::Written::done:
-        outgoing_.pop_front();
+        outgoing_.erase(outgoing_.begin(), outgoing_.begin() + static_cast<std::ptrdiff_t>(count));
         continue;
       case sys::Written::gone:  // whoever reaps it says how
         outgoing_.clear();

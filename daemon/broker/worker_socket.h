@@ -1,6 +1,7 @@
 // WorkerSocket: the conversation with one worker. Gives out each frame once, in order, and takes it
 // out of the socket only when it is settled, so that a successor of this broker finds what was not.
-// Frames to the worker are written whole; what there is no room for waits.
+// Frames to the worker are written whole; what there is no room for waits. What one turn of the
+// loop leads to goes out and is taken out together, by flush().
 #pragma once
 
 #include <cstdint>
@@ -43,9 +44,12 @@ class WorkerSocket {
   Result<void> start();
   // Looks at all that has arrived.
   void read();
-  // The answer is on record: its frame, and what is settled behind it, is taken out.
+  // The answer is on record: its frame, and what is settled behind it, is taken out by the next
+  // flush().
   void settle(const AnswerOf& answer);
-  void send(std::string frame);
+  // Written by the next flush().
+  void send(std::string frame) { outgoing_.push_back(std::move(frame)); }
+  void flush();
   [[nodiscard]] bool is_broken() const { return broken_; }
 
  private:
@@ -57,6 +61,7 @@ class WorkerSocket {
   void settle_seen(const AnswerOf& answer);
   void take_out();
   void write();
+  [[nodiscard]] std::size_t join();
   void break_off(const Error& why);
 
   sys::EventLoop& loop_;
@@ -68,6 +73,7 @@ class WorkerSocket {
   std::size_t seen_bytes_ = 0;   // of them together
   std::vector<AnswerOf> early_;  // settled while their frame was being looked at
   std::deque<std::string> outgoing_;
+  std::string joined_;  // of outgoing_, the first ones
   bool broken_ = false, ended_ = false, hung_up_ = false, writable_asked_ = false, reading_ = false;
 };
 

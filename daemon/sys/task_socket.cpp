@@ -18,10 +18,6 @@ Result<std::pair<UniqueFd, UniqueFd>> make_pair_of(int type) {
   return std::pair(UniqueFd(ends[0]), UniqueFd(ends[1]));
 }
 
-// The kernel takes so much whole or not at all, because it is one piece to it: half of the smallest
-// send buffer anyone would set (unix(7); af_unix.c, unix_stream_sendmsg).
-constexpr std::size_t kOnePiece = 2048;
-
 // The kernel counts its own book-keeping for each piece of a message.
 bool has_room(int socket, std::size_t bytes) {
   int used = 0, limit = 0;

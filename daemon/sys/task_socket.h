@@ -27,6 +27,10 @@ struct Peeked {
 // Takes out what has been seen.
 void consume(int socket, std::size_t bytes);
 
+// The kernel takes so much whole or not at all, because it is one piece to it: half of the smallest
+// send buffer anyone would set (unix(7); af_unix.c, unix_stream_sendmsg).
+inline constexpr std::size_t kOnePiece = 2048;
+
 enum class Written { done, later, gone };  // later: there is no room for all of it now
 [[nodiscard]] Written write_whole(int socket, std::string_view bytes);
 

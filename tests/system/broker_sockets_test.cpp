@@ -75,11 +75,25 @@ TEST_CASE("an answer stays in the socket until it is settled") {
   CHECK(talk.lines.size() == 4);
   CHECK(peek_all(talk.held) == "{\"id\":2}\n{\"b\":3}\n{\"id\":4}\n");
   talk.socket->settle({{4}, 1});  // behind one that is not settled
+  talk.socket->flush();
   CHECK(peek_all(talk.held) == "{\"id\":2}\n{\"b\":3}\n{\"id\":4}\n");
   talk.socket->settle({{2}, 1});
+  talk.socket->flush();
   CHECK(peek_all(talk.held).empty());
   talk.turn();
   CHECK(talk.lines.size() == 4);  // each is seen once
+}
+
+TEST_CASE("what one turn sends goes out together, in its order, however large") {
+  Conversation talk;
+  std::string all;
+  for (const std::size_t size : {3U, 2500U, 4U, 5U, 700U, 100U, 6U}) {
+    all += std::string(size, 'x') + "\n";
+    talk.socket->send(std::string(size, 'x') + "\n");
+  }
+  CHECK(peek_all(talk.worker).empty());
+  talk.socket->flush();
+  CHECK(peek_all(talk.worker) == all);
 }
 
 TEST_CASE("frames that come byte by byte are seen once, and whole") {
@@ -122,6 +136,7 @@ TEST_CASE("the end of the stream is told although an answer waits to be settled"
   CHECK(talk.closed);
   CHECK(peek_all(talk.held) == "{\"id\":1}\n");  // its answer is not lost by it
   talk.socket->settle({{1}, 1});
+  talk.socket->flush();
   CHECK(peek_all(talk.held).empty());
 }
 

@@ -43,26 +43,36 @@ StoreThread::~StoreThread() {
     ending_ = true;
   }
   has_input_.notify_all();
+  has_more_.notify_all();
 }
 
 void StoreThread::submit(std::vector<StoreOp> ops) {
   if (ops.empty()) return;
+  bool is_waited_for = false;
   {
     const std::lock_guard hold(lock_);
     for (StoreOp& op : ops)
       input_.emplace_back(std::move(op));
     if (!may_write()) return;  // whoever writes looks again
+    is_waited_for = waits_;
   }
-  has_input_.notify_one();
+  call_for_input(is_waited_for);
+}
+
+// Who waits for more to sync is the first to have it; the other one sleeps on.
+void StoreThread::call_for_input(bool is_waited_for) {
+  (is_waited_for ? has_more_ : has_input_).notify_one();
 }
 
 void StoreThread::ask(std::uint64_t token, StoreQuestion question) {
+  bool is_waited_for = false;
   {
     const std::lock_guard hold(lock_);
     input_.emplace_back(Question{token, std::move(question)});
     if (!may_write()) return;
+    is_waited_for = waits_;
   }
-  has_input_.notify_one();
+  call_for_input(is_waited_for);
 }
 
 std::vector<StoreOutput> StoreThread::take() {
@@ -111,18 +121,23 @@ bool StoreThread::wait_for_more(std::unique_lock<std::mutex>& hold) {
     --no_wait_before_;
     return false;
   }
-  waited_ = true;
-  const bool came = has_input_.wait_for(
+  waited_ = waits_ = true;
+  const bool came = has_more_.wait_for(
       hold, kMoment, [this] { return may_write() || syncing_ || unsynced_.empty() || ending_; });
+  waits_ = false;
   misses_ = came ? 0 : std::min(misses_ + 1, kMostMisses);
   no_wait_before_ = came ? 0 : (1U << misses_) - 1;
   return came && !ending_;
 }
 
-void StoreThread::put_out(std::vector<StoreOutput> output) {
+// The loop is woken without the lock, or the first thing that it did would be to wait for it.
+void StoreThread::put_out(std::unique_lock<std::mutex>& hold, std::vector<StoreOutput> output) {
   const bool is_awake = !output_.empty();
   std::move(output.begin(), output.end(), std::back_inserter(output_));
-  if (!is_awake) wake_.signal();
+  if (is_awake) return;
+  hold.unlock();
+  wake_.signal();
+  hold.lock();
 }
 
 // A batch, or a question. What it says of a task may be told no sooner than what came before it.
@@ -148,7 +163,7 @@ void StoreThread::write(std::unique_lock<std::mutex>& hold) {
   // Whoever tidies makes wait what is written after it, and what he is to sync.
   const bool tidies = later.empty() || syncing_;
   std::move(later.begin(), later.end(), std::back_inserter(unsynced_));
-  if (!now.empty()) put_out(std::move(now));
+  if (!now.empty()) put_out(hold, std::move(now));
   if (tidies) {
     hold.unlock();
     store_->tidy();
@@ -177,7 +192,7 @@ void StoreThread::sync_all(std::unique_lock<std::mutex>& hold) {
     hold.unlock();
     output = synced(std::move(output));
     hold.lock();
-    put_out(std::move(output));
+    put_out(hold, std::move(output));
   }
   syncing_ = false;
   if (writing_) return;  // whoever writes sees to it

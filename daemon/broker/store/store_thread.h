@@ -78,7 +78,8 @@ class StoreThread {
   void sync_all(std::unique_lock<std::mutex>& hold);
   [[nodiscard]] bool is_worth_waiting() const;
   [[nodiscard]] bool wait_for_more(std::unique_lock<std::mutex>& hold);
-  void put_out(std::vector<StoreOutput> output);
+  void put_out(std::unique_lock<std::mutex>& hold, std::vector<StoreOutput> output);
+  void call_for_input(bool is_waited_for);
   [[nodiscard]] std::vector<StoreOp> next_batch();
   [[nodiscard]] std::vector<StoreOutput> synced(std::vector<StoreOutput> output);
 
@@ -86,11 +87,13 @@ class StoreThread {
   sys::WakeFd wake_;
   std::mutex lock_;
   std::condition_variable has_input_;
+  std::condition_variable has_more_;  // for the one who waits for what goes into the next sync
   std::deque<Input> input_;
   std::vector<StoreOutput> unsynced_;  // written; told after the next sync
   std::vector<StoreOutput> output_;
   bool writing_ = false, syncing_ = false, ending_ = false;
-  bool waited_ = false;               // for what goes into the next sync
+  bool waits_ = false;                // somebody waits for what goes into the next sync
+  bool waited_ = false;               // … or has done so
   std::uint32_t misses_ = 0;          // waits for nothing, one after the other
   std::uint32_t no_wait_before_ = 0;  // syncs that begin at once before it is tried again
   sys::Thread threads_[2];            // last: joined before the rest goes
