@@ -22,6 +22,8 @@ constexpr int kMessagesATurn = 64;
 constexpr std::size_t kScratchBytes = 512 * 1024;
 constexpr std::size_t kMaxProgress = 64 * 1024;  // tasks whose last word of progress is kept
 constexpr std::int64_t kRetryMs = 1000;
+// What is to be forgotten waits so long for company.
+constexpr Duration kForgetPause = Duration::milliseconds(50);
 
 }  // namespace
 
@@ -54,7 +56,8 @@ int Broker::run() {
                            [this](std::uint32_t) { on_store(); });
   auto timer = loop_.timer(sys::Priority::normal, [this] { on_deadline(); });
   auto moment = loop_.timer(sys::Priority::client, [this] { on_moment(); });
-  if (!link || !store || !timer || !moment) {
+  auto forget = loop_.timer(sys::Priority::idle, [this] { stores_.forget_now(); });
+  if (!link || !store || !timer || !moment || !forget) {
     spdlog::error("the event loop takes nothing in");
     return 1;
   }
@@ -62,6 +65,7 @@ int Broker::run() {
   store_watch_ = std::move(*store);
   timer_ = std::move(*timer);
   moment_ = std::move(*moment);
+  forget_ = std::move(*forget);
   loop_.after_turn([this] { after_turn(); });
   const auto code = loop_.run();
   return code ? *code : 1;
@@ -324,6 +328,8 @@ void Broker::arm_timer() {
 // After every handler: what it led to goes out together.
 void Broker::after_turn() {
   submit_batch();
+  if (stores_.is_to_forget() && forget_.deadline().is_never())
+    forget_.arm(sys::now() + kForgetPause);
   if (!changed_.empty()) {
     for (QueueRunner* queue : changed_)
       queue->show();

@@ -126,6 +126,7 @@ class Broker final : public QueueHost, public ClientHost {
   sys::EventLoop::Watch link_watch_, store_watch_;
   sys::EventLoop::Timer timer_;
   sys::EventLoop::Timer moment_;  // of the first of waiting_
+  sys::EventLoop::Timer forget_;
   bool link_wants_write_ = false;
   sys::TaskBoard board_;
   PartSpool parts_;

@@ -45,6 +45,7 @@ std::vector<StoreDone> TwoStores::submit(std::vector<StoreOp> ops) {
   for (StoreOp& op : ops) {
     if (auto* removal = std::get_if<RemoveOp>(&op.what)) {
       std::vector<TaskId> ids = take_if(removal->ids, memory_);
+      forget_later(removal->ids);
       if (removal->ids.empty()) {
         removal->ids = std::move(ids);
         in_memory.push_back(std::move(op));
@@ -60,14 +61,64 @@ std::vector<StoreDone> TwoStores::submit(std::vector<StoreOp> ops) {
       done.push_back(std::move(*claimed));
       continue;
     }
+    if (takes_a_name_again(op)) forget_now(on_disk);
     note_end(op);
     on_disk.push_back(std::move(op));
   }
+  if (forgotten_.size() >= kForgottenTogether) forget_now(on_disk);
   disk_->submit(std::move(on_disk));
   if (in_memory.empty()) return done;
   std::vector<StoreDone> more = memory_.commit(std::move(in_memory));
   std::move(more.begin(), more.end(), std::back_inserter(done));
   return done;
+}
+
+// ---- what clients want forgotten ----
+
+// Takes those out of `ids` that may wait: of which it is known what a put of the same name is.
+void TwoStores::forget_later(std::vector<TaskId>& ids) {
+  const auto waits = [this](TaskId id) {
+    const auto ended = ended_.find(id.value);
+    if (ended == ended_.end()) return false;
+    forgotten_.push_back(id);
+    forgotten_names_.insert(std::move(ended->second));
+    ended_.erase(ended);
+    return true;
+  };
+  ids.erase(std::remove_if(ids.begin(), ids.end(), waits), ids.end());
+}
+
+// A task that is to be forgotten must not be taken for the one that is put now.
+bool TwoStores::takes_a_name_again(const StoreOp& op) const {
+  const auto* put = std::get_if<PutOp>(&op.what);
+  if (put == nullptr || forgotten_.empty()) return false;
+  return std::any_of(put->tasks.begin(), put->tasks.end(), [this](const NewTask& task) {
+    return task.body && forgotten_names_.count(task.body->uid) != 0;
+  });
+}
+
+void TwoStores::forget_now(std::vector<StoreOp>& ops) {
+  if (forgotten_.empty()) return;
+  StoreOp& op = ops.emplace_back();
+  op.token = kOwnToken;
+  op.durability = Durability::process;
+  op.what = RemoveOp{std::exchange(forgotten_, {})};
+  forgotten_names_.clear();
+}
+
+void TwoStores::forget_now() {
+  std::vector<StoreOp> ops;
+  forget_now(ops);
+  disk_->submit(std::move(ops));
+}
+
+void TwoStores::note_ended(TaskId id, std::string uid) {
+  if (ended_.size() >= kRememberedEnds) ended_.clear();  // the disk forgets those by themselves
+  if (!uid.empty()) ended_[id.value] = std::move(uid);
+}
+
+TwoStores::~TwoStores() {
+  if (disk_) forget_now();
 }
 
 // ---- claims ----
@@ -81,7 +132,7 @@ std::optional<StoreDone> TwoStores::claim(StoreOp& op) {
   const auto place = claims_.add({claim->id.value, claim->worker.incarnation, claim->started.ns,
                                   claim->attempt, claim->worker.slot});
   if (!place) return std::nullopt;
-  claimed_[claim->id.value] = {*claim, *place, false};
+  claimed_[claim->id.value] = {*claim, *place, false, body->second->uid};
   StoreDone done;
   done.body = std::move(body->second);
   body_bytes_ -= done.body->bytes();
@@ -117,10 +168,11 @@ void TwoStores::keep_bodies(const StoreDone& done) {
   }
 }
 
-void TwoStores::end_claim(TaskId id, std::uint32_t attempt) {
+void TwoStores::end_claim(TaskId id, std::uint32_t attempt, bool is_final) {
   const auto claimed = claimed_.find(id.value);
   if (claimed == claimed_.end() || claimed->second.op.attempt > attempt) return;
   claims_.remove(claimed->second.place);
+  if (is_final) note_ended(id, std::move(claimed->second.uid));
   claimed_.erase(claimed);
 }
 
@@ -146,9 +198,9 @@ bool TwoStores::take_note(StoreDone& done) {
   keep_bodies(done);
   const bool over = done.status == StoreStatus::committed || done.status == StoreStatus::missing;
   if (const auto* finish = std::get_if<FinishOp>(&done.op.what); finish != nullptr && over)
-    end_claim(finish->id, finish->attempt);
+    end_claim(finish->id, finish->attempt, true);
   if (const auto* requeue = std::get_if<RequeueOp>(&done.op.what); requeue != nullptr && over)
-    end_claim(requeue->id, requeue->attempt);
+    end_claim(requeue->id, requeue->attempt, false);
   if (done.op.token != kOwnToken) return true;
   const auto* claim = std::get_if<ClaimOp>(&done.op.what);
   if (claim == nullptr) return false;
@@ -176,13 +228,14 @@ void TwoStores::add_claims(StoreContents& contents) {
     facts.worker = {left.slot, left.incarnation};
     facts.started.ns = left.started_ns;
     ClaimOp op{facts.id, left.attempt, facts.worker, facts.started};
-    claimed_[left.task] = {op, place, false};
+    claimed_[left.task] = {op, place, false, {}};
     kept.insert(place);
   }
   claims_.keep(kept);
 }
 
 std::optional<StoreReply> TwoStores::ask(std::uint64_t token, StoreQuestion question) {
+  forget_now();
   if (const auto* one = std::get_if<FindTask>(&question)) {
     StoreReply reply = memory_.answer(question);
     if (!reply.tasks.empty()) return reply;

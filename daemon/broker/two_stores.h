@@ -7,13 +7,18 @@
 // it hears of its next task. That needs the task's body, which is kept from its put to its first
 // claim, as far as there is room; every other claim is the store's.
 //
+// What clients want forgotten nobody waits for: the disk forgets many together, but before a put of
+// the same name.
+//
 // Operations of one kind are done in their order, and questions see what was submitted before them.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "daemon/broker/store/memory_store.h"
@@ -24,12 +29,20 @@ namespace mtd::broker {
 
 // Of bodies that wait for their first claim, all together.
 inline constexpr std::uint64_t kKeptBodies = 16ULL << 20U;
+// Tasks that are forgotten together.
+inline constexpr std::size_t kForgottenTogether = 64;
+// Tasks that have ended and may be among them.
+inline constexpr std::size_t kRememberedEnds = 4096;
 
 class TwoStores {
  public:
   TwoStores(std::unique_ptr<task::StoreThread> disk, std::uint64_t memory_limit,
             sys::ClaimFile claims = {})
       : disk_(std::move(disk)), memory_(memory_limit), claims_(std::move(claims)) {}
+
+  TwoStores(TwoStores&&) = default;
+  TwoStores& operator=(TwoStores&&) = delete;
+  ~TwoStores();
 
   // What was claimed at the end of an earlier life is running. Once, before anything is submitted.
   void add_claims(task::StoreContents& contents);
@@ -40,6 +53,11 @@ class TwoStores {
   [[nodiscard]] std::optional<task::StoreReply> ask(std::uint64_t token,
                                                     task::StoreQuestion question);
 
+  // Whether there is something to be forgotten that waits for more; forget_now() lets it go. Within
+  // a time that is the caller's.
+  [[nodiscard]] bool is_to_forget() const { return !forgotten_.empty(); }
+  void forget_now();
+
   // Readable while there is output.
   [[nodiscard]] int fd() const { return disk_->fd(); }
   [[nodiscard]] std::vector<task::StoreOutput> take();
@@ -49,6 +67,7 @@ class TwoStores {
     task::ClaimOp op;
     std::uint32_t place = 0;
     bool on_disk = false;  // the store has been told as well
+    std::string uid;
   };
 
   [[nodiscard]] bool is_of_memory(const task::StoreOp& op) const;
@@ -59,7 +78,11 @@ class TwoStores {
   void tell_claims(const task::StoreQuestion& question);
   [[nodiscard]] bool take_note(task::StoreDone& done);
   void keep_bodies(const task::StoreDone& done);
-  void end_claim(task::TaskId id, std::uint32_t attempt);
+  void end_claim(task::TaskId id, std::uint32_t attempt, bool is_final);
+  void note_ended(task::TaskId id, std::string uid);
+  void forget_later(std::vector<task::TaskId>& ids);
+  [[nodiscard]] bool takes_a_name_again(const task::StoreOp& op) const;
+  void forget_now(std::vector<task::StoreOp>& ops);
 
   std::unique_ptr<task::StoreThread> disk_;
   task::MemoryStore memory_;
@@ -67,6 +90,9 @@ class TwoStores {
   std::unordered_map<std::uint64_t, Claimed> claimed_;  // by task
   std::unordered_map<std::uint64_t, task::BodyRef> bodies_;
   std::uint64_t body_bytes_ = 0;
+  std::unordered_map<std::uint64_t, std::string> ended_;          // lately: their uids
+  std::vector<task::TaskId> forgotten_;                           // by clients, not yet by the disk
+  std::unordered_set<std::string> forgotten_names_;               // their uids
   std::unordered_map<std::uint64_t, task::StoreQuestion> asked_;  // that memory answers as well
 };
 

@@ -44,9 +44,14 @@ StoreOp removal_of(std::vector<TaskId> ids) {
 
 constexpr WorkerKey kWorker{3, 9};
 
+std::string uid_of(std::uint64_t id) {
+  return "task-" + std::to_string(id);
+}
+
 StoreOp put_with_body(std::uint64_t id, std::size_t bytes) {
   StoreOp op = put_of(id, Durability::fsync);
   TaskBody body;
+  body.uid = uid_of(id);
   body.args = "[" + std::to_string(id) + "]";
   body.data = std::string(bytes, 'b');
   std::get<PutOp>(op.what).tasks[0].body = std::make_shared<TaskBody>(std::move(body));
@@ -197,6 +202,56 @@ TEST_CASE("a removal goes to whoever has the tasks, and is answered once") {
   const auto counted = std::get<StoreReplied>(rig.later());
   for (const std::uint64_t left : counted.reply.counts.by_state)
     CHECK(left == 0);
+}
+
+namespace {
+
+// One that a client has put, a worker has done, and the client forgets.
+void do_and_forget(Rig& rig, std::uint64_t id) {
+  (void)rig.submit(put_with_body(id, 3)).size();
+  (void)rig.later().index();
+  REQUIRE(rig.submit(claim_of(id)).size() == 1);
+  (void)rig.submit(end_of(id, 1)).size();
+  CHECK(std::get<StoreDone>(rig.later()).status == StoreStatus::committed);
+  CHECK(rig.submit(removal_of({TaskId{id}})).size() == 1);
+}
+
+std::uint64_t done_tasks(Rig& rig) {
+  const StoreReply counted = rig.ask(CountTasks{});
+  return counted.counts.by_state[static_cast<std::size_t>(TaskState::done)];
+}
+
+}  // namespace
+
+TEST_CASE("the disk forgets many together, and before it is asked") {
+  const Directory directory;
+  Rig rig(directory.open());
+  do_and_forget(rig, 1);
+  CHECK(rig.stores->is_to_forget());
+  CHECK(done_tasks(rig) == 0);
+  CHECK_FALSE(rig.stores->is_to_forget());
+  for (std::uint64_t id = 2; id < 2 + broker::kForgottenTogether; ++id) {
+    CHECK(rig.stores->is_to_forget() == (id > 2));
+    do_and_forget(rig, id);
+  }
+  CHECK_FALSE(rig.stores->is_to_forget());
+  do_and_forget(rig, 100);
+  rig.stores->forget_now();
+  CHECK_FALSE(rig.stores->is_to_forget());
+  CHECK(done_tasks(rig) == 0);
+}
+
+TEST_CASE("a task that is to be forgotten is not taken for one of its name that is put anew") {
+  const Directory directory;
+  Rig rig(directory.open());
+  do_and_forget(rig, 1);
+  StoreOp again = put_with_body(2, 3);
+  TaskBody body = *std::get<PutOp>(again.what).tasks[0].body;
+  body.uid = uid_of(1);
+  std::get<PutOp>(again.what).tasks[0].body = std::make_shared<TaskBody>(std::move(body));
+  (void)rig.submit(std::move(again)).size();
+  const StoreDone put = std::get<StoreDone>(rig.later());
+  CHECK(put.puts == std::vector<PutOutcome>{{TaskId{2}, Existed::no}});
 }
 
 TEST_CASE("a task that was put here is claimed at once, and the store hears of it with its end") {
