@@ -245,7 +245,7 @@ class Simulation {
       later(within(2), SpawnRefused{action.key, 2, 11});
       return;
     }
-    later(within(2), Spawned{action.key, 1000});
+    later(within(2), Spawned{action.key, 100});
     if (chance(1)) {
       Exited exit;
       exit.key = action.key;
