@@ -181,7 +181,10 @@ void write_out(Keeper& keeper) {
 }
 
 void push_daemon_signal(Keeper& keeper, const DaemonSignal& signal) {
-  if (keeper.pending_count == kPendingSignals) return;  // the role does not even read: dropped
+  if (keeper.pending_count == kPendingSignals) {  // the role does not even read
+    if (!is_stop(signal)) return;
+    --keeper.pending_count;
+  }
   keeper.pending[keeper.pending_count++] = signal;
 }
 

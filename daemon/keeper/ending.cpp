@@ -12,17 +12,16 @@
 namespace mtd::keeper {
 namespace {
 
-bool is_stop(const DaemonSignal& signal) {
-  return signal.signal == SIGTERM || signal.signal == SIGINT ||
-         (signal.signal == SIGHUP && signal.from_kernel != 0);
-}
-
 void on_daemon_signal(Keeper& keeper, const DaemonSignal& signal) {
   if (keeper.ending != Ending::no) {
     if (is_stop(signal)) begin_ending(keeper, Ending::killing, keeper.exit_code);
     return;
   }
   push_daemon_signal(keeper, signal);
+  if (signal.signal == SIGHUP && !is_stop(signal)) {
+    keeper.reload_unheard = signal;
+    return ask_for_pong(keeper);
+  }
   if (!is_stop(signal)) return;
   if (keeper.stop_asked && keeper.role.socket < 0) return begin_ending(keeper, Ending::killing, 1);
   if (keeper.role.socket >= 0) ask_for_pong(keeper);

@@ -203,6 +203,9 @@ struct Keeper {
   bool stop_asked = false, stop_retried = false;
   DaemonSignal stop_signal;
   std::int64_t stop_ack_by_ns = kNever;
+  // A SIGHUP that no role that is ready is known to have heard of: told to the next one, too.
+  // Signal 0: none.
+  DaemonSignal reload_unheard;
   UpgradeWork upgrade;
   Ending ending = Ending::no;
   std::int64_t ending_step_ns = kNever, ending_give_up_ns = kNever;
@@ -211,6 +214,11 @@ struct Keeper {
 };
 
 enum class Watched : std::uint32_t { signals, role_socket, exec_pipe };
+
+inline bool is_stop(const DaemonSignal& signal) {
+  return signal.signal == SIGTERM || signal.signal == SIGINT || signal.signal == SIGQUIT ||
+         (signal.signal == SIGHUP && signal.from_kernel != 0);
+}
 
 std::int64_t clock_ns(int clock);
 bool watch(Keeper& keeper, int fd, Watched what, std::uint32_t index, std::uint32_t events);

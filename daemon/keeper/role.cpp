@@ -177,10 +177,11 @@ void start_role(Keeper& keeper) {
   role.watched = EPOLLIN;
   if (!watch(keeper, role.socket, Watched::role_socket, 0, EPOLLIN))
     role.kill_at_ns = keeper.now_ns;
+  if (keeper.reload_unheard.signal != 0) push_daemon_signal(keeper, keeper.reload_unheard);
   if (!keeper.stop_asked) return;
   keeper.pending_count = 0;
-  push_daemon_signal(keeper, keeper.stop_signal);
   ask_for_pong(keeper);
+  push_daemon_signal(keeper, keeper.stop_signal);
   keeper.stop_ack_by_ns = keeper.now_ns + kTiming.stop_ack;
 }
 

@@ -41,6 +41,8 @@ void announce_ready(Keeper& keeper) {
   if (fd < 0) return;
   while (write(fd, "\n", 1) < 0 && errno == EINTR) {
   }
+  // The number of a standard descriptor stays taken: what came there next would get others' output.
+  if (fd <= 2 && dup2(keeper.settings.null_fd, fd) == fd) fd = -1;
   close_fd(fd);
 }
 

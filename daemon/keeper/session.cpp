@@ -129,6 +129,7 @@ void serve(Keeper& keeper, Request& request) {
       role.ready = true;
       keeper.deaths.untold = 0;
       if (role.knows_upgrade) keeper.upgrade.state.fresh = 0;
+      if (keeper.reload_unheard.signal != 0) ask_for_pong(keeper);
       upgrade_role_ready(keeper);
       return announce_ready(keeper);
     case Type::notify: {
@@ -142,7 +143,9 @@ void serve(Keeper& keeper, Request& request) {
       return begin_ending(keeper, Ending::killing, request.as<Finish>().code);
     case Type::pong:
       role.pong_by_ns = kNever;
-      if (request.header().serial == role.ping_serial) keeper.stop_ack_by_ns = kNever;
+      if (request.header().serial != role.ping_serial) return;  // what came later is unheard
+      keeper.stop_ack_by_ns = kNever;
+      if (role.ready) keeper.reload_unheard.signal = 0;
       return;
     case Type::snapshot:
       return snapshot(keeper, request);

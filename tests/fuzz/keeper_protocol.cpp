@@ -38,6 +38,10 @@ void spawn(Keeper& keeper, std::uint32_t index, const RevisionRecord&, const Giv
   keeper.table.changed(index);
 }
 void announce_ready(Keeper&) {}
+void ask_for_pong(Keeper& keeper) {
+  keeper.role.ping_wanted = true;
+  ++keeper.role.ping_serial;
+}
 bool notify_manager(const Keeper&, const char*) {
   return true;
 }

@@ -175,6 +175,26 @@ def test_term_while_the_supervisor_is_dead(actor):
         assert not any(map(is_alive, pids))
 
 
+def test_a_reload_asked_for_by_signal_outlives_the_supervisor():
+    with Mtd({"web": pool(SLEEPER)}) as mtd:
+        mtd.wait_ready()
+        old = mtd.supervisor()
+        os.kill(old, signal.SIGSTOP)
+        mtd.pools["web"]["workers"] = 2
+        mtd.write_config()
+        os.kill(mtd.keeper, signal.SIGHUP)
+        eventually(lambda: not has_pending(mtd.keeper, signal.SIGHUP), what="the keeper has taken the signal")
+        os.kill(old, signal.SIGKILL)
+        mtd.reconnect(old)
+        mtd.until(lambda: mtd.pool("web")["want"] == 2)
+
+
+def has_pending(pid, number):
+    with open(f"/proc/{pid}/status") as file:
+        line = next(x for x in file if x.startswith("ShdPnd:"))
+    return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+
+
 def test_leftovers_of_a_worker_adopted_are_found(actor):
     with Mtd({"web": pool([actor, "ignore=15", "daemon", "wait"], stop={"timeout": "300ms"})}) as mtd:
         stray = mtd.reports.expect("daemon")["pid"]

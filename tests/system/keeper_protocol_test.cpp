@@ -349,5 +349,25 @@ TEST_CASE("--ready-fd gets one newline, once in the keeper's life") {
   CHECK(run.list().empty());
 }
 
+TEST_CASE("a standard descriptor that was --ready-fd becomes nothing else afterwards") {
+  for (const int number : {1, 2}) {
+    Pipe pipe = make_pipe();
+    Start start;
+    start.arguments = {"--ready-fd", std::to_string(number), "config.json"};
+    start.in_child = [&pipe, number] { dup2(pipe.write.get(), number); };
+    KeeperRun run(std::move(start));
+    run.link().ready();
+    char byte = 0;
+    CHECK(read(pipe.read.get(), &byte, 1) == 1);
+    CHECK(byte == '\n');
+    run.kill_role();
+    run.accept_role();  // its socket would have taken the free number
+    const std::string path = "/proc/" + std::to_string(run.pid()) + "/fd/" + std::to_string(number);
+    char target[64] = {};
+    CHECK(readlink(path.c_str(), target, sizeof target - 1) > 0);
+    CHECK(std::string(target) == "/dev/null");
+  }
+}
+
 }  // namespace
 }  // namespace mtd::test

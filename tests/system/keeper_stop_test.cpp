@@ -20,30 +20,26 @@ namespace {
 using keeper::EntryState;
 using keeper::Outcome;
 
-TEST_CASE("no supervisor answers a TERM: restarted once, then mtd ends the workers itself") {
-  Start start;
-  start.quick = true;
-  KeeperRun run(std::move(start));
-  run.add_revision(1, run.worker({"sleep"}));
-  run.link().spawn(key(1), 1, "", 10'000, -1);
-  const pid_t worker = run.running(key(1)).pid;
-  kill(run.pid(), SIGTERM);
-  run.accept_role();  // the first one, which did not answer, was killed for it
-  for (;;) {          // the second is told again
-    auto message = run.next();
-    REQUIRE(message);
-    const auto* signal = std::get_if<keeper::DaemonSignal>(&*message);
-    if (signal == nullptr) continue;
-    CHECK(signal->signal == SIGTERM);
-    break;
+TEST_CASE(
+    "no supervisor answers a TERM or QUIT: restarted once, then mtd ends the workers itself") {
+  for (const int number : {SIGTERM, SIGQUIT}) {
+    Start start;
+    start.quick = true;
+    KeeperRun run(std::move(start));
+    run.add_revision(1, run.worker({"sleep"}));
+    run.link().spawn(key(1), 1, "", 10'000, -1);
+    const pid_t worker = run.running(key(1)).pid;
+    kill(run.pid(), number);
+    run.accept_role();  // the first one, which did not answer, was killed for it
+    CHECK(next_signal(run).signal == number);  // the second is told again
+    CHECK(kill(worker, 0) == 0);
+    run.kill_role();  // and dies: the keeper's own stop
+    const auto status = run.wait_exit();
+    REQUIRE(status);
+    CHECK(WIFEXITED(*status));
+    CHECK(WEXITSTATUS(*status) == 1);
+    CHECK(kill(worker, 0) != 0);
   }
-  CHECK(kill(worker, 0) == 0);
-  run.kill_role();  // and dies: the keeper's own stop
-  const auto status = run.wait_exit();
-  REQUIRE(status);
-  CHECK(WIFEXITED(*status));
-  CHECK(WEXITSTATUS(*status) == 1);
-  CHECK(kill(worker, 0) != 0);
 }
 
 TEST_CASE("what hides in a session of its own is ended with the rest") {
@@ -141,6 +137,61 @@ TEST_CASE("a second TERM or INT without a supervisor ends all at once") {
     CHECK(WEXITSTATUS(*status) == 1);
     CHECK(gone(worker));
   }
+}
+
+// As often as it is asked: the keeper has taken one signal before the next is sent.
+void send_and_wait(pid_t pid, int number) {
+  kill(pid, number);
+  for (int turn = 0; turn < 20'000; ++turn) {
+    const std::string status = proc(pid, "status");
+    const auto at = status.find("ShdPnd:");
+    REQUIRE(at != std::string::npos);
+    if ((std::stoull(status.substr(at + 7), nullptr, 16) >> (number - 1) & 1) == 0) return;
+    usleep(1000);
+  }
+  FAIL("the signal stays pending");
+}
+
+TEST_CASE("a TERM is told although more signals wait than the keeper keeps") {
+  KeeperRun run;
+  bool full = false;  // both ways, so the keeper sleeps and reads no more
+  for (int turn = 0; turn < 20'000 && !full; ++turn) {
+    if (!run.link().wants_write()) run.link().list();
+    (void)run.link().flush();
+    if (!run.link().wants_write()) continue;
+    const bool asleep = proc(run.pid(), "stat").find(") S ") != std::string::npos;
+    (void)run.link().flush();
+    full = asleep && run.link().wants_write();
+  }
+  REQUIRE(full);
+  constexpr int kMoreThanKept = 17;
+  for (int i = 0; i < kMoreThanKept; ++i)
+    send_and_wait(run.pid(), SIGUSR1);
+  send_and_wait(run.pid(), SIGTERM);
+  while (next_signal(run).signal != SIGTERM) {
+  }
+}
+
+TEST_CASE("a HUP that a supervisor did not live to hear is told to the next one, and only to it") {
+  KeeperRun run;
+  send_and_wait(run.pid(), SIGHUP);
+  run.kill_role();
+  run.accept_role();
+  CHECK(next_signal(run).signal == SIGHUP);
+  run.kill_role();  // it was never ready: whether it has done anything nobody knows
+  run.accept_role();
+  CHECK(next_signal(run).signal == SIGHUP);
+  run.link().ready();
+  for (;;) {
+    const auto message = run.next();  // answers the ping
+    REQUIRE(message);
+    if (std::holds_alternative<keeper::Ping>(*message)) break;
+  }
+  CHECK(run.list().empty());  // the pong was read before this request
+  run.kill_role();
+  run.accept_role();
+  send_and_wait(run.pid(), SIGUSR1);
+  CHECK(next_signal(run).signal == SIGUSR1);
 }
 
 TEST_CASE("a pong to an older ping does not acknowledge a TERM") {
