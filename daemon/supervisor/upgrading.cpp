@@ -78,11 +78,12 @@ void Supervisor::offer_programs(Result<sys::CheckedPrograms> checked) {
 }
 
 void Supervisor::refuse_upgrade(const Error& why) {
-  spdlog::error("upgrade: {}; nothing was changed", escape_for_terminal(why.message));
-  publish_upgrade("upgrade_failed", why.message + "; nothing was changed");
+  const Error told{why.message + "; nothing was changed", why.errno_value};
+  spdlog::error("upgrade: {}", escape_for_terminal(told.message));
+  publish_upgrade("upgrade_failed", told.message);
   const Upgrading refused = std::move(*upgrading_);
   upgrading_.reset();
-  refused.begun(why);
+  refused.begun(told);
 }
 
 void Supervisor::handle(const keeper::Programs& programs) {

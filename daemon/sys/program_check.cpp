@@ -17,6 +17,7 @@
 
 #include "daemon/sys/clock.h"
 #include "daemon/sys/keeper_protocol.h"
+#include "daemon/sys/program_file.h"
 #include "daemon/sys/self_test_run.h"
 
 namespace mtd::sys {
@@ -38,7 +39,8 @@ Result<UniqueFd> open_program(const std::string& path) {
   if (!file) return Error::from_errno(path + " cannot be opened", errno);
   struct stat info {};
   if (::fstat(file.get(), &info) != 0) return Error::from_errno(path + " cannot be read", errno);
-  if (!S_ISREG(info.st_mode)) return Error{path + " is not a file"};
+  if (S_ISDIR(info.st_mode)) return Error{path + " is a directory"};
+  if (!S_ISREG(info.st_mode)) return Error{path + " is not a regular file"};
   return file;
 }
 
@@ -65,16 +67,22 @@ Result<std::pair<UniqueFd, std::string>> find_supervisor(const std::string& dire
   return Error{paths[0] + " is missing, and " + paths[1] + " and " + paths[2] + " too"};
 }
 
+// What the file is says more than how its self-test ended, where that can be seen.
+Error failure(const std::string& path, const UniqueFd& file, const Error& error) {
+  const std::string misfit = misfit_of(file.get());
+  return Error{misfit.empty() ? path + ": " + error.message : path + " " + misfit};
+}
+
 Result<std::string> check(const CheckRequest& request, Answer& answer) {
   auto keeper = open_program(request.keeper_path);
   if (!keeper) return keeper.error();
   auto supervisor = find_supervisor(directory_of(*keeper, request.keeper_path));
   if (!supervisor) return supervisor.error();
   const auto first = run_self_test(keeper->get(), "mtd", {}, {request.table.get()});
-  if (!first) return Error{request.keeper_path + ": " + first.error().message};
+  if (!first) return failure(request.keeper_path, *keeper, first.error());
   const auto second = run_self_test(supervisor->first.get(), kSupervisor, request.arguments,
                                     {request.configuration.get(), request.state.get()});
-  if (!second) return Error{supervisor->second + ": " + second.error().message};
+  if (!second) return failure(supervisor->second, supervisor->first, second.error());
   if (first->version != second->version) {
     return Error{request.keeper_path + " is " + first->version + ", but " + supervisor->second +
                  " is " + second->version + ": install both of one release"};

@@ -111,7 +111,7 @@ Result<ProgramVersion> parse(const std::string& name, const std::string& text) {
     const auto number = std::from_chars(line.data() + at + middle.size(), end, version.protocol);
     if (number.ec == std::errc() && number.ptr == end) return version;
   }
-  return Error{"is no " + name + ": its self-test says \"" + line + "\""};
+  return Error{"it is no " + name + ": its self-test says \"" + line + "\""};
 }
 
 }  // namespace

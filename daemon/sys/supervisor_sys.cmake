@@ -23,6 +23,7 @@ add_library(mtd_sys STATIC
   proc.cpp
   proc_scan.cpp
   program_check.cpp
+  program_file.cpp
   resource_names.cpp
   role_socket.cpp
   runtime_dir.cpp

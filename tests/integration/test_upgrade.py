@@ -208,11 +208,14 @@ def wrong_architecture(name):
 @pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize("kind, words", [
     ("missing", []),
-    ("directory", ["is not a file"]),
-    ("empty", ["Exec format error"]),
-    ("not executable", ["Permission denied"]),
-    ("wrong architecture", ["Exec format error"]),
-    ("script", ["cannot be executed"]),
+    ("directory", ["is a directory"]),
+    ("empty", ["is an empty file"]),
+    ("not executable", ["is not executable: its mode is 0644"]),
+    ("wrong architecture", ["is a program for", "the running mtd is one for"]),
+    ("32 bits", ["is a 32-bit program for i386"]),
+    ("half", ["is cut short: it has 100000 bytes of"]),
+    ("text", ["is no program"]),
+    ("script", ["is a script"]),
     ("foreign", []),
     ("exits", ["self-test failed: exit 1"]),
     ("crashes", ["self-test failed", "ABRT"]),
@@ -235,6 +238,12 @@ def test_fault_86_a_bad_program_is_refused(programs, actor, name, kind, words):
             programs.put(name, programs.real(name), 0o644)
         elif kind == "wrong architecture":
             programs.put(name, wrong_architecture(name))
+        elif kind == "32 bits":
+            programs.put(name, programs.real(name)[:4] + b"\1" + programs.real(name)[5:18] + b"\3\0" + programs.real(name)[20:])
+        elif kind == "half":
+            programs.put(name, programs.real(name)[:100000])
+        elif kind == "text":
+            programs.put(name, b"404: not found\n")
         elif kind == "script":
             programs.put(name, b"#!/bin/sh\nexit 0\n")
         elif kind == "foreign":
@@ -251,7 +260,7 @@ def test_fault_86_a_bad_program_is_refused(programs, actor, name, kind, words):
                 programs.fake(each, self_test=f"says {each} {VERSION} protocol 99")
         else:
             programs.install(other_version(1), [name])
-        refused(mtd, *([] if kind == "far protocol" else [path]), *words)
+        refused(mtd, "nothing was changed", *([] if kind == "far protocol" else [path]), *words)
         # what is repaired can be upgraded to
         if kind == "directory":
             os.rmdir(path)
