@@ -699,8 +699,9 @@ std::vector<DaemonKey> make_daemon_keys() {
            {},
            "\"4G\"",
            Apply::restart,
-           "How large the database of tasks may become. Puts are refused before it is reached; "
-           "what ends tasks goes on."},
+           "How large the database of tasks and the files of large results may become together. "
+           "Puts are refused before it is reached; what ends tasks goes on, but a large result "
+           "for which there is no room is lost, and its task dead."},
           of_daemon<&S::task_quota>()),
       DaemonKey{
           {"limits.memory_pressure",

@@ -96,9 +96,12 @@ std::vector<PoolKey> task_keys() {
       word_row<&T::durability>("tasks.durability", {"fsync", "process", "memory"}, "\"fsync\"",
                                "What an accepted task survives: a loss of power, a kill of all of "
                                "mtd, or nothing of that kind."),
-      size_row<&T::max_result>("tasks.max_result", 1024, 64 * kMib, "\"1M\"",
-                               "The largest result that is kept; a task that makes a larger one is "
-                               "dead."),
+      size_row<&T::max_result>(
+          "tasks.max_result", 1024, 64 * kMib, "\"1M\"",
+          "What of a result's bytes is kept with its task; more goes to a file "
+          "beside the database, up to 1G, or 64M of what a command writes, as "
+          "far as tasks.quota has room. A task whose result cannot be kept is "
+          "dead."),
       duration_row<&T::result_ttl>("tasks.result_ttl", 0, {}, "\"1h\"",
                                    "How long a task that is done, cancelled or expired is kept."),
       duration_row<&T::dead_ttl>("tasks.dead_ttl", 0, {}, "\"14d\"",

@@ -148,6 +148,8 @@ struct Future::State {
   std::int64_t id = 0;
   std::int64_t seq = 0;  // 0: not with mtd
   bool cancel = false;
+  std::string parts;  // of the result, that have come
+  std::int64_t part_count = 0;
   std::optional<End> end;
   std::optional<Error> lost;
   std::function<void(const End&)> then;
@@ -397,6 +399,7 @@ bool Client::State::take_plain(client::Message& message) {
     future->id = id != nullptr ? id->integer : 0;
     if (future->cancel) send_cancel(*future);
   } else {
+    if (object->find("parts") != nullptr) return false;
     with_mtd.erase(found);
     take_end(future, end_of(*object, std::move(message.body)));
   }
@@ -423,7 +426,16 @@ Result<void> Client::State::take(client::Message& message) {
   } else if (kind == "no") {
     with_mtd.erase(found);
     finish(future, refusal(text(*object, "error"), text(*object, "message")));
+  } else if (kind == "part") {
+    if (integer(*object, "part") != future->part_count || !message.body)
+      return Error{"mtd sent a result with a part missing"};
+    ++future->part_count;
+    future->parts += *message.body;
   } else if (kind == "end") {
+    if (const auto parts = integer(*object, "parts")) {
+      if (*parts != future->part_count) return Error{"mtd sent a result with a part missing"};
+      message.body = std::move(future->parts);
+    }
     with_mtd.erase(found);
     take_end(future, end_of(*object, std::move(message.body)));
   } else if (kind == "progress" && options.progress) {
@@ -453,6 +465,7 @@ void Client::State::finish(const std::shared_ptr<Future::State>& future, End end
   future->client = nullptr;
   future->members.clear();
   future->body.reset();
+  future->parts = {};
   if (end.id != 0) future->id = end.id;
   future->end = std::move(end);
   if (auto then = std::exchange(future->then, nullptr)) then(*future->end);
@@ -477,6 +490,8 @@ void Client::State::lose() {
   std::deque<std::shared_ptr<Future::State>> again;
   for (const auto& [seq, future] : with_mtd) {
     future->seq = 0;
+    future->parts.clear();
+    future->part_count = 0;
     if (!future->members.empty()) future->id = 0;
     again.push_back(future);
   }

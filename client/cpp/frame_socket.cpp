@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kBlock = 256u * 1024;
 constexpr std::size_t kRoom = 64u * 1024;    // that is left for the next read
+constexpr int kLookAgainMs = 20;             // whether there is room, whatever poll() says
 constexpr std::size_t kKept = 1024u * 1024;  // of a buffer that was once larger
 
 }  // namespace
@@ -47,10 +48,25 @@ void FrameSocket::flush() {
   }
 }
 
+// Waits in send(), not in poll(): to poll() a stream is writable when three quarters of its buffer
+// are free, which never comes while the other end looks at a frame that is not whole yet and leaves
+// it there (af_unix.c, unix_writable).
 void FrameSocket::flush_all() {
   for (flush(); backlog() > 0; flush()) {
+    const ssize_t sent =
+        ::send(socket_.get(), out_.data() + sent_, out_.size() - sent_, MSG_NOSIGNAL);
+    if (sent >= 0) {
+      sent_ += static_cast<std::size_t>(sent);
+      continue;
+    }
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN && errno != EWOULDBLOCK) {
+      sent_ = out_.size();
+      continue;
+    }
+    // Its owner has made it one that does not wait.
     pollfd entry{socket_.get(), POLLOUT, 0};
-    if (::poll(&entry, 1, -1) < 0 && errno != EINTR) return;
+    if (::poll(&entry, 1, kLookAgainMs) < 0 && errno != EINTR) return;
   }
 }
 

@@ -16,6 +16,8 @@
 namespace mtd::client {
 namespace {
 
+constexpr std::size_t kMaxResult = 1u << 30;  // an own limit far above mtd's
+
 constexpr std::size_t kMaxAnswer = 64u * 1024;
 constexpr std::size_t kDefaultMaxBody = 8u << 20;
 
@@ -87,7 +89,7 @@ Result<OpenedStream> open_stream(const std::vector<std::string>& paths, Duration
     Result<UniqueFd> fd = connected(path);
     if (fd) {
       const Result<std::size_t> max_body = open_on(fd->get(), deadline);
-      if (max_body) return OpenedStream{FrameSocket(*std::move(fd), *max_body), *max_body};
+      if (max_body) return OpenedStream{FrameSocket(*std::move(fd), kMaxResult), *max_body};
       failure = max_body.error().with_context(path);
       break;
     }

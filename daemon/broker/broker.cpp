@@ -19,7 +19,7 @@ namespace {
 
 constexpr int kMessagesATurn = 64;
 // What a worker's socket can hold, and more.
-constexpr std::size_t kScratchBytes = 512 * 1024;
+constexpr std::size_t kScratchBytes = 1024 * 1024;
 constexpr std::size_t kMaxProgress = 64 * 1024;  // tasks whose last word of progress is kept
 constexpr std::int64_t kRetryMs = 1000;
 // What is to be forgotten waits so long for company.
@@ -179,10 +179,7 @@ void Broker::handle(const Synced&) {
     queue->end_sync();
   }
   if (!std::exchange(synced_, true)) {
-    parts_.remove_unless([this](task::TaskId id, std::uint32_t attempt) {
-      const QueueRunner* queue = holder_of(id);
-      return queue != nullptr && queue->queue().is_running(id, attempt);
-    });
+    sort_out_files();
     control::AccessPolicy policy;
     policy.owner = options_.owner;
     policy.operate_group = options_.operate_gid;
@@ -202,6 +199,28 @@ void Broker::handle(const Synced&) {
     });
   }
   link_.send(Serving{});
+}
+
+// What a former broker left in files: parts of answers that still come, results, and what nobody
+// needs any more.
+void Broker::sort_out_files() {
+  for (const PartSpool::Name& name : parts_.unknown()) {
+    const task::TaskId id{name.first};
+    const QueueRunner* queue = holder_of(id);
+    if (queue != nullptr && queue->queue().is_running(id, name.second)) {
+      parts_.is_parts(name);
+      continue;
+    }
+    task::FindTask question;
+    question.id = id;
+    question.with_answer = true;
+    ask(question, [this, name](const task::StoreReply& reply) {
+      if (!reply.error.empty()) return;  // it stays until somebody can say what it is
+      const bool wanted = !reply.tasks.empty() && reply.tasks.front().answer &&
+                          reply.tasks.front().answer->file == PartSpool::file_of(name);
+      wanted ? parts_.is_result(name) : parts_.is_nothing(name);
+    });
+  }
 }
 
 void Broker::handle(const Stop&) {
@@ -241,6 +260,8 @@ void Broker::ask(task::StoreQuestion question, Replied replied) {
 }
 
 void Broker::apply(task::StoreDone done) {
+  for (const std::string& file : done.files)
+    parts_.remove_result(file);
   const std::uint64_t token = done.op.token;
   if (token > 0 && token <= by_token_.size()) by_token_[token - 1]->apply(std::move(done));
 }
@@ -284,6 +305,8 @@ void Broker::on_store() {
       continue;
     }
     auto& [token, reply] = std::get<task::StoreReplied>(output);
+    for (const std::string& file : reply.files)
+      parts_.remove_result(file);
     const auto question = questions_.find(token);
     if (question == questions_.end()) continue;
     const Replied replied = std::move(question->second);

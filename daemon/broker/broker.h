@@ -36,7 +36,7 @@ struct BrokerOptions {
   std::uint32_t owner = 0;  // uid of mtd
   std::optional<std::uint32_t> operate_gid, readonly_gid;
   std::uint32_t max_clients = 1024;
-  std::string spool;  // directory of what has to outlive a kill -9; empty: none
+  SpoolOptions spool;
 };
 
 class Broker final : public QueueHost, public ClientHost {
@@ -87,6 +87,9 @@ class Broker final : public QueueHost, public ClientHost {
   void closed(ClientStream& client) override;
   void call_in_a_moment(ClientStream& client) override;
   [[nodiscard]] std::size_t max_body() const override { return max_body_; }
+  [[nodiscard]] Result<SpoolReader> open_result(const std::string& file) override {
+    return parts_.open(file);
+  }
 
  private:
   void on_link();
@@ -104,6 +107,7 @@ class Broker final : public QueueHost, public ClientHost {
   void handle(const task::StoreSynced& synced);
   void tell(const task::PutAccepted& accepted);
   void end_if_idle();
+  void sort_out_files();
   void on_deadline();
   void on_moment();
   void arm_timer();

@@ -18,6 +18,7 @@ constexpr std::size_t kMaxUnread = 1 << 20;  // answers that the client has not 
 constexpr std::size_t kMaxOpenCalls = 4096;  // puts without an answer yet
 constexpr std::size_t kFramesATurn = 256;
 constexpr std::size_t kAskedAtOnce = 16;         // owed ends that are being looked up
+constexpr std::size_t kMaxDeliveries = 64;       // results in files that are on their way
 constexpr std::size_t kPieceBytes = 256 * 1024;  // written at once
 constexpr Duration kMoment = Duration::nanoseconds(200'000);
 constexpr std::uint32_t kMostMisses = 8;  // then 2⁸ answers are sent at once
@@ -172,7 +173,9 @@ void ClientStream::flush() {
     output_.erase(0, sent_);
     sent_ = 0;
   }
-  while (!owed_.empty() && asked_ < kAskedAtOnce && output_.size() - sent_ < kMaxUnread / 2) {
+  deliver_results();
+  while (!owed_.empty() && asked_ < kAskedAtOnce && deliveries_.size() < kMaxDeliveries &&
+         output_.size() - sent_ < kMaxUnread / 2) {
     const auto [seq, id] = owed_.front();
     owed_.pop_front();
     ++asked_;
@@ -216,10 +219,10 @@ void ClientStream::end(const TaskEnd& end) {
   last_progress_.erase(end.id);
   const auto [first, past] = watched_.equal_range(end.id);
   for (auto at = first; at != past; ++at) {
-    if (output_.size() - sent_ >= kMaxUnread) {
-      owed_.emplace_back(at->second, end.id);
+    if (takes_ends()) {
+      send_end(at->second, end);
     } else {
-      send(end_frame(at->second, end));
+      owed_.emplace_back(at->second, end.id);
     }
   }
   watched_.erase(first, past);
@@ -227,7 +230,39 @@ void ClientStream::end(const TaskEnd& end) {
 
 void ClientStream::tell(std::int64_t seq, const TaskEnd& end) {
   if (asked_ > 0) --asked_;
-  send(end_frame(seq, end));
+  send_end(seq, end);
+}
+
+bool ClientStream::takes_ends() const {
+  return output_.size() - sent_ < kMaxUnread && deliveries_.size() < kMaxDeliveries;
+}
+
+void ClientStream::send_end(std::int64_t seq, const TaskEnd& end) {
+  if (!end.answer || end.answer->file.empty()) return send(end_frame(seq, end));
+  deliveries_.push_back({seq, end, std::nullopt});
+  flush_soon();
+}
+
+// A piece of the first one, as far as there is room; more in the turns that follow.
+void ClientStream::deliver_results() {
+  while (!deliveries_.empty() && output_.size() - sent_ < kMaxUnread / 2) {
+    Delivery& first = deliveries_.front();
+    Result<std::optional<std::string>> piece = std::optional<std::string>();
+    if (!first.file) {
+      auto opened = host_.open_result(first.end.answer->file);
+      if (opened) first.file = std::move(*opened);
+      if (!opened) piece = opened.error();
+    }
+    if (piece) piece = first.file->next();
+    if (piece && *piece) {
+      output_ += part_frame(first.seq, first.end.id, first.file->parts() - 1, **piece);
+    } else {
+      output_ += piece ? end_frame(first.seq, first.end, first.file->parts())
+                       : end_frame(first.seq, without_result(first.end, piece.error().message));
+      deliveries_.pop_front();
+    }
+    flush_soon();
+  }
 }
 
 void ClientStream::progress(task::TaskId id, const std::string& members, Instant now) {

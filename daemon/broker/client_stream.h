@@ -21,6 +21,7 @@
 #include "common/time.h"
 #include "common/unique_fd.h"
 #include "daemon/broker/client_frames.h"
+#include "daemon/broker/part_spool.h"
 #include "daemon/broker/task_message.h"
 #include "daemon/sys/event_loop.h"
 
@@ -41,6 +42,8 @@ class ClientHost {
   virtual void closed(ClientStream& client) = 0;
   // Calls moment_over(), not before wait_ends().
   virtual void call_in_a_moment(ClientStream& client) = 0;
+  // Of an answer whose data is in a file.
+  [[nodiscard]] virtual Result<SpoolReader> open_result(const std::string& file) = 0;
   [[nodiscard]] virtual std::size_t max_body() const = 0;
 };
 
@@ -82,6 +85,9 @@ class ClientStream final : public std::enable_shared_from_this<ClientStream> {
   void take_frames();
   void handle(ClientFrame frame, std::string_view body);
   void send(std::string frame);
+  void send_end(std::int64_t seq, const TaskEnd& end);
+  void deliver_results();
+  [[nodiscard]] bool takes_ends() const;
   void flush_soon();
   void update_interest();
   [[nodiscard]] bool is_full() const;
@@ -103,6 +109,12 @@ class ClientStream final : public std::enable_shared_from_this<ClientStream> {
   std::set<task::TaskId> attached_;
   std::deque<std::pair<std::int64_t, task::TaskId>> owed_;
   std::size_t asked_ = 0;  // of owed ones, under way
+  struct Delivery {        // an end whose result is told in parts before it
+    std::int64_t seq = 0;
+    TaskEnd end;
+    std::optional<SpoolReader> file;
+  };
+  std::deque<Delivery> deliveries_;
   std::map<task::TaskId, Instant> last_progress_;
 };
 

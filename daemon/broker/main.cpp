@@ -42,7 +42,6 @@ bool parse(int argc, char** argv, Arguments& arguments) {
     const char* const value = argv[i + 1];
     if (name == "--directory") {
       arguments.store.directory = value;
-      arguments.options.spool = arguments.store.directory + "/parts";
     } else if (name == "--log-level") {
       arguments.log_level = value;
     } else if (name == "--life") {
@@ -69,6 +68,11 @@ bool parse(int argc, char** argv, Arguments& arguments) {
       return false;
     }
   }
+  arguments.options.spool.directory = arguments.store.directory + "/parts";
+  arguments.options.spool.database = arguments.store.directory + "/tasks.db";
+  arguments.options.spool.quota = arguments.store.quota;
+  arguments.store.files = arguments.options.spool.directory;
+  arguments.store.file_bytes = arguments.options.spool.bytes;
   return argc % 2 == 1 && !arguments.store.directory.empty();
 }
 

@@ -13,6 +13,8 @@ Result<OpenedStore> open_store(StorePlace place) {
   options.path = place.directory + "/tasks.db";
   options.quota = place.quota;
   options.life = place.life;
+  options.files = place.files;
+  options.file_bytes = place.file_bytes;
   options.time = format_timestamp(sys::realtime_ns());
   // Without /proc the file is checked at every start.
   const auto boot = sys::read_small_file("/proc/sys/kernel/random/boot_id");

@@ -1,6 +1,7 @@
 // The broker's store, as it finds it in its directory.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -15,6 +16,8 @@ struct StorePlace {
   std::string directory;
   std::uint64_t quota = 4ULL << 30U;  // bytes
   std::string life;                   // of mtd: in another one its workers are others
+  std::string files;                  // of large results, and how many bytes they have
+  std::shared_ptr<const std::atomic<std::uint64_t>> file_bytes;
 };
 struct OpenedStore {
   std::unique_ptr<task::TaskStore> store;

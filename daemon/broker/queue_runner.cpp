@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "common/escape.h"
+#include "common/json_writer.h"
+#include "common/size.h"
 #include "daemon/broker/task_message.h"
 
 namespace mtd::broker {
@@ -222,6 +224,9 @@ void QueueRunner::lose(const task::WorkerKey& key, const task::Death& death) {
   const bool misbehaved = found->second.condemned == KillCause::protocol;
   apply(task::WorkerLost{key, misbehaved ? task::Death{task::DeathCause::protocol, 0} : death});
   places_.board.clear(ref_of(key));
+  places_.parts.remove_unless([this](task::TaskId id, std::uint32_t attempt) {
+    return !queue_.find(id) || queue_.is_running(id, attempt);  // another queue's, or at work
+  });
   for (const Parts& parts : found->second.parts)
     places_.parts.remove(parts.of.id, parts.of.attempt);
   // An answer that the store has not taken yet is the model's; nobody reads this socket any more.
@@ -310,17 +315,54 @@ void QueueRunner::on_ready(const task::WorkerKey& key, Worker& worker, const Rea
   apply(task::WorkerReady{key, credit});
 }
 
+// Perhaps a former broker has taken some, or all of them.
 std::vector<QueueRunner::Parts>::iterator QueueRunner::parts_of(Worker& worker,
                                                                 const AnswerOf& of) {
-  return std::find_if(worker.parts.begin(), worker.parts.end(),
-                      [&](const Parts& parts) { return parts.of == of; });
+  const auto known = std::find_if(worker.parts.begin(), worker.parts.end(),
+                                  [&](const Parts& parts) { return parts.of == of; });
+  if (known != worker.parts.end()) return known;
+  Parts parts;
+  parts.of = of;
+  const PartSpool::Kept kept = places_.parts.kept(of.id, of.attempt);
+  parts.is_filed = kept.bytes > settings_.max_result;
+  if (!parts.is_filed && kept.parts > 0) {
+    auto pieces = places_.parts.read(of.id, of.attempt);
+    if (pieces) parts.pieces = std::move(*pieces);
+    if (!pieces) parts.lost = pieces.error().message;
+  }
+  parts.count = kept.parts;
+  parts.bytes = kept.bytes;
+  worker.parts.push_back(std::move(parts));
+  return worker.parts.end() - 1;
 }
 
-// Its frame leaves the socket before the answer is on record: a kill -9 must not lose it.
-void QueueRunner::keep(const PartFrame& frame, std::string_view body) {
-  if (queue_.spec().durability == task::Durability::memory) return;
-  const auto kept = places_.parts.add(frame.id, frame.attempt, frame.part, body);
-  if (!kept && !std::exchange(spool_failed_, true)) {
+// Its frame leaves the socket before the answer is on record: a kill -9 must not lose it. And what
+// is larger than the store keeps is nowhere but in the file.
+void QueueRunner::keep(Parts& parts, std::string_view body) {
+  const auto& [id, attempt] = parts.of;
+  const bool is_large = parts.bytes > settings_.max_result;
+  Result<void> kept;
+  if (parts.bytes > kMaxResult) {
+    kept = Error{"a result has at most " + format_size({kMaxResult})};
+  } else if (parts.is_filed) {
+    kept = places_.parts.add(id, attempt, parts.count - 1, body);
+  } else {
+    parts.pieces.emplace_back(body);
+    if (!is_large && queue_.spec().durability == task::Durability::memory) return;
+    const std::uint32_t there = places_.parts.kept(id, attempt).parts;
+    for (std::uint32_t i = there; kept && i < parts.count; ++i)
+      kept = places_.parts.add(id, attempt, i, parts.pieces[i]);
+    if (kept && is_large) {
+      parts.is_filed = true;
+      parts.pieces.clear();
+    }
+  }
+  if (kept) return;
+  if (is_large) {
+    parts.lost = kept.error().message;
+    parts.pieces.clear();
+    places_.parts.remove(id, attempt);
+  } else if (!std::exchange(spool_failed_, true)) {
     spdlog::warn("pool {}: {}: an answer in parts would not survive a kill of the broker now",
                  pool(), kept.error().message);
   }
@@ -331,74 +373,84 @@ Result<void> QueueRunner::on_part(const task::WorkerKey& key, Worker& worker,
   if (!body) return Error{"a part without a body"};
   const AnswerOf of{frame.id, frame.attempt};
   if (!queue_.holds(key, of.id, of.attempt)) return {};  // of an attempt that is over
-  auto found = parts_of(worker, of);
-  if (found == worker.parts.end()) {
-    if (worker.parts.size() >= kMaxCredit) return Error{"parts of too many answers at once"};
-    worker.parts.push_back({of, places_.parts.parts(of.id, of.attempt)});
-    found = worker.parts.end() - 1;
-  }
-  if (frame.part > found->parts.size()) {
+  if (worker.parts.size() >= kMaxCredit) return Error{"parts of too many answers at once"};
+  Parts& parts = *parts_of(worker, of);
+  if (frame.part > parts.count) {
     return Error{"part " + std::to_string(frame.part) + " comes before part " +
-                 std::to_string(found->parts.size())};
+                 std::to_string(parts.count)};
   }
-  std::size_t bytes = body->size();
-  for (std::size_t i = 0; i < found->parts.size(); ++i)
-    bytes += i == frame.part ? 0 : found->parts[i].size();
-  if (bytes > settings_.max_body)
-    return Error{"the parts have more than " + std::to_string(settings_.max_body) + " bytes"};
-  keep(frame, *body);
-  if (frame.part == found->parts.size()) {
-    found->parts.emplace_back(*body);
-  } else {
-    found->parts[frame.part] = *body;
-  }
+  if (frame.part < parts.count) return {};  // again
+  ++parts.count;
+  parts.bytes += body->size();
+  if (parts.lost.empty()) keep(parts, *body);
   return {};
 }
 
-Result<std::string> QueueRunner::take_parts(Worker& worker, const AnswerFrame& frame,
-                                            std::optional<std::string_view> body) {
-  if (frame.parts == 0) return std::string(body.value_or(std::string_view()));
-  if (body) return Error{"\"parts\" and \"body\" in one frame"};
+QueueRunner::Data QueueRunner::take_parts(Parts& parts) {
+  Data data;
+  data.bytes = parts.bytes;
+  data.lost = std::move(parts.lost);
+  if (!data.lost.empty()) return data;
+  if (parts.is_filed) data.file = places_.parts.make_result(parts.of.id, parts.of.attempt);
+  for (const std::string& piece : parts.pieces)
+    data.text += piece;
+  return data;
+}
+
+Result<QueueRunner::Data> QueueRunner::take_data(Worker& worker, const AnswerFrame& frame,
+                                                 std::optional<std::string_view> body) {
   const AnswerOf of{frame.id, frame.attempt};
-  auto found = parts_of(worker, of);
-  if (found == worker.parts.end()) {  // perhaps a former broker had taken them all
-    worker.parts.push_back({of, places_.parts.parts(of.id, of.attempt)});
-    found = worker.parts.end() - 1;
+  Data data;
+  if (frame.parts != 0) {
+    if (body) return Error{"\"parts\" and \"body\" in one frame"};
+    const auto found = parts_of(worker, of);
+    if (found->count != frame.parts) {
+      return Error{"\"parts\" says " + std::to_string(frame.parts) + ", but " +
+                   std::to_string(found->count) + " came"};
+    }
+    data = take_parts(*found);
+    worker.parts.erase(found);
+  } else if (body && body->size() > settings_.max_result) {
+    Parts parts;
+    parts.of = of;
+    parts.count = 1;
+    parts.bytes = body->size();
+    places_.parts.remove(of.id, of.attempt);
+    keep(parts, *body);
+    data = take_parts(parts);
+  } else if (body) {
+    data.text = *body;
+    data.bytes = body->size();
   }
-  if (found->parts.size() != frame.parts) {
-    return Error{"\"parts\" says " + std::to_string(frame.parts) + ", but " +
-                 std::to_string(found->parts.size()) + " came"};
-  }
-  std::string whole;
-  for (const auto& part : found->parts)
-    whole += part;
-  worker.parts.erase(found);
-  return whole;
+  return data;
 }
 
 Result<std::optional<AnswerOf>> QueueRunner::handle(const task::WorkerKey& key, Worker& worker,
                                                     const AnswerFrame& frame,
                                                     std::optional<std::string_view> body) {
   const AnswerOf of{frame.id, frame.attempt};
-  // Parts of an attempt that is over are not kept, and its answer is refused whatever it holds.
-  auto data = frame.parts != 0 && !queue_.holds(key, of.id, of.attempt)
-                  ? Result<std::string>(std::string())
-                  : take_parts(worker, frame, body);
+  // Of an attempt that is over nothing is kept, and its answer is refused whatever it holds.
+  auto data =
+      queue_.holds(key, of.id, of.attempt) ? take_data(worker, frame, body) : Result<Data>(Data());
   if (!data) return data.error();
   auto answer = std::make_shared<task::Answer>();
   answer->result = frame.result;
-  answer->data = std::move(*data);
+  answer->data = std::move(data->text);
   answer->error = frame.error;
-  const std::size_t size = answer->result.size() + answer->data.size();
-  const bool too_big = size > settings_.max_result;
-  if (too_big) {
+  const bool too_big = !data->lost.empty();
+  if (!frame.done && !data->file.empty()) {  // a failure has its error; more is not kept
+    places_.parts.remove_result(data->file);
+  } else if (!data->file.empty()) {
+    answer->file = data->file;
+    filed_[{of.id.value, of.attempt}] = data->file;
+  }
+  if (too_big && frame.done) {
     answer->result.clear();
-    answer->data.clear();
-    if (frame.done) {
-      answer->error = "{\"type\":\"ResultTooBig\",\"message\":\"the result has " +
-                      std::to_string(size) + " bytes, tasks.max_result of pool " + pool() +
-                      " allows " + std::to_string(settings_.max_result) + "\"}";
-    }
+    answer->error = "{\"type\":\"ResultTooBig\",\"message\":";
+    append_json_string(answer->error,
+                       "the result has " + std::to_string(data->bytes) +
+                           " bytes and cannot be kept: " + escape_for_terminal(data->lost));
+    answer->error += '}';
   }
   if (frame.done) {
     apply(task::TaskDone{key, frame.id, frame.attempt, std::move(answer), too_big});
@@ -503,6 +555,9 @@ void QueueRunner::perform(const task::AnswerSettled& action) {
     flush_soon(action.worker, *worker);
   }
   places_.parts.remove(action.id, action.attempt);
+  if (filed_.empty()) return;
+  const auto filed = filed_.extract({action.id.value, action.attempt});
+  if (filed && !action.taken) places_.parts.remove_result(filed.mapped());
 }
 
 }  // namespace mtd::broker

@@ -46,6 +46,9 @@ class QueueHost {
   virtual void changed(QueueRunner& queue) = 0;
 };
 
+// Of the bytes of a result, whatever the quota has room for.
+inline constexpr std::uint64_t kMaxResult = 1ULL << 30U;
+
 struct QueueSettings {
   task::QueueSpec spec;
   std::uint32_t id = 0;     // the supervisor's number of the pool
@@ -86,9 +89,21 @@ class QueueRunner {
   [[nodiscard]] std::uint64_t busy_workers() const { return busy_; }
 
  private:
+  // Of an answer that is not whole yet.
   struct Parts {
     AnswerOf of;
-    std::vector<std::string> parts;
+    std::uint32_t count = 0;
+    std::uint64_t bytes = 0;
+    std::vector<std::string> pieces;  // empty: all of it is in the file alone
+    bool is_filed = false;
+    std::string lost;  // why it cannot be kept; nothing of it is kept then
+  };
+  // What an answer brought besides its line.
+  struct Data {
+    std::uint64_t bytes = 0;
+    std::string text;  // or
+    std::string file;  // in the spool
+    std::string lost;  // or why it cannot be kept
   };
   struct Worker {
     std::unique_ptr<WorkerSocket> socket;
@@ -124,10 +139,11 @@ class QueueRunner {
   void on_ready(const task::WorkerKey& key, Worker& worker, const ReadyFrame& frame);
   Result<void> on_part(const task::WorkerKey& key, Worker& worker, const PartFrame& frame,
                        std::optional<std::string_view> body);
-  [[nodiscard]] static std::vector<Parts>::iterator parts_of(Worker& worker, const AnswerOf& of);
-  void keep(const PartFrame& frame, std::string_view body);
-  Result<std::string> take_parts(Worker& worker, const AnswerFrame& frame,
-                                 std::optional<std::string_view> body);
+  [[nodiscard]] std::vector<Parts>::iterator parts_of(Worker& worker, const AnswerOf& of);
+  void keep(Parts& parts, std::string_view body);
+  Result<Data> take_data(Worker& worker, const AnswerFrame& frame,
+                         std::optional<std::string_view> body);
+  [[nodiscard]] Data take_parts(Parts& parts);
   void on_fault(const task::WorkerKey& key, const Error& why);
   void on_closed(const task::WorkerKey& key);
   void lose(const task::WorkerKey& key, const task::Death& death);
@@ -159,6 +175,8 @@ class QueueRunner {
   Workers workers_;
   std::set<task::WorkerKey> loads_;         // to be told at the end of the turn
   std::vector<task::WorkerKey> unflushed_;  // … and these workers
+  // Answers on their way to the record whose data is in a file.
+  std::map<std::pair<std::uint64_t, std::uint32_t>, std::string> filed_;
   std::deque<task::Event> pending_;
   task::BodyRef body_;                // of the claim whose completion is being applied
   std::uint64_t busy_ = 0;            // workers

@@ -146,7 +146,28 @@ TaskEnd end_of(const task::FoundTask& found) {
           found.answer};
 }
 
-std::string end_frame(std::int64_t seq, const TaskEnd& end) {
+std::string part_frame(std::int64_t seq, task::TaskId id, std::uint32_t part,
+                       std::string_view bytes) {
+  return task_frames::frame("{\"t\":\"part\",\"seq\":" + std::to_string(seq) +
+                                ",\"id\":" + std::to_string(id.value) +
+                                ",\"part\":" + std::to_string(part) + "}",
+                            bytes);
+}
+
+TaskEnd without_result(const TaskEnd& end, std::string_view why) {
+  auto answer = std::make_shared<task::Answer>();
+  answer->error = "{\"type\":\"ResultLost\",\"message\":";
+  append_json_string(answer->error,
+                     "the task is done, but its result is lost: " + std::string(why));
+  answer->error += '}';
+  TaskEnd lost = end;
+  lost.state = task::TaskState::dead;
+  lost.reason = task::Reason::result_too_big;
+  lost.answer = std::move(answer);
+  return lost;
+}
+
+std::string end_frame(std::int64_t seq, const TaskEnd& end, std::uint32_t parts) {
   std::string text =
       "{\"t\":\"end\",\"seq\":" + std::to_string(seq) + ",\"id\":" + std::to_string(end.id.value);
   add_text(text, "state", task::name_of(end.state));
@@ -159,6 +180,7 @@ std::string end_frame(std::int64_t seq, const TaskEnd& end) {
     text += ",\"exit\":" + std::to_string(end.death.number);
   const task::Answer none;
   const task::Answer& answer = end.answer ? *end.answer : none;
+  if (parts != 0) text += ",\"parts\":" + std::to_string(parts);
   if (!answer.result.empty() && end.state == task::TaskState::done)
     text += ",\"result\":" + answer.result;
   if (!answer.error.empty()) {

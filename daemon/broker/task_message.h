@@ -38,7 +38,12 @@ struct TaskEnd {
 };
 [[nodiscard]] TaskEnd end_of(const task::Settled& settled);
 [[nodiscard]] TaskEnd end_of(const task::FoundTask& found);
-[[nodiscard]] std::string end_frame(std::int64_t seq, const TaskEnd& end);
+// parts: of its result, that were told before it; 0: none.
+[[nodiscard]] std::string end_frame(std::int64_t seq, const TaskEnd& end, std::uint32_t parts = 0);
+[[nodiscard]] std::string part_frame(std::int64_t seq, task::TaskId id, std::uint32_t part,
+                                     std::string_view bytes);
+// Its result was in a file that cannot be read any more.
+[[nodiscard]] TaskEnd without_result(const TaskEnd& end, std::string_view why);
 [[nodiscard]] std::string progress_frame(std::int64_t seq, task::TaskId id,
                                          std::string_view members);
 

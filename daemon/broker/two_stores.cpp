@@ -53,7 +53,8 @@ std::vector<StoreDone> TwoStores::submit(std::vector<StoreOp> ops) {
       }
       StoreOp other;
       other.what = RemoveOp{std::move(ids)};
-      (void)memory_.commit({std::move(other)}).size();
+      for (StoreDone& gone : memory_.commit({std::move(other)}))
+        std::move(gone.files.begin(), gone.files.end(), std::back_inserter(files_));
     } else if (is_of_memory(op)) {
       in_memory.push_back(std::move(op));
       continue;
@@ -196,9 +197,16 @@ void TwoStores::tell_claims(const StoreQuestion& question) {
 // False: nobody else has to know.
 bool TwoStores::take_note(StoreDone& done) {
   keep_bodies(done);
+  if (std::holds_alternative<RemoveOp>(done.op.what) && done.op.token != kOwnToken) {
+    std::move(files_.begin(), files_.end(), std::back_inserter(done.files));
+    files_.clear();
+  }
   const bool over = done.status == StoreStatus::committed || done.status == StoreStatus::missing;
-  if (const auto* finish = std::get_if<FinishOp>(&done.op.what); finish != nullptr && over)
-    end_claim(finish->id, finish->attempt, true);
+  if (const auto* finish = std::get_if<FinishOp>(&done.op.what); finish != nullptr && over) {
+    // A result in a file is large: it is forgotten at once, when its client says so.
+    const bool is_small = !finish->answer || finish->answer->file.empty();
+    end_claim(finish->id, finish->attempt, is_small);
+  }
   if (const auto* requeue = std::get_if<RequeueOp>(&done.op.what); requeue != nullptr && over)
     end_claim(requeue->id, requeue->attempt, false);
   if (done.op.token != kOwnToken) return true;
@@ -252,6 +260,7 @@ std::optional<StoreReply> TwoStores::ask(std::uint64_t token, StoreQuestion ques
 void TwoStores::add_memory(const StoreQuestion& question, StoreReply& reply) {
   StoreReply more = memory_.answer(question);
   reply.removed += more.removed;
+  std::move(more.files.begin(), more.files.end(), std::back_inserter(reply.files));
   for (std::size_t i = 0; i < std::size(reply.counts.by_state); ++i)
     reply.counts.by_state[i] += more.counts.by_state[i];
   const auto* list = std::get_if<ListTasks>(&question);

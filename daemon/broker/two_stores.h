@@ -90,9 +90,10 @@ class TwoStores {
   std::unordered_map<std::uint64_t, Claimed> claimed_;  // by task
   std::unordered_map<std::uint64_t, task::BodyRef> bodies_;
   std::uint64_t body_bytes_ = 0;
-  std::unordered_map<std::uint64_t, std::string> ended_;          // lately: their uids
-  std::vector<task::TaskId> forgotten_;                           // by clients, not yet by the disk
-  std::unordered_set<std::string> forgotten_names_;               // their uids
+  std::unordered_map<std::uint64_t, std::string> ended_;  // lately: their uids
+  std::vector<task::TaskId> forgotten_;                   // by clients, not yet by the disk
+  std::unordered_set<std::string> forgotten_names_;       // their uids
+  std::vector<std::string> files_;  // of removals in memory, told with the next one on disk
   std::unordered_map<std::uint64_t, task::StoreQuestion> asked_;  // that memory answers as well
 };
 

@@ -12,7 +12,7 @@ using nlohmann::json;
 constexpr std::int64_t kMaxId = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kMaxNumber = std::numeric_limits<std::uint32_t>::max();
 constexpr std::size_t kMaxText = 64 * 1024;
-constexpr std::uint32_t kMaxParts = 1200;  // of 60 KiB: the largest body that can be configured
+constexpr std::uint32_t kMaxParts = 20'000;  // of 60 KiB: more than the largest result
 
 task::TaskId id_of(FrameMembers& members) {
   return {static_cast<std::uint64_t>(members.needed_integer("id", 1, kMaxId))};

@@ -1,5 +1,6 @@
 #include "daemon/supervisor/revision.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -18,6 +19,8 @@ namespace mtd::supervisor {
 namespace {
 
 constexpr int kFirstSocket = 3;  // as sd_listen_fds(3) has it
+// What a command may write as its result; mtd-worker keeps it in memory until the command ends.
+constexpr std::uint64_t kMaxOutput = 64ULL << 20U;
 
 std::string marker(char kind) {
   return {SpecMarker::kEscape, kind};
@@ -144,7 +147,7 @@ Result<void> add_adapter(const config::PoolSpec& pool, const RevisionFacts& fact
   std::vector<std::string> command{"mtd-worker", exec ? "exec" : "filter"};
   if (exec) {
     command.push_back("--max-result");
-    command.push_back(std::to_string(tasks.max_result));
+    command.push_back(std::to_string(std::max(tasks.max_result, kMaxOutput)));
   }
   command.emplace_back("--");
   command.push_back(spec.executable);

@@ -37,27 +37,44 @@ Result<void> append_file(const std::string& path, std::string_view bytes) {
   return {};
 }
 
-Result<std::string> read_file(const std::string& path, std::size_t limit) {
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!file) {
-    if (errno == ENOENT) return std::string();
-    return Error::from_errno("open " + path, errno);
-  }
+Result<UniqueFd> open_to_read(const std::string& path) {
+  UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   struct stat info {};
-  if (::fstat(file.get(), &info) != 0) return Error::from_errno("look at " + path, errno);
-  if (!S_ISREG(info.st_mode) || static_cast<std::uint64_t>(info.st_size) > limit)
-    return Error{path + " is no file of at most " + std::to_string(limit) + " bytes", EFBIG};
-  std::string text(static_cast<std::size_t>(info.st_size), '\0');
+  if (!file || ::fstat(file.get(), &info) != 0) return Error::from_errno("open " + path, errno);
+  if (!S_ISREG(info.st_mode)) return Error{path + " is no regular file", EINVAL};
+  return file;
+}
+
+Result<std::size_t> read_at(int file, char* to, std::size_t size, std::uint64_t offset) {
   std::size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t size = ::read(file.get(), text.data() + done, text.size() - done);
-    if (size < 0 && errno == EINTR) continue;
-    if (size < 0) return Error::from_errno("read " + path, errno);
-    if (size == 0) break;
-    done += static_cast<std::size_t>(size);
+  while (done < size) {
+    const ssize_t got = ::pread(file, to + done, size - done, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return Error::from_errno("read", errno);
+    if (got == 0) break;
+    done += static_cast<std::size_t>(got);
   }
-  text.resize(done);
-  return text;
+  return done;
+}
+
+std::uint64_t file_size(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
+}
+
+Result<void> cut_file(const std::string& path, std::uint64_t size) {
+  if (::truncate(path.c_str(), static_cast<off_t>(size)) == 0) return {};
+  return Error::from_errno("cut " + path, errno);
+}
+
+Result<void> sync_file(const std::string& directory, const std::string& name) {
+  const std::string path = directory + "/" + name;
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file && errno == ENOENT) return {};
+  if (!file || ::fsync(file.get()) != 0) return Error::from_errno("sync " + path, errno);
+  const UniqueFd above(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!above || ::fsync(above.get()) != 0) return Error::from_errno("sync " + directory, errno);
+  return {};
 }
 
 std::vector<std::string> file_names(const std::string& directory) {

@@ -31,8 +31,14 @@ bool has_room(int socket, std::size_t bytes) {
 }  // namespace
 
 // Blocking at the worker's end, as a program expects it; the broker never waits, whatever it is.
+// A worker that does not wait hears that there is room when a quarter of its buffer is used: a
+// frame that the broker has not seen whole, and therefore leaves there, has to be less than that.
 Result<std::pair<UniqueFd, UniqueFd>> make_task_socket() {
-  return make_pair_of(SOCK_STREAM);
+  auto ends = make_pair_of(SOCK_STREAM);
+  if (!ends) return ends.error();
+  constexpr int kBuffer = 208 * 1024;  // what everybody may ask for; the kernel doubles it
+  (void)::setsockopt(ends->second.get(), SOL_SOCKET, SO_SNDBUF, &kBuffer, sizeof kBuffer);
+  return ends;
 }
 
 Result<std::pair<UniqueFd, UniqueFd>> make_link() {

@@ -62,7 +62,7 @@ class Tasks:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(tasks_socket(mtd))
         self.sock.sendall(json.dumps({"method": "io.mtd.Tasks.Open", "upgrade": True}).encode() + b"\0")
-        self.buffer, self.seq, self.frames, self.waiting = b"", 0, {}, {}
+        self.buffer, self.seq, self.frames, self.waiting, self.parts = b"", 0, {}, {}, {}
         end = time.monotonic() + PATIENCE
         while b"\0" not in self.buffer:
             self._read(end)
@@ -109,6 +109,15 @@ class Tasks:
             self.buffer = rest[size:]
             if "body" in message:
                 message["data"] = rest[:size]
+            if message["t"] == "part":
+                parts = self.parts.setdefault(message["seq"], [])
+                assert message["part"] == len(parts), "a part is missing"
+                parts.append(message["data"])
+                continue
+            if "parts" in message:
+                parts = self.parts.pop(message["seq"])
+                assert message["parts"] == len(parts), "a part is missing"
+                message["data"] = b"".join(parts)
             self.frames.setdefault((message.get("seq"), message["t"]), []).append(message)
 
     def expect(self, seq, kind, seconds=PATIENCE):

@@ -51,13 +51,6 @@ def test_bodies_of_every_size():
             tasks.run("p", "body", body=b"x" * ((2 << 20) + 1))
 
 
-def test_a_result_that_is_too_big_is_the_end_of_its_task():
-    with Mtd({"p": task_pool(1, tasks={"max_result": "100K"})}) as mtd, Tasks(mtd) as tasks:
-        end = tasks.run("p", "size", 200_000)
-        assert end["state"] == "dead" and end["reason"] == "too_big"
-        assert tasks.run("p", "echo", "next")["state"] == "done"
-
-
 def test_failures_are_repeated_until_they_are_dead():
     with Mtd({"p": task_pool(1)}) as mtd, Tasks(mtd) as tasks:
         once = tasks.run("p", "fail", "no way")

@@ -186,6 +186,24 @@ TEST_CASE("the end of a task") {
         "{\"t\":\"no\",\"error\":\"BadRequest\",\"message\":\"x\\\"y\",\"retry_ms\":5}\n");
 }
 
+TEST_CASE("the end of a task whose result comes in parts, and of one whose result is lost") {
+  CHECK(part_frame(3, {7}, 1, "ab") ==
+        "{\"t\":\"part\",\"seq\":3,\"id\":7,\"part\":1,\"body\":2}\nab");
+  TaskEnd end;
+  end.id = {7};
+  end.state = task::TaskState::done;
+  auto answer = std::make_shared<task::Answer>();
+  answer->file = "7.1";
+  end.answer = answer;
+  CHECK(end_frame(3, end, 2) ==
+        "{\"t\":\"end\",\"seq\":3,\"id\":7,\"state\":\"done\",\"parts\":2}\n");
+  const std::string lost = end_frame(3, without_result(end, "it is \"cut\" off"));
+  CHECK(lost.find("\"state\":\"dead\"") != std::string::npos);
+  CHECK(lost.find("ResultLost") != std::string::npos);
+  CHECK(lost.find("lost: it is \\\"cut\\\" off\"}") != std::string::npos);
+  CHECK(lost.find("parts") == std::string::npos);
+}
+
 TEST_CASE("a frame says the same whether it is plain or has to be parsed") {
   // A blank is all it takes.
   for (const std::string members :

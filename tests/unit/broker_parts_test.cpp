@@ -1,5 +1,5 @@
-// The parts of answers that outlive a broker: order, repetition, a last one that is cut off, and
-// what goes when.
+// Answers in files: the parts that outlive a broker, order, repetition, a last one that is cut off,
+// results that stay, what goes when, and the quota.
 #include <doctest/doctest.h>
 #include <stdlib.h>
 
@@ -30,44 +30,161 @@ struct Directory {
 
 using Parts = std::vector<std::string>;
 
+broker::SpoolOptions at(const Directory& directory) {
+  broker::SpoolOptions options;
+  options.directory = directory.parts();
+  return options;
+}
+
+Parts parts_of(PartSpool& spool, std::uint64_t id, std::uint32_t attempt) {
+  auto parts = spool.read({id}, attempt);
+  REQUIRE(parts);
+  return *parts;
+}
+
+void sort_out(PartSpool& spool) {
+  for (const auto& name : spool.unknown())
+    spool.is_parts(name);
+}
+
 }  // namespace
 
 TEST_CASE("the next broker finds the parts that were taken") {
   const Directory directory;
   {
-    PartSpool spool(directory.parts());
-    CHECK(spool.parts({7}, 1).empty());
+    PartSpool spool(at(directory));
+    CHECK(parts_of(spool, 7, 1).empty());
     CHECK_FALSE(std::filesystem::exists(directory.parts()));
     REQUIRE(spool.add({7}, 1, 0, "a"));
     REQUIRE(spool.add({7}, 1, 1, std::string(60'000, 'b')));
-    REQUIRE(spool.add({7}, 1, 1, "c"));  // it came again, since nobody had taken its frame out
+    REQUIRE(spool.add({7}, 1, 1, "again"));  // nobody had taken its frame out
     REQUIRE(spool.add({7}, 2, 0, "other"));
   }
-  PartSpool next(directory.parts());
-  CHECK(next.parts({7}, 1) == Parts{"a", "c"});
-  CHECK(next.parts({7}, 2) == Parts{"other"});
-  CHECK(next.parts({8}, 1).empty());
+  const auto options = at(directory);
+  PartSpool next(options);
+  CHECK(options.bytes->load() == 3 * 16 + 60'006);
+  CHECK(next.unknown().size() == 2);
+  CHECK(next.kept({7}, 1).parts == 2);
+  CHECK(next.kept({7}, 1).bytes == 60'001);
+  CHECK(parts_of(next, 7, 1) == Parts{"a", std::string(60'000, 'b')});
+  CHECK(parts_of(next, 7, 2) == Parts{"other"});
+  CHECK(parts_of(next, 8, 1).empty());
   REQUIRE(next.add({7}, 1, 2, "d"));
-  CHECK(next.parts({7}, 1) == Parts{"a", "c", "d"});
+  CHECK(next.kept({7}, 1).parts == 3);
   next.remove({7}, 1);
-  CHECK(next.parts({7}, 1).empty());
+  CHECK(next.kept({7}, 1).parts == 0);
   next.remove_unless([](task::TaskId, std::uint32_t) { return false; });
+  CHECK(std::filesystem::is_empty(directory.parts()));
+  CHECK(options.bytes->load() == 0);
+}
+
+TEST_CASE("a part that is cut off anywhere does not count; what stands before it is gone on with") {
+  const Directory directory;
+  const std::string path = directory.parts() + "/1.1";
+  std::uintmax_t first = 0, both = 0;
+  {
+    PartSpool spool(at(directory));
+    REQUIRE(spool.add({1}, 1, 0, "first"));
+    first = std::filesystem::file_size(path);
+    REQUIRE(spool.add({1}, 1, 1, "second"));
+    both = std::filesystem::file_size(path);
+  }
+  for (auto size = both - 1; size >= first; --size) {
+    std::filesystem::resize_file(path, size);
+    PartSpool spool(at(directory));
+    CHECK(spool.kept({1}, 1).parts == 1);
+    CHECK(std::filesystem::file_size(path) == first);
+    REQUIRE(spool.add({1}, 1, 1, "second"));
+    CHECK(parts_of(spool, 1, 1) == Parts{"first", "second"});
+  }
+  std::ofstream(path, std::ios::trunc) << "nonsense of somebody else's";
+  PartSpool spool(at(directory));
+  CHECK(spool.kept({1}, 1).parts == 0);
+  REQUIRE(spool.add({1}, 1, 0, "new"));
+  CHECK(parts_of(spool, 1, 1) == Parts{"new"});
+}
+
+TEST_CASE("a result stays until its task is forgotten, in this life and the next") {
+  const Directory directory;
+  std::string file;
+  {
+    PartSpool spool(at(directory));
+    REQUIRE(spool.add({5}, 2, 0, "large "));
+    REQUIRE(spool.add({5}, 2, 1, "result"));
+    file = spool.make_result({5}, 2);
+    CHECK(file == "5.2");
+    spool.remove({5}, 2);  // of parts only
+    spool.remove_unless([](task::TaskId, std::uint32_t) { return false; });
+    auto reader = spool.open(file);
+    REQUIRE(reader);
+    auto piece = reader->next();
+    REQUIRE(piece);
+    CHECK(**piece == "large ");
+    spool.remove_result(file);  // whoever reads it already has all of it
+    piece = reader->next();
+    REQUIRE(piece);
+    CHECK(**piece == "result");
+    piece = reader->next();
+    REQUIRE(piece);
+    CHECK_FALSE(*piece);
+    CHECK(reader->parts() == 2);
+    CHECK_FALSE(spool.open(file));
+    REQUIRE(spool.add({5}, 2, 0, "once more"));
+    (void)spool.make_result({5}, 2).size();
+    REQUIRE(spool.add({6}, 1, 0, "nobody's"));
+  }
+  const auto options = at(directory);
+  PartSpool next(options);
+  for (const auto& name : next.unknown())
+    name.first == 5 ? next.is_result(name) : next.is_nothing(name);
+  CHECK(next.unknown().empty());
+  CHECK(options.bytes->load() == 16 + 9);
+  next.remove_unless([](task::TaskId, std::uint32_t) { return false; });
+  CHECK(next.open("5.2"));
+  CHECK_FALSE(next.open("6.1"));
+  for (const char* const name : {"", "5", "../tasks.db", "5.2x", "/etc/passwd"})
+    CHECK_FALSE(next.open(name));
+  next.remove_result("5.2");
   CHECK(std::filesystem::is_empty(directory.parts()));
 }
 
-TEST_CASE("a part that is cut off anywhere does not count, and what stands before it does") {
+TEST_CASE("a result that was damaged is an error, never other bytes") {
   const Directory directory;
-  PartSpool spool(directory.parts());
-  REQUIRE(spool.add({1}, 1, 0, "first"));
-  const std::string path = directory.parts() + "/1.1";
-  const auto whole = std::filesystem::file_size(path);
-  REQUIRE(spool.add({1}, 1, 1, "second"));
-  for (auto size = std::filesystem::file_size(path) - 1; size >= whole; --size) {
-    std::filesystem::resize_file(path, size);
-    CHECK(PartSpool(directory.parts()).parts({1}, 1) == Parts{"first"});
-  }
-  std::ofstream(path, std::ios::trunc) << "nonsense of somebody else's";
-  CHECK(PartSpool(directory.parts()).parts({1}, 1).empty());
+  PartSpool spool(at(directory));
+  REQUIRE(spool.add({1}, 1, 0, std::string(100, 'x')));
+  const std::string file = spool.make_result({1}, 1);
+  const std::string path = directory.parts() + "/" + file;
+  const auto read = [&] {
+    auto reader = spool.open(file);
+    return reader && reader->next();
+  };
+  CHECK(read());
+  std::filesystem::resize_file(path, 115);
+  CHECK_FALSE(read());
+  std::filesystem::resize_file(path, 8);
+  CHECK_FALSE(read());
+  std::ofstream(path, std::ios::trunc) << std::string(200, 'y');
+  CHECK_FALSE(read());
+  std::filesystem::remove(path);
+  CHECK_FALSE(read());
+}
+
+TEST_CASE("all files and the database together have no more bytes than the quota") {
+  const Directory directory;
+  auto options = at(directory);
+  options.database = directory.path + "/tasks.db";
+  options.quota = 1000;
+  std::ofstream(options.database) << std::string(500, 'd');
+  PartSpool spool(options);
+  REQUIRE(spool.add({1}, 1, 0, std::string(384, 'x')));
+  const auto more = spool.add({1}, 1, 1, std::string(85, 'x'));
+  REQUIRE_FALSE(more);
+  CHECK(more.error().message.find("tasks.quota allows") != std::string::npos);
+  CHECK(spool.kept({1}, 1).parts == 1);
+  REQUIRE(spool.add({1}, 1, 1, std::string(84, 'x')));
+  CHECK_FALSE(spool.add({2}, 1, 0, ""));
+  spool.remove({1}, 1);
+  CHECK(spool.add({2}, 1, 0, std::string(484, 'x')));
 }
 
 TEST_CASE("files of other names are left alone, and no directory is an error that is told") {
@@ -75,12 +192,15 @@ TEST_CASE("files of other names are left alone, and no directory is an error tha
   std::filesystem::create_directory(directory.parts());
   for (const char* const name : {"1", "1.", ".1", "0.1", "1.0", "1.1x", "x.1", "-1.1"})
     std::ofstream(directory.parts() + "/" + name) << "x";
-  PartSpool spool(directory.parts());
+  PartSpool spool(at(directory));
+  sort_out(spool);
   spool.remove_unless([](task::TaskId, std::uint32_t) { return false; });
   CHECK(std::distance(std::filesystem::directory_iterator(directory.parts()), {}) == 8);
-  PartSpool nowhere(directory.path + "/no/such");
+  broker::SpoolOptions options;
+  options.directory = directory.path + "/no/such";
+  PartSpool nowhere(options);
   const auto added = nowhere.add({1}, 1, 0, "x");
   REQUIRE_FALSE(added);
   CHECK(added.error().message.find("/no/such") != std::string::npos);
-  CHECK(PartSpool("").add({1}, 1, 0, "x"));  // keeps nothing
+  CHECK(PartSpool({}).add({1}, 1, 0, "x"));  // keeps nothing
 }

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdlib.h>
 
+#include <atomic>
 #include <cstdio>
 #include <deque>
 #include <filesystem>
@@ -224,6 +225,59 @@ TEST_CASE("what has been kept long enough goes, oldest first, and no more than a
     CHECK(store.answer(all).tasks.size() == 2);
     CHECK(store.load()->last_id.value == 6);
   });
+}
+
+TEST_CASE("who removes a task is told of the file that its result stands in") {
+  for_each_store([](TaskStore& store) {
+    const auto finished = [&](std::uint64_t id, std::size_t bytes) {
+      (void)one(store, put_of({task_of(id)}));
+      StoreOp finish = finish_of(id, 0, TaskState::done);
+      Answer answer;
+      answer.result = std::string(bytes, '1');  // more than a few stand in a row of their own
+      answer.file = std::to_string(id) + ".1";
+      std::get<FinishOp>(finish.what).answer = std::make_shared<Answer>(answer);
+      CHECK(one(store, finish).status == StoreStatus::committed);
+    };
+    for (std::uint64_t id = 1; id <= 6; ++id)
+      finished(id, id % 2 == 0 ? 5000 : 2);
+    (void)one(store, put_of({task_of(7)}));
+    FindTask find;
+    find.id.value = 2;
+    find.with_answer = true;
+    CHECK(store.answer(find).tasks.at(0).answer->file == "2.1");
+    using Files = std::vector<std::string>;
+    StoreOp op;
+    op.what = RemoveOp{{TaskId{1}, TaskId{2}, TaskId{7}, TaskId{99}}};
+    CHECK(one(store, op).files == Files{"1.1", "2.1"});
+    CHECK(one(store, op).files.empty());
+    CollectOp collect;
+    collect.pool = "pool";
+    collect.done_before.ns = 100;
+    collect.limit = 2;
+    op.what = collect;
+    CHECK(one(store, op).files == Files{"3.1", "4.1"});
+    RemoveTasks remove;
+    remove.filter.pool = "pool";
+    CHECK(store.answer(remove).files == Files{"5.1", "6.1"});
+    CHECK(store.answer(ListTasks()).tasks.size() == 1);
+  });
+}
+
+TEST_CASE("files of results count for the quota") {
+  const Directory directory;
+  auto bytes = std::make_shared<std::atomic<std::uint64_t>>(0);
+  SqliteOptions options = directory.options();
+  options.quota = 16ULL << 20U;
+  options.file_bytes = bytes;
+  const auto store = opened(std::move(options));
+  CHECK(one(*store, put_of({task_of(1)})).status == StoreStatus::committed);
+  *bytes = 16ULL << 20U;
+  CHECK(one(*store, put_of({task_of(2)})).status == StoreStatus::full);
+  CHECK(one(*store, finish_of(1, 0, TaskState::done)).status == StoreStatus::committed);
+  CHECK(store->answer(DescribeStore()).description.bytes > 16ULL << 20U);
+  *bytes = 0;
+  CHECK(one(*store, probe()).status == StoreStatus::committed);
+  CHECK(one(*store, put_of({task_of(2)})).status == StoreStatus::committed);
 }
 
 TEST_CASE("questions: filters, counts, removal of final tasks only") {

@@ -138,7 +138,8 @@ struct StoreDone {
   BodyRef body;                    // claim: what the worker is to be sent
   // collect: when the oldest final task that is left ended; never(): there is none
   WallTime oldest_done = WallTime::never(), oldest_dead = WallTime::never();
-  std::uint32_t removed = 0;  // collect, remove
+  std::uint32_t removed = 0;       // collect, remove
+  std::vector<std::string> files;  // … Answer::file of what was removed: nobody needs it any more
 };
 
 }  // namespace mtd::task

@@ -195,11 +195,12 @@ StoreStatus MemoryStore::apply(const ReviveOp& op, StoreDone& done) {
   return StoreStatus::committed;
 }
 
-bool MemoryStore::remove(std::uint64_t id) {
+bool MemoryStore::remove(std::uint64_t id, std::vector<std::string>& files) {
   const auto found = tasks_.find(id);
   if (found == tasks_.end() || !is_final(found->second.row.facts.state)) return false;
   const Entry& entry = found->second;
   ended(entry.row).erase({entry.row.finished, id});
+  if (entry.answer && !entry.answer->file.empty()) files.push_back(entry.answer->file);
   bytes_ -= entry.row.facts.bytes + size_of(entry.answer);
   if (!entry.row.uid.empty()) by_uid_.erase(entry.row.uid);
   tasks_.erase(found);
@@ -210,7 +211,7 @@ StoreStatus MemoryStore::apply(const CollectOp& op, StoreDone& done) {
   Ended& of = ended_[op.pool];
   const auto collect = [&](auto& list, WallTime before) {
     while (!list.empty() && list.begin()->first < before && done.removed < op.limit) {
-      remove(list.begin()->second);
+      remove(list.begin()->second, done.files);
       ++done.removed;
     }
     return list.empty() ? WallTime::never() : list.begin()->first;
@@ -222,7 +223,7 @@ StoreStatus MemoryStore::apply(const CollectOp& op, StoreDone& done) {
 
 StoreStatus MemoryStore::apply(const RemoveOp& op, StoreDone& done) {
   for (const TaskId id : op.ids)
-    done.removed += remove(id.value) ? 1 : 0;
+    done.removed += remove(id.value, done.files) ? 1 : 0;
   return StoreStatus::committed;
 }
 
@@ -285,7 +286,7 @@ StoreReply MemoryStore::reply(const RemoveTasks& question) {
   auto at = tasks_.upper_bound(question.filter.after.value);
   while (at != tasks_.end() && reply.removed < question.filter.limit) {
     const auto next = std::next(at);
-    if (fits(question.filter, at->second.row) && remove(at->first)) ++reply.removed;
+    if (fits(question.filter, at->second.row) && remove(at->first, reply.files)) ++reply.removed;
     at = next;
   }
   return reply;

@@ -58,7 +58,7 @@ class MemoryStore final : public TaskStore {
   [[nodiscard]] FoundTask found(const Entry& entry, bool body, bool answer, bool history) const;
   void set_answer(Entry& entry, AnswerRef answer);
   void remember(Entry& entry, const AttemptRecord& record);
-  bool remove(std::uint64_t id);
+  bool remove(std::uint64_t id, std::vector<std::string>& files);
 
   std::uint64_t limit_;
   std::uint64_t bytes_ = 0;

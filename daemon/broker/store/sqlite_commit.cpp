@@ -1,8 +1,10 @@
 // Commits: one transaction a batch, and what becomes of a batch for which there is no room.
 #include <algorithm>
+#include <utility>
 
 #include "daemon/broker/store/sqlite_schema.h"
 #include "daemon/broker/store/sqlite_store.h"
+#include "daemon/sys/spool_file.h"
 
 namespace mtd::task {
 namespace {
@@ -47,6 +49,7 @@ std::vector<StoreDone> SqliteStore::write(std::vector<StoreOp> batch) {
       code = try_write(batch, completions);
     }
   }
+  if (code == SQLITE_OK) note_files(batch, completions);
   for (std::size_t i = 0; i < batch.size(); ++i) {
     if (code != SQLITE_OK) {
       completions[i] = StoreDone();
@@ -90,9 +93,29 @@ void SqliteStore::roll_back() {
   pools_.clear();  // one of them may have been new
 }
 
+// Results that stand in files are to be on the disk when their ends are said to be.
+void SqliteStore::note_files(const std::vector<StoreOp>& batch,
+                             const std::vector<StoreDone>& completions) {
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    const auto* finish = std::get_if<FinishOp>(&batch[i].what);
+    if (finish == nullptr || !finish->answer || finish->answer->file.empty()) continue;
+    if (completions[i].status != StoreStatus::committed || !needs_sync(batch[i])) continue;
+    const std::lock_guard hold(files_lock_);
+    unsynced_files_.push_back(finish->answer->file);
+  }
+}
+
 // The log is a file that SQLite opened; syncing it is what SQLite itself does after a commit with
 // synchronous=FULL. It stays open as long as the database.
 bool SqliteStore::sync() {
+  std::vector<std::string> files;
+  {
+    const std::lock_guard hold(files_lock_);
+    files = std::exchange(unsynced_files_, {});
+  }
+  for (const std::string& file : files) {
+    if (!sys::sync_file(options_.files, file)) sync_failed_ = true;
+  }
   sqlite3_file* const log = log_.load();
   const bool synced = !sync_failed_ && log != nullptr && log->pMethods != nullptr &&
                       log->pMethods->xSync(log, SQLITE_SYNC_NORMAL) == SQLITE_OK;
@@ -389,20 +412,30 @@ int SqliteStore::apply(const ReviveOp& op, StoreDone& done) {
 }
 
 // ---- Removing -----------------------------------------------------------------------------------
-int SqliteStore::remove(std::int64_t id, bool& removed) {
+int SqliteStore::remove(std::int64_t id, StoreDone& done) {
   Kept body = Kept::nowhere, answer = Kept::nowhere;
+  std::string file;
   {
     Use remove(statement(Sql::remove));
     remove->bind(1, id);
     int code = remove->step();
-    removed = code == SQLITE_ROW;
-    if (!removed) return is_success(code) ? SQLITE_OK : code;
+    if (code != SQLITE_ROW) return is_success(code) ? SQLITE_OK : code;
+    ++done.removed;
     body = static_cast<Kept>(remove->number(0));
     answer = static_cast<Kept>(remove->number(1));
+    file = remove->text(2);
     code = remove->step();
     if (!is_success(code)) return code;
   }
   last_id_kept_ = false;
+  if (answer == Kept::apart) {
+    Use apart(statement(Sql::file_apart));
+    apart->bind(1, id);
+    const int code = apart->step();
+    if (!is_success(code)) return code;
+    if (code == SQLITE_ROW) file = apart->text(0);
+  }
+  if (!file.empty()) done.files.push_back(std::move(file));
   for (const Sql gone : {Sql::forget_attempts, Sql::forget_answer, Sql::forget_body}) {
     if (gone == Sql::forget_answer && answer != Kept::apart) continue;
     if (gone == Sql::forget_body && body != Kept::apart) continue;
@@ -424,10 +457,8 @@ int SqliteStore::remove_where(Statement& which, StoreDone& done) {
     if (!is_success(code)) return code;
   }
   for (const std::int64_t id : ids) {
-    bool removed = false;
-    const int code = remove(id, removed);
+    const int code = remove(id, done);
     if (code != SQLITE_OK) return code;
-    done.removed += removed ? 1 : 0;
   }
   return SQLITE_OK;
 }
@@ -457,10 +488,8 @@ int SqliteStore::apply(const CollectOp& op, StoreDone& done) {
 
 int SqliteStore::apply(const RemoveOp& op, StoreDone& done) {
   for (const TaskId id : op.ids) {
-    bool removed = false;
-    const int code = remove(signed_of(id.value), removed);
+    const int code = remove(signed_of(id.value), done);
     if (code != SQLITE_OK) return code;
-    done.removed += removed ? 1 : 0;
   }
   return SQLITE_OK;
 }

@@ -226,6 +226,7 @@ int SqliteStore::reply(const RemoveTasks& question, StoreReply& reply) {
   if (code == SQLITE_OK) code = statement(Sql::commit).run();
   if (code != SQLITE_OK) roll_back();
   reply.removed = done.removed;
+  if (code == SQLITE_OK) reply.files = std::move(done.files);
   return code;
 }
 
@@ -234,7 +235,7 @@ int SqliteStore::reply(const DescribeStore&, StoreReply& reply) {
   reply.description.path = options_.path;
   reply.description.message = message_.empty() ? note_ : message_;
   std::uint64_t used = 0;
-  if (!failed_ && used_bytes(used) == SQLITE_OK) reply.description.bytes = used;
+  if (!failed_ && used_bytes(used) == SQLITE_OK) reply.description.bytes = used + file_bytes();
   return SQLITE_OK;
 }
 

@@ -30,7 +30,7 @@ int SqliteStore::used_bytes(std::uint64_t& used) {
 }
 
 bool SqliteStore::is_over_quota(std::uint64_t used, std::uint64_t more) const {
-  return used + more + reserve_of(options_.quota) > options_.quota;
+  return used + file_bytes() + more + reserve_of(options_.quota) > options_.quota;
 }
 
 // Whether there is room within the quota for what this batch puts.

@@ -58,12 +58,14 @@ const std::array<const char*, static_cast<std::size_t>(SqliteStore::Sql::kCount)
         "DELETE FROM attempt WHERE task=?1",
         "DELETE FROM answer WHERE task=?1",
         "DELETE FROM body WHERE task=?1",
+        // file_apart
+        "SELECT file FROM answer WHERE task=?1",
         // oldest
         "SELECT MIN(finished) FROM task WHERE pool=?1 AND dead=?2",
         // collect
         "SELECT id FROM task WHERE pool=?1 AND dead=?2 AND finished<?3 ORDER BY finished LIMIT ?4",
         // remove
-        "DELETE FROM task WHERE id=?1 AND dead IS NOT NULL RETURNING body,answer",
+        "DELETE FROM task WHERE id=?1 AND dead IS NOT NULL RETURNING body,answer,file",
         // find_pool, insert_pool
         "SELECT id FROM pool WHERE name=?1",
         "INSERT INTO pool(name)VALUES(?1)",

@@ -19,8 +19,10 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "daemon/broker/store/sqlite.h"
 #include "daemon/broker/store/store.h"
@@ -37,6 +39,9 @@ struct SqliteOptions {
   // Names the life of mtd that numbers the workers; in another one nobody has what was running, and
   // the same numbers mean other workers. Empty: not looked at.
   std::string life;
+  // Where the answers' files are, and how many bytes they have: they count for the quota.
+  std::string files;
+  std::shared_ptr<const std::atomic<std::uint64_t>> file_bytes;
   std::string time;           // for the name of a database that is set aside
   const char* vfs = nullptr;  // SQLite's layer to the system; nullptr: the usual one
 };
@@ -81,6 +86,7 @@ class SqliteStore final : public TaskStore {
     forget_attempts,
     forget_answer,
     forget_body,
+    file_apart,
     oldest,
     collect,
     remove,
@@ -109,6 +115,7 @@ class SqliteStore final : public TaskStore {
   // Committing (sqlite_commit.cpp)
   [[nodiscard]] int try_write(std::vector<StoreOp>& batch, std::vector<StoreDone>& completions);
   void note_failed_sync();
+  void note_files(const std::vector<StoreOp>& batch, const std::vector<StoreDone>& completions);
   [[nodiscard]] int apply(const StoreOp& op, StoreDone& done);
   [[nodiscard]] int apply(const PutOp& op, StoreDone& done);
   [[nodiscard]] int apply(const ClaimOp& op, StoreDone& done);
@@ -124,7 +131,7 @@ class SqliteStore final : public TaskStore {
   [[nodiscard]] int insert(std::int64_t pool, const NewTask& task, PutOutcome& outcome);
   [[nodiscard]] int keep_answer(TaskId id, const AnswerRef& answer);
   [[nodiscard]] int keep_attempt(TaskId id, const AttemptRecord& record);
-  [[nodiscard]] int remove(std::int64_t id, bool& removed);
+  [[nodiscard]] int remove(std::int64_t id, StoreDone& done);
   [[nodiscard]] int remove_where(Statement& which, StoreDone& done);
   [[nodiscard]] int pool_id(const std::string& name, std::int64_t& id);
   [[nodiscard]] int keep_last_id();
@@ -136,6 +143,9 @@ class SqliteStore final : public TaskStore {
   [[nodiscard]] bool is_over_quota(std::uint64_t used, std::uint64_t more) const;
   [[nodiscard]] bool may_grow(const std::vector<StoreOp>& batch);
   void no_room();
+  [[nodiscard]] std::uint64_t file_bytes() const {
+    return options_.file_bytes ? options_.file_bytes->load() : 0;
+  }
 
   // Questions (sqlite_questions.cpp)
   [[nodiscard]] int reply(const FindTask& question, StoreReply& reply);
@@ -167,6 +177,8 @@ class SqliteStore final : public TaskStore {
   // For sync(), which runs beside everything else.
   std::atomic<sqlite3_file*> log_ = nullptr;
   std::atomic<bool> sync_failed_ = false;
+  std::mutex files_lock_;
+  std::vector<std::string> unsynced_files_;
   std::string message_;
   std::string note_;
 };

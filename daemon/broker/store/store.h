@@ -80,6 +80,7 @@ struct StoreReply {
   std::vector<FoundTask> tasks;  // FindTask: none or one
   TaskCounts counts;
   std::uint64_t removed = 0;
+  std::vector<std::string> files;  // Answer::file of what was removed
   StoreDescription description;
   std::string error;  // the question could not be answered; empty: it was
 };
