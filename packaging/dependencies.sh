@@ -8,7 +8,7 @@ BUILD_PACKAGES=(g++ cmake ninja-build pkg-config libsystemd-dev libseccomp-dev l
 # What the examples run.
 EXAMPLE_PACKAGES=(redis-server)
 # To run the whole test suite. Without one of these the tests that need it are skipped.
-TEST_PACKAGES=(python3-pytest clang-14 libclang-rt-14-dev clang-tidy-14 clang-format-14 shellcheck mandoc
+TEST_PACKAGES=(python3-pytest clang-14 libclang-rt-14-dev clang-tidy-14 clang-format-14 shellcheck mandoc groff-base
   nginx-light strace procps golang-go golang-github-varlink-go-dev ccache git binutils fish zsh
   libpython3.11-testsuite nodejs
   systemd dbus libpam-systemd dpkg-dev debhelper dh-python lintian gunicorn prometheus

@@ -99,7 +99,9 @@ def manual(directory):
     pages = sorted(directory.glob("*.[1-8]"))
     answer = run(["mandoc", "-Tlint", "-W", "warning", *map(str, pages)])
     found = [line for line in (answer.stdout + answer.stderr).splitlines() if "outdated mandoc.db" not in line]
-    expected = {"mtd.8", "mtctl.1", "mtd.json.5", "mtd-control.7"}
+    for page in pages if shutil.which("groff") else []:  # as man(1) of Debian shows them
+        found += run(["groff", "-k", "-ww", "-mdoc", "-Tutf8", "-z", str(page)]).stderr.splitlines()
+    expected = {"mtd.8", "mtctl.1", "mtd.json.5", "mtd-control.7", "mtd-worker.7"}
     found += [f"{name} was not built" for name in sorted(expected - {page.name for page in pages})]
     return found
 
