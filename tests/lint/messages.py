@@ -3,6 +3,7 @@
 So a new message is read by somebody once more: does it name what is wrong (key, argument, file), where, and what would be
 right? The tables are tests/integration/test_messages.py and tests/unit/config_errors.cpp; any other test will do, too.
 """
+import ast
 import functools
 import pathlib
 import re
@@ -11,6 +12,7 @@ from rule import Rule
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLACES = re.compile(r"^(common|config|ctl|client|daemon)/.*\.(cpp|h)$")
+PYTHON = re.compile(r"^client/python/mtd/.*\.py$")
 # What makes an error of the texts in its parentheses or braces. What the kernel refused (from_errno) says which call it was.
 MAKERS = {"Error", "Failure", "IdentityError", "CallFault", "ParameterFault", "ClientFault", "usage", "fail", "error", "wrong", "invalid",
           "refuse", "refuse_and_close", "no", "failed_because", "fail_start", "not_a_duration", "not_a_size", "bad_host", "malformed",
@@ -56,6 +58,18 @@ def makes_error(callee):
     return parts[-1] in MAKERS or ".".join(parts[-2:]) in MAKERS
 
 
+def raised(text):
+    """The same of Python: what stands in the exceptions that are raised."""
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.Raise) or node.exc is None:
+            continue
+        for part in ast.walk(node.exc):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                words = part.value.strip(" :;,.\"'\n(")
+                if " " in words and re.search("[a-z]{2}", words):
+                    yield part.lineno, words
+
+
 def messages(text):
     """(line, words) of what errors are made of, without what is put in between."""
     for offset, literal, around in joined_literals(text):
@@ -80,11 +94,11 @@ def tested():
 
 
 def check(path, text):
-    if not PLACES.match(path):
+    if not PLACES.match(path) and not PYTHON.match(path):
         return []
     return [f"{line}: no test has the message {words!r}; put it into tests/integration/test_messages.py, or into "
             "tests/lint/messages.txt where nothing can provoke it"
-            for line, words in messages(text) if words not in tested()]
+            for line, words in (messages(text) if PLACES.match(path) else raised(text)) if words not in tested()]
 
 
 SAMPLES = (
@@ -94,6 +108,8 @@ SAMPLES = (
     ("daemon/a.cpp", 'spdlog::error("a line of the log that is no message");', False),
     ("daemon/a.cpp", 'return Error::from_errno("open the thing that is", errno);', False),
     ("config/a.cpp", 'problems.error({file, 1, 1}, "the file is empty; write at least " + x);', False),
+    ("client/python/mtd/a.py", 'raise Error(f"{x} is what nobody has tested")', True),
+    ("client/python/mtd/a.py", 'log("what nobody has tested")', False),
     ("tests/unit/a.cpp", 'return Error{"a sentence that nobody has tested"};', False),
 )
 RULES = [Rule("messages are tested", check, SAMPLES)]
