@@ -117,8 +117,12 @@ class TaskHandlers final : public control::Dispatcher {
       }
       question.filter.states.push_back(*state);
     }
-    broker_.ask(question, [this, call](const task::StoreReply& reply) {
+    const std::string asked = after > 0 ? std::string() : question.filter.pool;
+    broker_.ask(question, [this, call, asked](const task::StoreReply& reply) {
       if (answered_error(call, reply)) return;
+      // Tasks of a pool that has left the configuration are listed; a name nobody knows is told.
+      if (reply.tasks.empty() && !asked.empty() && broker_.find(asked) == nullptr)
+        return call->error("NoSuchPool", {{"pool", asked}});
       json tasks = json::array();
       for (const auto& found : reply.tasks)
         tasks.push_back(task_json(found, broker_.progress_of(found.row.facts.id), false));

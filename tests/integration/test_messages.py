@@ -144,6 +144,8 @@ MTCTL = [
     ("task ls q q", 2, "name one pool, or none for the tasks of all" + TRY.format("task")),
     ("task ls --state odd", 2, "--state cannot be 'odd'; it is one of: scheduled, waiting, running, done, dead, cancelled, expired"
                                + TRY.format("task")),
+    ("task ls nope", 4, NO_QUEUE.format("nope")),
+    ("dead ls web", 4, NO_QUEUE.format("web")),
     ("task show 99", 4, NO_TASK.format(99)),
     ("dead nope", 2, "'dead' knows ls, retry and purge, not 'nope'" + TRY.format("dead")),
     ("dead retry", 2, "which tasks? Give their numbers, or a pool" + TRY.format("dead")),
