@@ -71,8 +71,10 @@ int Broker::run() {
   return code ? *code : 1;
 }
 
+// Read once a turn, which is short.
 task::Now Broker::now() {
-  return {sys::now(), task::WallTime{sys::realtime_ns()}};
+  if (!now_) now_ = {sys::now(), task::WallTime{sys::realtime_ns()}};
+  return *now_;
 }
 
 QueueRunner* Broker::find(std::string_view pool) {
@@ -275,6 +277,11 @@ void Broker::submit_batch() {
       under_way_ += batch_.size();
       auto done = stores_.submit(std::exchange(batch_, {}));
       under_way_ -= done.size();
+      if (!nested && done_at_once_.empty()) {
+        for (task::StoreDone& one : done)
+          apply(std::move(one));
+        continue;
+      }
       std::move(done.begin(), done.end(), std::back_inserter(done_at_once_));
     }
     if (nested) continue;
@@ -367,6 +374,7 @@ void Broker::after_turn() {
     link_watch_.set_events(link_wants_write_ ? EPOLLIN | EPOLLOUT : EPOLLIN);
   }
   end_if_idle();
+  now_.reset();
 }
 
 // ---- clients ----

@@ -142,6 +142,7 @@ class Broker final : public QueueHost, public ClientHost {
   std::unique_ptr<control::ControlServer> server_;
   UniqueFd listener_;
   std::mt19937_64 entropy_;
+  std::optional<task::Now> now_;  // of this turn
 
   Queues queues_;
   std::set<std::string, std::less<>> absent_;  // queues of pools that left the configuration

@@ -30,20 +30,28 @@ QueueRunner::Worker* QueueRunner::find(const task::WorkerKey& key) {
 }
 
 void QueueRunner::apply(task::Event event) {
-  pending_.push_back(std::move(event));
-  if (std::exchange(applying_, true)) return;
+  if (applying_) {
+    pending_.push_back(std::move(event));
+    return;
+  }
+  applying_ = true;
+  step(std::move(event));
   while (!pending_.empty()) {
     task::Event next = std::move(pending_.front());
     pending_.pop_front();
-    body_.reset();
-    if (const auto* done = std::get_if<task::StoreDone>(&next)) body_ = done->body;
-    auto actions = queue_.step(std::move(next), host_.now(), host_.entropy());
-    for (auto& action : actions)
-      std::visit([this](auto& each) { perform(each); }, action);
+    step(std::move(next));
   }
   body_.reset();
   applying_ = false;
   host_.changed(*this);
+}
+
+void QueueRunner::step(task::Event event) {
+  body_.reset();
+  if (const auto* done = std::get_if<task::StoreDone>(&event)) body_ = done->body;
+  auto actions = queue_.step(std::move(event), host_.now(), host_.entropy());
+  for (auto& action : actions)
+    std::visit([this](auto& each) { perform(each); }, action);
 }
 
 void QueueRunner::reconfigure(QueueSettings settings) {

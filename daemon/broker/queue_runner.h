@@ -118,6 +118,7 @@ class QueueRunner {
   };
   using Workers = std::map<task::WorkerKey, Worker>;
 
+  void step(task::Event event);
   [[nodiscard]] WorkerRef ref_of(const task::WorkerKey& key) const;
   [[nodiscard]] Worker* find(const task::WorkerKey& key);
   void tell_again(const task::WorkerKey& key, Worker& worker);

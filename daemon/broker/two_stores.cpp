@@ -40,6 +40,13 @@ bool TwoStores::is_of_memory(const StoreOp& op) const {
 }
 
 std::vector<StoreDone> TwoStores::submit(std::vector<StoreOp> ops) {
+  const auto is_for_memory = [this](const StoreOp& op) {
+    const auto* removal = std::get_if<RemoveOp>(&op.what);
+    if (removal == nullptr) return is_of_memory(op);
+    const auto& ids = removal->ids;
+    return std::all_of(ids.begin(), ids.end(), [this](TaskId id) { return memory_.has(id); });
+  };
+  if (std::all_of(ops.begin(), ops.end(), is_for_memory)) return memory_.commit(std::move(ops));
   std::vector<StoreOp> on_disk, in_memory;
   std::vector<StoreDone> done;
   for (StoreOp& op : ops) {
