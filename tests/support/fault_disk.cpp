@@ -35,6 +35,7 @@ int close(sqlite3_file* raw) {
 }
 
 int read(sqlite3_file* raw, void* to, int count, sqlite3_int64 offset) {
+  const auto hold = the_disk->hold();
   const std::string& now = file_of(raw).now;
   const auto begin = static_cast<std::size_t>(offset);
   const auto wanted = static_cast<std::size_t>(count);
@@ -46,6 +47,7 @@ int read(sqlite3_file* raw, void* to, int count, sqlite3_int64 offset) {
 }
 
 int write(sqlite3_file* raw, const void* from, int count, sqlite3_int64 offset) {
+  const auto hold = the_disk->hold();
   FaultDisk::File& file = file_of(raw);
   const auto end = static_cast<std::uint64_t>(offset) + static_cast<std::uint64_t>(count);
   const std::uint64_t more = end > file.now.size() ? end - file.now.size() : 0;
@@ -60,6 +62,7 @@ int write(sqlite3_file* raw, const void* from, int count, sqlite3_int64 offset) 
 }
 
 int truncate(sqlite3_file* raw, sqlite3_int64 size) {
+  const auto hold = the_disk->hold();
   if (!the_disk->change()) return SQLITE_IOERR_TRUNCATE;
   FaultDisk::File& file = file_of(raw);
   FaultDisk::Write change;
@@ -71,6 +74,7 @@ int truncate(sqlite3_file* raw, sqlite3_int64 size) {
 }
 
 int sync(sqlite3_file* raw, int) {
+  const auto hold = the_disk->hold();
   if (the_disk->sync_fails() || !the_disk->change()) return SQLITE_IOERR_FSYNC;
   FaultDisk::File& file = file_of(raw);
   file.synced = file.now;
@@ -79,6 +83,7 @@ int sync(sqlite3_file* raw, int) {
 }
 
 int size(sqlite3_file* raw, sqlite3_int64* bytes) {
+  const auto hold = the_disk->hold();
   *bytes = static_cast<sqlite3_int64>(file_of(raw).now.size());
   return SQLITE_OK;
 }
@@ -106,6 +111,7 @@ const sqlite3_io_methods kMethods = {
 };
 
 int open(sqlite3_vfs*, const char* name, sqlite3_file* raw, int flags, int* out) {
+  const auto hold = the_disk->hold();
   static std::uint64_t temporaries = 0;
   auto* handle = reinterpret_cast<Handle*>(raw);
   handle->name =
@@ -117,12 +123,14 @@ int open(sqlite3_vfs*, const char* name, sqlite3_file* raw, int flags, int* out)
 }
 
 int remove(sqlite3_vfs*, const char* name, int) {
+  const auto hold = the_disk->hold();
   if (!the_disk->change()) return SQLITE_IOERR_DELETE;
   the_disk->files().erase(name);
   return SQLITE_OK;
 }
 
 int access(sqlite3_vfs*, const char* name, int, int* is) {
+  const auto hold = the_disk->hold();
   const auto file = the_disk->files().find(name);
   *is = file != the_disk->files().end() && file->second.exists ? 1 : 0;
   return SQLITE_OK;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -36,13 +37,20 @@ class FaultDisk {
   // This change alone (counted from 1) fails with an error of writing; 0: none.
   void fail_change(std::uint64_t change) { fail_change_ = change; }
   // This sync (counted from 1) and all later ones fail; 0: none.
-  void fail_sync(std::uint64_t sync) { fail_sync_ = sync; }
-  [[nodiscard]] std::uint64_t syncs() const { return syncs_; }
+  void fail_sync(std::uint64_t sync) {
+    const auto held = hold();
+    fail_sync_ = sync;
+  }
+  [[nodiscard]] std::uint64_t syncs() const {
+    const auto held = hold();
+    return syncs_;
+  }
   // Flips bytes of a file.
   void damage(const std::string& name, std::uint64_t offset, std::size_t length);
   [[nodiscard]] std::string& content(const std::string& name) { return files_[name].now; }
 
-  // For the VFS only.
+  // For the VFS only. A store syncs while it writes.
+  [[nodiscard]] std::unique_lock<std::mutex> hold() const { return std::unique_lock(lock_); }
   struct Write {
     std::uint64_t offset = 0;
     std::string bytes;
@@ -60,6 +68,7 @@ class FaultDisk {
   [[nodiscard]] bool has_room(std::uint64_t more) const { return used() + more <= capacity_; }
 
  private:
+  mutable std::mutex lock_;
   std::map<std::string, File> files_;
   std::uint64_t changes_ = 0, stop_at_ = 0, syncs_ = 0, fail_sync_ = 0, fail_change_ = 0;
   std::uint64_t capacity_ = ~std::uint64_t{0};
