@@ -22,6 +22,7 @@ constexpr int kMessagesATurn = 64;
 constexpr std::size_t kScratchBytes = 1024 * 1024;
 constexpr std::size_t kMaxProgress = 64 * 1024;  // tasks whose last word of progress is kept
 constexpr std::int64_t kRetryMs = 1000;
+constexpr std::size_t kCancelledAtOnce = 1024;
 // What is to be forgotten waits so long for company.
 constexpr Duration kForgetPause = Duration::milliseconds(50);
 
@@ -138,6 +139,7 @@ void Broker::handle(const Pool& pool) {
     by_token_.push_back(queue.get());
     QueueRunner& added = *queue;
     queues_.emplace(name, std::move(queue));
+    added.recall();
     if (synced_) added.end_sync();
     changed(added);
   }
@@ -504,6 +506,11 @@ void Broker::answer(const task::Refused& refused, const std::string& pool) {
     done(false);
     return;
   }
+  if (cancels_.count(refused.ticket.value) != 0) {  // the store is broken: nothing is cancelled
+    task::CancelAnswered none;
+    none.ticket = refused.ticket;
+    return answer(none);
+  }
   const auto found = puts_.find(refused.ticket.value);
   if (found == puts_.end()) return;
   const PutCall call = std::move(found->second);
@@ -620,9 +627,35 @@ void Broker::cancel(ClientStream& client, const CancelFrame& frame) {
 }
 
 void Broker::cancel(QueueRunner& queue, task::Cancel cancel, CancelDone done) {
+  if (cancel.whole_pool || !cancel.group.empty()) {
+    std::vector<task::TaskId> ids = queue.queue().ids(cancel.group);
+    ids.insert(ids.end(), cancel.ids.begin(), cancel.ids.end());
+    cancel.whole_pool = false;
+    cancel.group.clear();
+    cancel.ids.clear();
+    return cancel_more(std::make_shared<Cancelling>(
+        Cancelling{queue, std::move(cancel), std::move(ids), 0, {}, std::move(done)}));
+  }
   cancel.ticket = new_ticket();
   cancels_[cancel.ticket.value] = std::move(done);
   queue.apply(std::move(cancel));
+}
+
+// Others take their turns in between, in the loop and at the store.
+void Broker::cancel_more(const std::shared_ptr<Cancelling>& job) {
+  const std::size_t end = std::min(job->at + kCancelledAtOnce, job->ids.size());
+  task::Cancel piece = job->request;
+  piece.ticket = new_ticket();
+  for (; job->at < end; ++job->at)
+    piece.ids.push_back(job->ids[job->at]);
+  cancels_[piece.ticket.value] = [this, job](const task::CancelAnswered& answered) {
+    job->sum.cancelled += answered.cancelled;
+    job->sum.asked += answered.asked;
+    job->sum.unknown += answered.unknown;
+    if (job->at == job->ids.size()) return job->done(job->sum);
+    loop_.post(sys::Priority::client, [this, job] { cancel_more(job); });
+  };
+  job->queue.apply(std::move(piece));
 }
 
 void Broker::answer(const task::CancelAnswered& answered) {

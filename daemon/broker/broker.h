@@ -106,6 +106,15 @@ class Broker final : public QueueHost, public ClientHost {
   void apply(task::StoreDone done);
   void handle(const task::StoreSynced& synced);
   void tell(const task::PutAccepted& accepted);
+  struct Cancelling {  // of very many tasks, piece by piece
+    QueueRunner& queue;
+    task::Cancel request;  // without its ids
+    std::vector<task::TaskId> ids;
+    std::size_t at = 0;  // of the ids: the next one
+    task::CancelAnswered sum;
+    CancelDone done;
+  };
+  void cancel_more(const std::shared_ptr<Cancelling>& job);
   void end_if_idle();
   void sort_out_files();
   void on_deadline();

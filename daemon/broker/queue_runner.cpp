@@ -71,6 +71,13 @@ void QueueRunner::reconfigure(QueueSettings settings) {
   apply(task::Reconfigure{settings_.spec});
 }
 
+void QueueRunner::recall() {
+  if (board_ == nullptr) return;
+  const bool paused = board_->paused != 0, closed = board_->closed != 0;
+  if (paused) apply(task::Pause{});
+  if (closed) apply(task::Close{});
+}
+
 void QueueRunner::show() {
   flush_workers();
   tell_loads();

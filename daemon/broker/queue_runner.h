@@ -74,6 +74,8 @@ class QueueRunner {
   [[nodiscard]] const QueueSettings& settings() const { return settings_; }
   void apply(task::Event event);
   void reconfigure(QueueSettings settings);
+  // A person has paused or closed it in the life of an earlier broker.
+  void recall();
 
   // ---- the supervisor's facts ----
   void attach(const Attach& attach, UniqueFd socket);

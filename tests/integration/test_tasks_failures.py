@@ -130,6 +130,26 @@ def test_a_client_that_went_before_its_answer_puts_the_same_task_again(tmp_path)
 # ---- mtd
 
 
+def test_a_queue_stays_paused_or_closed_whatever_dies():
+    with Mtd({"p": task_pool(1), "q": task_pool(1)}) as mtd:
+        mtd.wait_ready()
+        call(mtd, "Pause", pool="p")
+        assert call(mtd, "Drain", pool="q", close=True, wait=False)["remaining"] == 0
+        for _ in range(2):
+            kill_broker(mtd.keeper)
+            mtd.kill_supervisor()
+            with Tasks(mtd) as tasks:
+                waiting = tasks.put("p", "echo", 1)
+                tasks.expect(waiting, "ok")
+                assert queue(mtd, "p")["paused"] and tasks.refused("q", "echo", 2)["error"] == "NotAccepting"
+                assert queue(mtd, "p")["waiting"] > 0
+        call(mtd, "Resume", pool="q")
+        call(mtd, "Resume", pool="p")
+        kill_broker(mtd.keeper)
+        with Tasks(mtd) as tasks:
+            assert tasks.run("p", "echo", 3)["state"] == "done" and tasks.run("q", "echo", 4)["state"] == "done"
+
+
 def test_kill_of_all_of_mtd_loses_nothing(tmp_path):
     gate = tmp_path / "gate"
     with Mtd({"p": task_pool(1)}) as mtd:

@@ -319,6 +319,10 @@ TEST_CASE("a group is cancelled as a whole and told to be over once") {
   for (std::uint64_t id = 1; id <= 3; ++id)
     bench.put(id, member);
   CHECK(bench.queue.live_in_group("g") == 3);
+  bench.put(4);
+  CHECK(bench.queue.ids("g") == std::vector<TaskId>{{1}, {2}, {3}});
+  CHECK(bench.queue.ids("") == std::vector<TaskId>{{1}, {2}, {3}, {4}});
+  CHECK(bench.queue.ids("other").empty());
   Cancel cancel;
   cancel.ticket.value = 77;
   cancel.group = "g";

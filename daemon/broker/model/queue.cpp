@@ -66,6 +66,21 @@ std::optional<TaskView> Queue::find(TaskId id) const {
   return view;
 }
 
+std::vector<TaskId> Queue::ids(const std::string& group) const {
+  std::vector<TaskId> ids;
+  if (group.empty()) {
+    ids.reserve(state_->by_id.size());
+    for (const auto& entry : state_->by_id)
+      ids.push_back({entry.first});
+  } else if (const auto found = state_->group_by_name.find(group);
+             found != state_->group_by_name.end()) {
+    for (const Slot slot : state_->groups[found->second].members)
+      ids.push_back(state_->tasks[slot].id);
+  }
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
 std::uint64_t Queue::live_in_group(const std::string& group) const {
   const auto found = state_->group_by_name.find(group);
   return found == state_->group_by_name.end() ? 0 : state_->groups[found->second].members.size();

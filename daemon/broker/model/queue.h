@@ -86,6 +86,8 @@ class Queue {
   // Whether somebody has this attempt, and it is the newest one.
   [[nodiscard]] bool is_running(TaskId id, std::uint32_t attempt) const;
   [[nodiscard]] std::optional<TaskView> find(TaskId id) const;  // empty: final or unknown
+  // Of a group that are not final; without a name: of all. In the order they came; O(n log n).
+  [[nodiscard]] std::vector<TaskId> ids(const std::string& group) const;
   [[nodiscard]] std::uint64_t live_in_group(const std::string& group) const;
   [[nodiscard]] QueueView view() const;                                           // O(1)
   [[nodiscard]] std::optional<WorkerView> worker(const WorkerKey& worker) const;  // O(1)
