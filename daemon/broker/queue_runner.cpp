@@ -388,8 +388,8 @@ Result<void> QueueRunner::on_part(const task::WorkerKey& key, Worker& worker,
   if (!body) return Error{"a part without a body"};
   const AnswerOf of{frame.id, frame.attempt};
   if (!queue_.holds(key, of.id, of.attempt)) return {};  // of an attempt that is over
-  if (worker.parts.size() >= kMaxCredit) return Error{"parts of too many answers at once"};
   Parts& parts = *parts_of(worker, of);
+  if (worker.parts.size() > kMaxCredit) return Error{"parts of too many answers at once"};
   if (frame.part > parts.count) {
     return Error{"part " + std::to_string(frame.part) + " comes before part " +
                  std::to_string(parts.count)};
