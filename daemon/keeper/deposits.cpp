@@ -110,19 +110,24 @@ int hold(Keeper& keeper, Request& request) {
   return 0;
 }
 
+void answer_held(Role& role, const Request& request, int error, int fd) {
+  role.answer.held = Held{};
+  role.answer.held.header.type = Type::held;
+  role.answer.held.header.size = sizeof(Held);
+  role.answer.held.header.serial = request.header().serial;
+  role.answer.held.error = error;
+  role.answer_fd = fd;
+  role.answer_waiting = true;
+}
+
 void fetch(Keeper& keeper, const Request& request) {
   const auto& message = request.as<Fetch>();
   const HeldRecord* record =
       valid_name(message.name) ? keeper.table.find_held(message.name) : nullptr;
-  Role& role = keeper.role;
-  role.answer.held = Held{};
-  role.answer.held.header.type = Type::held;
-  role.answer.held.header.size = sizeof(Held);
-  role.answer.held.header.serial = message.header.serial;
-  role.answer.held.error = record == nullptr ? ENOENT : 0;
-  std::memcpy(role.answer.held.name, message.name, kHoldNameBytes);
-  role.answer_fd = record == nullptr ? -1 : record->fd;  // borrowed: sent before the next request
-  role.answer_waiting = true;
+  // The descriptor is borrowed: sent before the next request.
+  answer_held(keeper.role, request, record == nullptr ? ENOENT : 0,
+              record == nullptr ? -1 : record->fd);
+  std::memcpy(keeper.role.answer.held.name, message.name, kHoldNameBytes);
 }
 
 int drop(Keeper& keeper, const Drop& message) {

@@ -68,10 +68,10 @@ void hold_inherited(Keeper& keeper) {
   }
 }
 
-int wait_milliseconds(const Keeper& keeper) {
+int wait_milliseconds(Keeper& keeper) {
   if (keeper.table.starting_head == kNone && keeper.next_setup_deadline_ns != kNever) {
     // All that was starting has started: its deadline must not wake an idle daemon.
-    const_cast<Keeper&>(keeper).next_setup_deadline_ns = kNever;
+    keeper.next_setup_deadline_ns = kNever;
   }
   std::int64_t next = kNever;
   const Role& role = keeper.role;

@@ -20,51 +20,26 @@ void collect_descriptors(msghdr& message, Request& request) {
   }
 }
 
-// The size of a request of this type; 0: there is no such request.
+struct RequestSize {
+  Type type;
+  std::size_t size;
+};
+// All that a role may ask for, the most frequent ones first.
+constexpr RequestSize kRequests[] = {
+    {Type::spawn, sizeof(Spawn)},       {Type::signal, sizeof(Signal)},
+    {Type::release, sizeof(Release)},   {Type::hold, sizeof(Hold)},
+    {Type::drop, sizeof(Drop)},         {Type::pong, sizeof(Pong)},
+    {Type::notify, sizeof(Notify)},     {Type::revision, sizeof(Revision)},
+    {Type::forget, sizeof(Forget)},     {Type::list, sizeof(List)},
+    {Type::fetch, sizeof(Fetch)},       {Type::ready, sizeof(Ready)},
+    {Type::snapshot, sizeof(Snapshot)}, {Type::upgrade, sizeof(Upgrade)},
+    {Type::finish, sizeof(Finish)},
+};
+
+// 0: there is no such request.
 std::size_t size_of(Type type) {
-  switch (type) {
-    case Type::list:
-      return sizeof(List);
-    case Type::revision:
-      return sizeof(Revision);
-    case Type::forget:
-      return sizeof(Forget);
-    case Type::spawn:
-      return sizeof(Spawn);
-    case Type::signal:
-      return sizeof(Signal);
-    case Type::release:
-      return sizeof(Release);
-    case Type::hold:
-      return sizeof(Hold);
-    case Type::fetch:
-      return sizeof(Fetch);
-    case Type::drop:
-      return sizeof(Drop);
-    case Type::ready:
-      return sizeof(Ready);
-    case Type::notify:
-      return sizeof(Notify);
-    case Type::finish:
-      return sizeof(Finish);
-    case Type::pong:
-      return sizeof(Pong);
-    case Type::snapshot:
-      return sizeof(Snapshot);
-    case Type::upgrade:
-      return sizeof(Upgrade);
-    case Type::hello:
-    case Type::ack:
-    case Type::entry:
-    case Type::list_end:
-    case Type::held:
-    case Type::orphans:
-    case Type::daemon_signal:
-    case Type::ping:
-    case Type::deaths:
-    case Type::programs:
-    case Type::upgrade_state:
-      break;
+  for (const RequestSize& request : kRequests) {
+    if (request.type == type) return request.size;
   }
   return 0;
 }

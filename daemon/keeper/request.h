@@ -50,5 +50,7 @@ int forget(Keeper& keeper, std::uint64_t id);
 int hold(Keeper& keeper, Request& request);
 int drop(Keeper& keeper, const Drop& message);
 void fetch(Keeper& keeper, const Request& request);  // answers by itself
+// The answer with a descriptor, which the role does not own unless the caller says so.
+void answer_held(Role& role, const Request& request, int error, int fd);
 
 }  // namespace mtd::keeper

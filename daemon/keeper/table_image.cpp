@@ -58,57 +58,15 @@ struct Writer {
 
 DaemonImage daemon_image(const Keeper& keeper) {
   const Settings& settings = keeper.settings;
-  const Role& role = keeper.role;
   DaemonImage image;
   image.pid = getpid();
-  image.ready_fd = settings.ready_fd;
-  image.start_directory = settings.start_directory;
-  image.null_fd = settings.null_fd;
-  image.notify_fd = settings.notify_fd;
-  image.own_program = settings.own_program;
-  image.role_program = settings.role_program;
-  image.new_keeper = keeper.upgrade.new_keeper;
-  image.new_role = keeper.upgrade.new_role;
-  image.role_socket = role.socket;
-  image.role_pid = role.pid;
-  image.original_oom_score_adj = settings.original_oom_score_adj;
-  image.oom_score_adj = settings.oom_score_adj;
   image.capacity = keeper.table.capacity;
-  image.pending = keeper.pending_count;
-  image.deaths = keeper.deaths;
-  image.subreaper = settings.subreaper ? 1 : 0;
-  image.pid1 = settings.pid1 ? 1 : 0;
-  image.clone3 = keeper.kernel.clone3 ? 1 : 0;
-  image.announced_ready = keeper.announced_ready ? 1 : 0;
-  image.ready = role.ready ? 1 : 0;
-  image.listed = role.listed ? 1 : 0;
-  image.phase = static_cast<std::uint8_t>(keeper.upgrade.phase);
-  image.watchdog_usec = settings.watchdog_usec;
-  image.original_nofile_soft = settings.original_nofile_soft;
-  image.nofile = settings.nofile;
-  image.instance = settings.instance;
-  image.change = keeper.table.change;
-  image.epoch = role.epoch;
-  image.list_serial = role.list_serial;
-  image.ping_serial = role.ping_serial;
-  image.started_ns = settings.started_ns;
-  image.started_boot_ns = settings.started_boot_ns;
-  image.role_started_ns = role.started_ns;
-  image.backoff_ns = role.backoff_ns;
-  image.next_watchdog_ns = keeper.next_watchdog_ns;
-  image.announce_ready_at_ns = keeper.announce_ready_at_ns;
-  image.unread_check_ns = role.unread_check_ns;
-  image.pong_by_ns = role.pong_by_ns;
-  std::memcpy(image.deaths_ns, role.deaths_ns, sizeof image.deaths_ns);
-  image.orphans = keeper.orphans;
-  image.upgrade = keeper.upgrade.state;
-  std::memcpy(static_cast<void*>(image.signals), keeper.pending, sizeof image.signals);
+  each_field(image, keeper, [](auto& to, const auto& from) { copy_field(to, from); });
   if (settings.notify_socket != nullptr &&
       std::strlen(settings.notify_socket) < sizeof image.notify_socket) {
     image.has_notify_socket = 1;
     std::strcpy(image.notify_socket, settings.notify_socket);
   }
-  std::memcpy(image.program, settings.program, sizeof image.program);
   return image;
 }
 

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
+#include <type_traits>
 
 #include "daemon/keeper/keeper.h"
 
@@ -47,6 +49,65 @@ struct DaemonImage {  // one
   char notify_socket[128] = {};
   char program[kPathBytes] = {};
 };
+
+// What of the keeper stands where in its image: one list, for writing and for reading.
+template <class Image, class Origin, class Copy>
+void each_field(Image& image, Origin& keeper, const Copy& copy) {
+  auto& settings = keeper.settings;
+  auto& role = keeper.role;
+  copy(image.ready_fd, settings.ready_fd);
+  copy(image.start_directory, settings.start_directory);
+  copy(image.null_fd, settings.null_fd);
+  copy(image.notify_fd, settings.notify_fd);
+  copy(image.own_program, settings.own_program);
+  copy(image.role_program, settings.role_program);
+  copy(image.original_oom_score_adj, settings.original_oom_score_adj);
+  copy(image.oom_score_adj, settings.oom_score_adj);
+  copy(image.subreaper, settings.subreaper);
+  copy(image.pid1, settings.pid1);
+  copy(image.watchdog_usec, settings.watchdog_usec);
+  copy(image.original_nofile_soft, settings.original_nofile_soft);
+  copy(image.nofile, settings.nofile);
+  copy(image.instance, settings.instance);
+  copy(image.started_ns, settings.started_ns);
+  copy(image.started_boot_ns, settings.started_boot_ns);
+  copy(image.program, settings.program);
+  copy(image.role_socket, role.socket);
+  copy(image.role_pid, role.pid);
+  copy(image.ready, role.ready);
+  copy(image.listed, role.listed);
+  copy(image.epoch, role.epoch);
+  copy(image.list_serial, role.list_serial);
+  copy(image.ping_serial, role.ping_serial);
+  copy(image.role_started_ns, role.started_ns);
+  copy(image.backoff_ns, role.backoff_ns);
+  copy(image.unread_check_ns, role.unread_check_ns);
+  copy(image.pong_by_ns, role.pong_by_ns);
+  copy(image.deaths_ns, role.deaths_ns);
+  copy(image.new_keeper, keeper.upgrade.new_keeper);
+  copy(image.new_role, keeper.upgrade.new_role);
+  copy(image.phase, keeper.upgrade.phase);
+  copy(image.upgrade, keeper.upgrade.state);
+  copy(image.clone3, keeper.kernel.clone3);
+  copy(image.change, keeper.table.change);
+  copy(image.announced_ready, keeper.announced_ready);
+  copy(image.announce_ready_at_ns, keeper.announce_ready_at_ns);
+  copy(image.next_watchdog_ns, keeper.next_watchdog_ns);
+  copy(image.orphans, keeper.orphans);
+  copy(image.deaths, keeper.deaths);
+  copy(image.pending, keeper.pending_count);
+  copy(image.signals, keeper.pending);
+}
+
+template <class To, class From>
+void copy_field(To& to, const From& from) {
+  if constexpr (std::is_array_v<To>) {
+    static_assert(sizeof to == sizeof from);
+    std::memcpy(static_cast<void*>(to), from, sizeof to);
+  } else {
+    to = static_cast<To>(from);
+  }
+}
 
 struct ProcessImage {
   Entry entry;

@@ -84,8 +84,6 @@ const char* find_sections(const char* bytes, std::uint64_t size, std::uint32_t c
 }
 
 const char* read_daemon(const DaemonImage& image, Keeper& keeper) {
-  Settings& settings = keeper.settings;
-  Role& role = keeper.role;
   if (image.capacity == 0 || image.capacity > kMaxProcesses) return "a wrong capacity";
   if (image.pending > kPendingSignals) return "too many signals";
   if (image.phase > static_cast<std::uint8_t>(UpgradePhase::returning)) return "a wrong phase";
@@ -94,52 +92,11 @@ const char* read_daemon(const DaemonImage& image, Keeper& keeper) {
       image.notify_socket[sizeof image.notify_socket - 1] != '\0') {
     return "a path without an end";
   }
-  settings.ready_fd = image.ready_fd;
-  settings.start_directory = image.start_directory;
-  settings.null_fd = image.null_fd;
-  settings.notify_fd = image.notify_fd;
-  settings.own_program = image.own_program;
-  settings.role_program = image.role_program;
-  keeper.upgrade.new_keeper = image.new_keeper;
-  keeper.upgrade.new_role = image.new_role;
-  keeper.upgrade.phase = static_cast<UpgradePhase>(image.phase);
-  keeper.upgrade.state = image.upgrade;
-  role.socket = image.role_socket;
-  role.pid = image.role_pid;
-  settings.original_oom_score_adj = image.original_oom_score_adj;
-  settings.oom_score_adj = image.oom_score_adj;
-  keeper.pending_count = image.pending;
-  keeper.deaths = image.deaths;
-  settings.subreaper = image.subreaper != 0;
-  settings.pid1 = image.pid1 != 0;
-  keeper.kernel.clone3 = image.clone3 != 0;
-  keeper.announced_ready = image.announced_ready != 0;
-  role.ready = image.ready != 0;
-  role.listed = image.listed != 0;
-  settings.watchdog_usec = image.watchdog_usec;
-  settings.original_nofile_soft = image.original_nofile_soft;
-  settings.nofile = image.nofile;
-  settings.instance = image.instance;
-  keeper.table.change = image.change;
-  role.epoch = image.epoch;
-  role.list_serial = image.list_serial;
-  role.ping_serial = image.ping_serial;
-  settings.started_ns = image.started_ns;
-  settings.started_boot_ns = image.started_boot_ns;
-  role.started_ns = image.role_started_ns;
-  role.backoff_ns = image.backoff_ns;
-  keeper.next_watchdog_ns = image.next_watchdog_ns;
-  keeper.announce_ready_at_ns = image.announce_ready_at_ns;
-  role.unread_check_ns = image.unread_check_ns;
-  role.pong_by_ns = image.pong_by_ns;
-  std::memcpy(role.deaths_ns, image.deaths_ns, sizeof role.deaths_ns);
-  keeper.orphans = image.orphans;
-  std::memcpy(static_cast<void*>(keeper.pending), image.signals, sizeof keeper.pending);
-  std::memcpy(settings.program, image.program, sizeof settings.program);
+  each_field(image, keeper, [](const auto& from, auto& to) { copy_field(to, from); });
   if (!keeper.table.map(image.capacity)) return "no memory for it";
   if (image.has_notify_socket != 0) {
     std::memcpy(keeper.table.texts, image.notify_socket, sizeof image.notify_socket);
-    settings.notify_socket = keeper.table.texts;
+    keeper.settings.notify_socket = keeper.table.texts;
   }
   return nullptr;
 }

@@ -82,15 +82,8 @@ int begin_upgrade(Keeper& keeper, Request& request) {
 
 void snapshot(Keeper& keeper, const Request& request) {
   const int image = make_image(keeper);
-  Role& role = keeper.role;
-  role.answer.held = Held{};
-  role.answer.held.header.type = Type::held;
-  role.answer.held.header.size = sizeof(Held);
-  role.answer.held.header.serial = request.header().serial;
-  role.answer.held.error = image < 0 ? errno : 0;
-  role.answer_fd = image;
-  role.answer_fd_owned = true;
-  role.answer_waiting = true;
+  answer_held(keeper.role, request, image < 0 ? errno : 0, image);
+  keeper.role.answer_fd_owned = true;
 }
 
 int role_program(const Keeper& keeper) {

@@ -188,6 +188,29 @@ TEST_CASE("what is written is what is read") {
   check_sample(again);
 }
 
+TEST_CASE("every field of the daemon comes back, and goes out again as it came") {
+  const Bytes original = image_of(*sample());
+  std::vector<Part> parts = take_apart(original);
+  DaemonImage image;
+  REQUIRE(parts[0].elements.size() == sizeof image);
+  const auto fill = [&image](std::size_t from, std::size_t to, int byte) {
+    std::memset(reinterpret_cast<char*>(&image) + from, byte, to - from);
+  };
+  std::memcpy(static_cast<void*>(&image), parts[0].elements.data(), sizeof image);
+  fill(offsetof(DaemonImage, ready_fd), offsetof(DaemonImage, capacity), 0x11);
+  fill(offsetof(DaemonImage, subreaper), offsetof(DaemonImage, phase) + 1, 1);
+  fill(offsetof(DaemonImage, watchdog_usec), offsetof(DaemonImage, signals), 0x22);
+  fill(offsetof(DaemonImage, signals), offsetof(DaemonImage, notify_socket), 0x33);
+  image.pending = kPendingSignals;
+  image.deaths.kept = kMaxDeaths;
+  std::memcpy(parts[0].elements.data(), &image, sizeof image);
+  const Bytes bytes = put_together(original, parts, kTableVersion);
+  Keeper copy;
+  const char* const wrong = read(bytes, copy);
+  CHECK(std::string(wrong == nullptr ? "" : wrong).empty());
+  CHECK(image_of(copy) == bytes);
+}
+
 TEST_CASE("a truncated image is refused, whatever its length") {
   const Bytes bytes = image_of(*sample());
   for (std::size_t size = 0; size < bytes.size(); ++size) {
