@@ -9,6 +9,7 @@
 #include "daemon/supervisor/supervisor.h"
 #include "daemon/sys/clock.h"
 #include "daemon/sys/durable_file.h"
+#include "daemon/sys/memfd.h"
 
 namespace mtd::supervisor {
 
@@ -31,19 +32,40 @@ void Supervisor::take_run_time_changes(const LoadAnswer& answer) {
     set_aside_ = true;
     return;
   }
-  for (const auto& [name, change] : *changes) {
-    auto& record = remembered_.pools[name].record;
+  remember(*changes);
+  kept_changes_ = std::move(*changes);
+}
+
+// Where the state is lost, in part or all of it: how many workers are wanted, and of which pools
+// none, does not depend on it. The numbers of the configuration would end workers.
+void Supervisor::take_held_changes() {
+  const UniqueFd file = held(kHeldChanges);
+  if (!file || !state_is_new_) return;
+  const auto text = sys::read_memfd(file.get(), kMaxRunTimeChangesBytes);
+  const auto changes = text ? decode_run_time_changes(*text) : Result<RunTimeChanges>(text.error());
+  if (changes) {
+    remember(*changes);
+  } else {
+    spdlog::warn("{}; scale and stop of earlier are forgotten",
+                 escape_for_terminal(changes.error().message));
+  }
+}
+
+// A pool that the state knows is as the state says.
+void Supervisor::remember(const RunTimeChanges& changes) {
+  for (const auto& [name, change] : changes) {
+    const auto [at, is_unknown] = remembered_.pools.try_emplace(name);
+    if (!is_unknown) continue;
+    auto& record = at->second.record;
     record.name = name;
     record.memory.want = change.want;
     record.memory.stopped = change.stopped_by.has_value();
     record.stopped_by = change.stopped_by ? *change.stopped_by + 1 : 0;
-    remembered_.pools[name].changes.enabled = change.enabled;
+    at->second.changes.enabled = change.enabled;
   }
-  kept_changes_ = std::move(*changes);
 }
 
-void Supervisor::persist_run_time_changes() {
-  if (!serving_ || stopping_ || persisting_ || state_dir_.empty()) return;
+RunTimeChanges Supervisor::run_time_changes() const {
   RunTimeChanges changes;
   for (const auto& [name, pool] : pools_) {
     if (pool->removing() && !pool->successor) continue;
@@ -53,7 +75,22 @@ void Supervisor::persist_run_time_changes() {
                                pool->enabled()};
     if (change != RunTimeChange{}) changes[name] = change;
   }
-  if (kept_changes_ == changes) return;
+  return changes;
+}
+
+void Supervisor::hold_run_time_changes(const RunTimeChanges& changes) {
+  if (held_changes_ == changes) return;
+  const auto file = sys::make_sealed_memfd("mtd-changes", encode(changes));
+  if (!file) return;  // tried again with the next change of anything
+  keeper_.hold(kHeldChanges, file->get());
+  held_changes_ = changes;
+}
+
+void Supervisor::persist_run_time_changes() {
+  if (!serving_ || stopping_) return;
+  RunTimeChanges changes = run_time_changes();
+  hold_run_time_changes(changes);
+  if (persisting_ || state_dir_.empty() || kept_changes_ == changes) return;
   const std::string bad = set_aside_ ? std::string(kRunTimeChangesFile) + ".bad." +
                                            std::to_string(sys::realtime_ns() / 1'000'000'000)
                                      : std::string();

@@ -16,6 +16,7 @@
 namespace mtd::supervisor {
 
 inline constexpr const char* kRunTimeChangesFile = "run-time.json";
+inline constexpr const char* kHeldChanges = "run-time-changes";  // the same, held by the keeper
 inline constexpr std::size_t kMaxRunTimeChangesBytes = 4 << 20;
 
 struct RunTimeChange {

@@ -118,7 +118,11 @@ void Supervisor::serve(LoadAnswer answer) {
   }
   open_state();
   if (!state_) return;
-  if (hello_.epoch == 1) take_run_time_changes(answer);
+  if (hello_.epoch == 1) {
+    take_run_time_changes(answer);
+  } else {
+    take_held_changes();
+  }
   if (!open_sockets() || !open_listeners()) return;
   open_cgroups();
   make_tasks();
@@ -135,6 +139,7 @@ void Supervisor::serve(LoadAnswer answer) {
   watch_configuration();
   if (hello_.epoch > 1) files_timer_.arm(sys::now());  // nobody watched meanwhile
   hold_configuration();
+  hold_run_time_changes(run_time_changes());
   resume_ending();
   keeper_.ready();
   dirty_ = true;

@@ -125,7 +125,7 @@ void Supervisor::handle(const keeper::Hello& hello) {
   if (hello.epoch == 1) return;
   for (const char* name :
        {"control", "notify", "lock", "config", kHeldPrevious, kHeldFailed, "state", "events",
-        "pools", kHeldSockets, kHeldLink, kHeldTasks, kHeldBoard}) {
+        "pools", kHeldSockets, kHeldLink, kHeldTasks, kHeldBoard, kHeldChanges}) {
     fetches_[keeper_.fetch(name)] = name;
   }
 }

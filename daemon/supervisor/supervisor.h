@@ -210,6 +210,10 @@ class Supervisor final : public Publisher {
   // persist.cpp
   void choose_state_dir();
   void take_run_time_changes(const LoadAnswer& answer);
+  void take_held_changes();
+  void remember(const RunTimeChanges& changes);
+  [[nodiscard]] RunTimeChanges run_time_changes() const;
+  void hold_run_time_changes(const RunTimeChanges& changes);
   void persist_run_time_changes();
 
   // ordering.cpp
@@ -343,6 +347,7 @@ class Supervisor final : public Publisher {
 
   std::string state_dir_;                       // empty: nothing is kept
   std::optional<RunTimeChanges> kept_changes_;  // what the file says; empty: not known
+  std::optional<RunTimeChanges> held_changes_;  // what the keeper holds; empty: not known
   bool set_aside_ = false, persisting_ = false;
   sys::HelperProcess writer_;
 

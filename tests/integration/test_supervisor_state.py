@@ -1,4 +1,5 @@
 """kill -9 of the supervisor: back-off, breaker, stops, ends and events go on where they were."""
+import json
 import os
 import signal
 import subprocess
@@ -267,6 +268,38 @@ def test_fault_87_p16_damaged_state_is_set_aside_and_no_worker_is_lost(actor):
         assert not any("is damaged" in w for w in mtd.status()["daemon"]["warnings"])
         time.sleep(2.2)  # start_timeout: the worker that said READY=1 long ago is not asked again
         assert mtd.pids("web") + mtd.pids("n") == before and all(map(is_alive, before))
+
+
+def test_fault_87_p16_scale_and_stop_do_not_depend_on_the_state(actor):
+    """Else the numbers of the configuration would end workers, and start what somebody has stopped."""
+    with Mtd({"web": pool([actor, "wait"], workers=2), "halt": pool(SLEEPER), "late": pool(SLEEPER, enabled=False)}) as mtd:
+        mtd.wait_ready("web", "halt")
+        mtd.ctl("scale", "web=4")
+        mtd.ctl("stop", "halt")
+        mtd.ctl("enable", "--now", "late")
+        mtd.wait_pool("web", ready=4)
+        mtd.wait_ready("late")
+        before = mtd.pids("web") + mtd.pids("late")
+
+        def kept():
+            try:
+                with open(state_of(mtd, "mtd-changes")) as file:
+                    return json.load(file)
+            except (AssertionError, OSError):
+                return {}
+        eventually(lambda: all(name in json.dumps(kept()) for name in ("web", "halt", "late")), what="the keeper has all three")
+        for size in (0, 700):
+            supervisor = mtd.supervisor()
+            os.kill(supervisor, signal.SIGSTOP)
+            with open(state_of(mtd), "r+b") as file:
+                file.truncate(size)
+            os.kill(supervisor, signal.SIGKILL)
+            mtd.reconnect(supervisor)
+            mtd.events.expect(event="state_damaged")
+            assert mtd.pool("web")["want"] == 4 and mtd.pool("halt")["state"] == "stopped"
+            assert mtd.pids("web") + mtd.pids("late") == before and all(map(is_alive, before))
+        mtd.ctl("start", "halt")
+        mtd.wait_ready("halt")
 
 
 def test_p16_damaged_events_cost_events_only(actor):
