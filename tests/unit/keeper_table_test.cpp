@@ -13,6 +13,7 @@
 #include "daemon/keeper/table_image.h"
 #include "daemon/keeper/table_image_format.h"
 #include "daemon/sys/spawn_spec.h"
+#include "tests/support/table_of_version_1.h"
 
 namespace mtd::keeper {
 namespace {
@@ -165,11 +166,7 @@ void check_sample(const Keeper& copy) {
   CHECK(copy.settings.instance == 42);
 }
 
-TEST_CASE("what is written is what is read") {
-  const auto keeper = sample();
-  const Bytes bytes = image_of(*keeper);
-  Keeper copy;
-  REQUIRE(read(bytes, copy) == nullptr);
+void check_whole_sample(Keeper& copy) {
   check_sample(copy);
   CHECK(copy.deaths.total == 3);
   CHECK(copy.pending_count == 1);
@@ -182,6 +179,14 @@ TEST_CASE("what is written is what is read") {
   HeldRecord* const held = copy.table.find_held("control");
   REQUIRE(held != nullptr);
   CHECK(held->fd == 12);
+}
+
+TEST_CASE("what is written is what is read") {
+  const auto keeper = sample();
+  const Bytes bytes = image_of(*keeper);
+  Keeper copy;
+  REQUIRE(read(bytes, copy) == nullptr);
+  check_whole_sample(copy);
   // and the copy's image is read the same way: nothing is lost from one upgrade to the next
   Keeper again;
   REQUIRE(read(image_of(copy), again) == nullptr);
@@ -209,6 +214,13 @@ TEST_CASE("every field of the daemon comes back, and goes out again as it came")
   const char* const wrong = read(bytes, copy);
   CHECK(std::string(wrong == nullptr ? "" : wrong).empty());
   CHECK(image_of(copy) == bytes);
+}
+
+TEST_CASE("what a keeper of table version 1 wrote is read whole") {
+  const std::string recorded = test::table_of_version_1();
+  Keeper copy;
+  REQUIRE(read(Bytes(recorded.begin(), recorded.end()), copy) == nullptr);
+  check_whole_sample(copy);
 }
 
 TEST_CASE("a truncated image is refused, whatever its length") {
