@@ -7,7 +7,8 @@
 # Installs missing Debian packages if it may (root or sudo). The last line is "N passed, N failed", with
 # ", N skipped" if something was skipped; each skip is printed with its reason. Exit code 1 if something failed.
 #   --quick  release build and its tests only
-#   --full   integration tests with sanitized programs too, clang-tidy over every file, fuzz targets for a minute each
+#   --full   each source compiled by itself by clang, integration tests with sanitized programs too, clang-tidy over
+#            every file, fuzz targets for a minute each
 #   --packages  installs what is missing and ends
 # Logs: build/test-logs. Two processors need about 35 minutes for the default, less with a warm compiler cache.
 set -uo pipefail
@@ -20,7 +21,7 @@ profile=default
 case "${1:-}" in
   '') ;;
   --quick | --full | --packages) profile=${1#--} ;;
-  *) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  *) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
 
 logs=$PWD/build/test-logs
@@ -206,6 +207,7 @@ if [ "$profile" != quick ]; then
       run_tidy 180 common daemon/supervisor/model
     fi
   fi
+  if [ "$profile" = full ] && command -v clang++-14 >/dev/null; then build clang; fi
   if [ "$profile" = full ] && command -v clang++-14 >/dev/null && build fuzz; then
     for target in build/fuzz/bin/fuzz_*; do
       [ -x "$target" ] || continue

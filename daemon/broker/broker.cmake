@@ -14,6 +14,7 @@ add_library(mtd_broker_core STATIC
   worker_frames.cpp
   worker_socket.cpp
 )
+mtd_compile_together(mtd_broker_core)
 target_link_libraries(mtd_broker_core
   PUBLIC mtd_common mtd_sys mtd_task_model mtd_task_store mtd_loop_reactor mtd_role
          nlohmann_json::nlohmann_json)

@@ -54,6 +54,7 @@ add_library(mtd_supervisor_core STATIC
   worker_text.cpp
   worker_label.cpp
 )
+mtd_compile_together(mtd_supervisor_core)
 target_link_libraries(mtd_supervisor_core
   PUBLIC mtd_common mtd_config mtd_model mtd_sys mtd_keeper_link mtd_loop_reactor mtd_event_ring
          mtd_role

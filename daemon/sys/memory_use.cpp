@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <charconv>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,15 +12,6 @@ namespace mtd::sys {
 namespace {
 
 constexpr std::size_t kMaxTree = 1000;
-
-// The number that follows, over spaces.
-std::optional<std::uint64_t> number_at(std::string_view text) {
-  const auto begin = text.find_first_not_of(' ');
-  if (begin == std::string_view::npos) return std::nullopt;
-  std::uint64_t number = 0;
-  const auto parsed = std::from_chars(text.data() + begin, text.data() + text.size(), number);
-  return parsed.ec == std::errc() ? std::optional(number) : std::nullopt;
-}
 
 std::optional<std::uint64_t> proportional(pid_t pid) {
   const auto text = read_small_file("/proc/" + std::to_string(pid) + "/smaps_rollup");

@@ -1,6 +1,5 @@
 #include "daemon/sys/pids_limit.h"
 
-#include <charconv>
 #include <string_view>
 
 #include "daemon/sys/cgroup_paths.h"
@@ -10,13 +9,6 @@ namespace mtd::sys {
 namespace {
 
 constexpr std::size_t kMostText = 256;
-
-std::optional<std::uint64_t> number_at(std::string_view text) {
-  std::uint64_t number = 0;
-  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (parsed.ec != std::errc()) return std::nullopt;
-  return number;
-}
 
 // "max", no limit, is no number.
 std::optional<std::uint64_t> number_in(const std::string& file) {

@@ -49,6 +49,14 @@ bool proc_is_ours() {
   return pid == ::getpid();
 }
 
+std::optional<std::uint64_t> number_at(std::string_view text) {
+  const auto begin = text.find_first_not_of(' ');
+  if (begin == std::string_view::npos) return std::nullopt;
+  std::uint64_t number = 0;
+  const auto parsed = std::from_chars(text.data() + begin, text.data() + text.size(), number);
+  return parsed.ec == std::errc() ? std::optional(number) : std::nullopt;
+}
+
 Result<std::string> read_small_file(const std::string& path, std::size_t limit) {
   return read_small_file_at(AT_FDCWD, path.c_str(), limit);
 }

@@ -5,8 +5,10 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/result.h"
@@ -20,6 +22,9 @@ namespace mtd::sys {
                                                   std::size_t limit = 64 * 1024);
 [[nodiscard]] Result<std::string> read_small_file_at(int directory, const char* name,
                                                      std::size_t limit = 64 * 1024);
+
+// The number that follows, over spaces; nothing if there is none, as in "max".
+[[nodiscard]] std::optional<std::uint64_t> number_at(std::string_view text);
 
 // Not in a PID namespace that kept its parent's /proc: there the same numbers are other processes.
 // What follows takes such a /proc for none.

@@ -34,6 +34,7 @@ add_library(mtd_sys STATIC
   task_socket.cpp
   seccomp_filter.cpp
 )
+mtd_compile_together(mtd_sys)
 target_link_libraries(mtd_sys PUBLIC mtd_common PRIVATE PkgConfig::SYSTEMD)
 if(SECCOMP_FOUND)
   target_link_libraries(mtd_sys PRIVATE PkgConfig::SECCOMP)
