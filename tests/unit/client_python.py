@@ -182,6 +182,25 @@ class ClientSide(unittest.TestCase):
                 daemon.fail(forget)
                 self.assertEqual([future.result(LIMIT) for future in futures], [2 * number for number in range(500)])
 
+    def test_woken_while_it_wakes_it_is_woken_again(self):
+        class Between:
+            """Somebody wakes the session when it has been woken and has not emptied the socket yet."""
+
+            def __init__(self, session):
+                self.socket, self.wake = session._wake_in, session._wake
+                self.fileno, self.close = self.socket.fileno, self.socket.close
+
+            def recv(self, size):
+                self.wake()
+                return self.socket.recv(size)
+
+        _, client = self.start(p=pool())
+        session = client._session
+        session._wake_in = Between(session)
+        self.addCleanup(lambda: session._wake_out.send(b"w"))  # it should not hang at the end, too
+        for number in range(3):
+            self.assertEqual(client.submit("p", number, number, name="add").result(LIMIT), 2 * number)
+
     def test_the_same_name_is_the_same_task(self):
         daemon, client = self.start(p=pool())
         other = mtd.Client(daemon.runtime, keep=True)

@@ -59,8 +59,8 @@ class Case(unittest.TestCase):
         soon as this has been written."""
         pid, fd = pty.fork()
         if pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
             os.execve(shutil.which(MTCTL), [MTCTL, *arguments], environment or self.environment)
-        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
         output = b""
         sent = False
         while select.select([fd], [], [], LIMIT)[0]:

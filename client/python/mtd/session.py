@@ -234,6 +234,15 @@ class Session:
         except (BlockingIOError, OSError):
             pass  # it is awake already, or has ended
 
+    def _awoke(self):
+        """Empties the socket, then lets it be written to again, and then the caller looks what there is: the other way
+        round a byte could be taken out that was written for the next look, and no other one would ever be written."""
+        try:
+            self._wake_in.recv(4096)
+        except BlockingIOError:
+            pass
+        self._is_awake = False
+
     # ---- the session's thread -------------------------------------------------------------------
 
     def _run(self):
@@ -261,11 +270,7 @@ class Session:
         stream.flush()
         ready = _poll({self._wake_in: False, stream.stream: stream.wants_to_write})
         if self._wake_in in ready:
-            self._is_awake = False  # before it looks, so that nothing is overlooked
-            try:
-                self._wake_in.recv(4096)
-            except BlockingIOError:
-                pass
+            self._awoke()
         if ready.get(stream.stream, 0) & ~select.POLLOUT:
             for message, body in stream.receive():
                 self._take(message, body)
@@ -355,7 +360,8 @@ class Session:
                     self._aborted = error if isinstance(error, Error) else ConnectionLost(str(error))
                     return
             pause = min(pause + 0.02, 0.5)
-            _poll({self._wake_in: False}, pause)
+            if _poll({self._wake_in: False}, pause):
+                self._awoke()
         with self._lock:
             again = list(self._entries.values())
             self._entries.clear()
