@@ -127,7 +127,7 @@ void Broker::handle(const Pool& pool) {
   const auto known = queues_.find(name);
   if (known != queues_.end()) {
     settings.token = known->second->settings().token;
-    if (absent_.erase(name) != 0) known->second->apply(task::Resume{});
+    if (absent_.erase(name) != 0) known->second->operate(task::Resume{});
     known->second->reconfigure(std::move(settings));
   } else {
     settings.token = by_token_.size() + 1;

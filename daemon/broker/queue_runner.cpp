@@ -46,6 +46,14 @@ void QueueRunner::apply(task::Event event) {
   host_.changed(*this);
 }
 
+void QueueRunner::operate(task::Event event) {
+  apply(std::move(event));
+  if (board_ == nullptr) return;
+  const task::QueueView view = queue_.view();
+  board_->paused = view.paused ? 1 : 0;
+  board_->closed = view.closed ? 1 : 0;
+}
+
 void QueueRunner::step(task::Event event) {
   body_.reset();
   if (const auto* done = std::get_if<task::StoreDone>(&event)) body_ = done->body;
@@ -84,8 +92,6 @@ void QueueRunner::show() {
   const task::QueueView view = queue_.view();
   tell_backlog(view);
   if (board_ == nullptr) return;
-  board_->paused = view.paused ? 1 : 0;
-  board_->closed = view.closed ? 1 : 0;
   board_->waiting = view.waiting + view.entering;
   board_->scheduled = view.scheduled;
   board_->running = view.running;

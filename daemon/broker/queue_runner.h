@@ -73,6 +73,9 @@ class QueueRunner {
   [[nodiscard]] const std::string& pool() const { return queue_.spec().pool; }
   [[nodiscard]] const QueueSettings& settings() const { return settings_; }
   void apply(task::Event event);
+  // What a person asks of the queue itself, to pause or to close it: another broker knows it at
+  // once, before the person is answered.
+  void operate(task::Event event);
   void reconfigure(QueueSettings settings);
   // A person has paused or closed it in the life of an earlier broker.
   void recall();

@@ -281,21 +281,21 @@ class TaskHandlers final : public control::Dispatcher {
   void pause(const CallRef& call) {
     QueueRunner* queue = needed_pool(call);
     if (queue == nullptr) return;
-    queue->apply(task::Pause{});
+    queue->operate(task::Pause{});
     call->reply(json::object());
   }
 
   void resume(const CallRef& call) {
     QueueRunner* queue = needed_pool(call);
     if (queue == nullptr) return;
-    queue->apply(task::Resume{});
+    queue->operate(task::Resume{});
     call->reply(json::object());
   }
 
   void drain(const CallRef& call) {
     QueueRunner* queue = needed_pool(call);
     if (queue == nullptr) return;
-    if (call->parameters().value("close", false)) queue->apply(task::Close{});
+    if (call->parameters().value("close", false)) queue->operate(task::Close{});
     const task::QueueView view = queue->queue().view();
     const std::uint64_t remaining = view.waiting + view.scheduled + view.running + view.entering;
     if (remaining == 0 || !call->parameters().value("wait", true)) {

@@ -185,7 +185,7 @@ def test_wrong_values_are_named(actor, keys, error):
 
 def test_wrong_words_on_the_command_line(actor):
     with Mtd({"web": pool([actor, "wait"])}) as mtd:
-        assert "status, pause, resume or undo" in mtd.ctl("rollout", "stop", "web", code=2).stderr
+        assert "knows status, pause, resume and undo" in mtd.ctl("rollout", "stop", "web", code=2).stderr
         mtd.ctl("rollout", "pause", code=2)
         mtd.ctl("rollout", "status", "nope", code=4)
         mtd.ctl("rollout", "undo", "nope", code=4)

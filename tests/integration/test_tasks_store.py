@@ -170,5 +170,6 @@ def test_a_disk_that_is_full_at_the_start_refuses_puts_only(small_disk):
             assert tasks.expect(tasks.wait(id=end["id"]), "end")["result"] == ["kept"]
             assert tasks.refused("p", "echo", "no")["error"] == "StoreFull"
             os.unlink(filler)
+            call(mtd, "Resume", pool="p")
             assert tasks.expect(tasks.wait(id=waiting), "end")["result"] == ["waiting"]
             eventually(lambda: not tasks.refused("p", "echo"), what="puts are taken again")
