@@ -95,13 +95,13 @@ run_ctest() {
   from_report "$name" "$log" ctest "$report" "${command[@]}" --rerun-failed --output-junit "$report.again"
 }
 
-# The files of the integration tests in as many parts as there are processors, at most three, side by side: they wait
+# The files of the integration tests in one part more than there are processors, at most three, side by side: they wait
 # more than they compute, and have directories, ports and cgroups of their own.
 run_integration() {
   local name="integration tests, $1" step_begin=$SECONDS
   if ! compgen -G 'tests/integration/test_*.py' >/dev/null; then skip "$name" 'there are none'; return; fi
   if ! /usr/bin/python3 -c 'import pytest' 2>/dev/null; then skip "$name" 'python3-pytest is not installed'; return; fi
-  local more=() patience=30 limit=1800 parts=$((jobs < 3 ? jobs : 3)) part i files
+  local more=() patience=30 limit=1800 parts=$((jobs < 2 ? jobs + 1 : 3)) part i files
   if [ "$profile" = full ]; then more=(--full) limit=14400; fi
   if [ "$1" = sanitize ]; then patience=90; fi
   export MTD_BIN=$PWD/build/$1/bin MTD_TEST_PATIENCE=$patience
