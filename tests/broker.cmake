@@ -1,4 +1,5 @@
 add_executable(broker_test
+  unit/broker_clients_test.cpp
   unit/broker_frames_test.cpp
   unit/broker_parts_test.cpp
   unit/two_stores_test.cpp

@@ -480,23 +480,13 @@ void Broker::tell(const task::PutAccepted& accepted) {
 }
 
 void Broker::call_in_a_moment(ClientStream& client) {
-  waiting_.push_back(client.weak_from_this());
+  moments_.add(client);
   if (moment_.deadline().is_never()) moment_.arm(client.wait_ends());
 }
 
-// The timer is not set anew for each that waits: it comes too early for those that came later, and
-// looks again.
 void Broker::on_moment() {
-  const Instant now = sys::now();
-  while (!waiting_.empty()) {
-    const auto client = waiting_.front().lock();
-    if (client && client->wait_ends() > now && !client->wait_ends().is_never()) {
-      moment_.arm(client->wait_ends());
-      return;
-    }
-    waiting_.pop_front();
-    if (client) client->moment_over();
-  }
+  moments_.end(sys::now());
+  moment_.arm(moments_.next());
 }
 
 void Broker::answer(const task::Refused& refused, const std::string& pool) {

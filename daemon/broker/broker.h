@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "daemon/broker/client_stream.h"
+#include "daemon/broker/moments.h"
 #include "daemon/broker/part_spool.h"
 #include "daemon/broker/queue_runner.h"
 #include "daemon/broker/two_stores.h"
@@ -138,7 +139,7 @@ class Broker final : public QueueHost, public ClientHost {
   sys::BrokerLink link_;
   sys::EventLoop::Watch link_watch_, store_watch_;
   sys::EventLoop::Timer timer_;
-  sys::EventLoop::Timer moment_;  // of the first of waiting_
+  sys::EventLoop::Timer moment_;  // of the first of moments_
   sys::EventLoop::Timer forget_;
   bool link_wants_write_ = false;
   sys::TaskBoard board_;
@@ -171,7 +172,7 @@ class Broker final : public QueueHost, public ClientHost {
   std::unordered_map<std::uint64_t, ReviveDone> revives_;  // by ticket
   std::multimap<std::string, std::shared_ptr<control::Call>> drains_;
   std::map<ClientStream*, std::shared_ptr<ClientStream>> clients_;
-  std::deque<std::weak_ptr<ClientStream>> waiting_;  // to be called in a moment, in this order
+  Moments moments_;
   std::unordered_multimap<std::uint64_t, std::weak_ptr<ClientStream>> watchers_;  // by task
   std::unordered_map<std::uint64_t, std::string> progress_;
   std::set<QueueRunner*> changed_;

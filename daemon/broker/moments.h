@@ -1,0 +1,36 @@
+// Moments: which clients hold back what they are told, and until when. One entry for each wait, in
+// their order; a client that has sent meanwhile, and perhaps waits anew, holds up nobody behind it.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <utility>
+
+#include "common/time.h"
+#include "daemon/broker/client_stream.h"
+
+namespace mtd::broker {
+
+class Moments {
+ public:
+  void add(ClientStream& client) {
+    waits_.emplace_back(client.wait_ends(), client.weak_from_this());
+  }
+  // When to call end(); never(): nobody waits.
+  [[nodiscard]] Instant next() const {
+    return waits_.empty() ? Instant::never() : waits_.front().first;
+  }
+  // Tells those whose wait is over.
+  void end(Instant now) {
+    while (!waits_.empty() && waits_.front().first <= now) {
+      const auto client = waits_.front().second.lock();
+      waits_.pop_front();
+      if (client && client->wait_ends() <= now) client->moment_over();
+    }
+  }
+
+ private:
+  std::deque<std::pair<Instant, std::weak_ptr<ClientStream>>> waits_;
+};
+
+}  // namespace mtd::broker
