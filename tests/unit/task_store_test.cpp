@@ -549,6 +549,33 @@ TEST_CASE("the quota refuses puts; every answer still has room") {
   CHECK(put(id + 1) == StoreStatus::committed);
 }
 
+TEST_CASE("a large error of an attempt goes with its task, whatever came after it") {
+  const Directory directory;
+  const auto store = opened(directory.options());
+  const auto used = [&] { return store->answer(DescribeStore()).description.bytes; };
+  const auto begin_and_end = [&](std::uint64_t id) {
+    REQUIRE(one(*store, put_of({task_of(id)})).status == StoreStatus::committed);
+    REQUIRE(one(*store, claim_of(id)).status == StoreStatus::committed);
+    RequeueOp failed;
+    failed.id.value = id;
+    failed.attempt = failed.counters.attempts = failed.record.attempt = 1;
+    failed.answer = std::make_shared<Answer>(Answer{"", "", std::string(100'000, 'e'), ""});
+    StoreOp op;
+    op.what = failed;
+    REQUIRE(one(*store, std::move(op)).status == StoreStatus::committed);
+    REQUIRE(one(*store, claim_of(id, 2)).status == StoreStatus::committed);
+    REQUIRE(one(*store, finish_of(id, 2, TaskState::done)).status == StoreStatus::committed);
+    StoreOp removal;
+    removal.what = RemoveOp{{TaskId{id}}};
+    REQUIRE(one(*store, std::move(removal)).removed == 1);
+  };
+  begin_and_end(1);
+  const std::uint64_t before = used();
+  for (std::uint64_t id = 2; id < 10; ++id)
+    begin_and_end(id);
+  CHECK(used() <= before);
+}
+
 // ---- Failures that are final
 // ------------------------------------------------------------------------
 TEST_CASE("a failed fsync is final: nothing is ever committed again, what was is there") {

@@ -415,6 +415,7 @@ int SqliteStore::apply(const ReviveOp& op, StoreDone& done) {
 int SqliteStore::remove(std::int64_t id, StoreDone& done) {
   Kept body = Kept::nowhere, answer = Kept::nowhere;
   std::string file;
+  bool once = true;  // an earlier attempt may have left a large error
   {
     Use remove(statement(Sql::remove));
     remove->bind(1, id);
@@ -424,6 +425,7 @@ int SqliteStore::remove(std::int64_t id, StoreDone& done) {
     body = static_cast<Kept>(remove->number(0));
     answer = static_cast<Kept>(remove->number(1));
     file = remove->text(2);
+    once = remove->number(3) <= 1;
     code = remove->step();
     if (!is_success(code)) return code;
   }
@@ -437,7 +439,7 @@ int SqliteStore::remove(std::int64_t id, StoreDone& done) {
   }
   if (!file.empty()) done.files.push_back(std::move(file));
   for (const Sql gone : {Sql::forget_attempts, Sql::forget_answer, Sql::forget_body}) {
-    if (gone == Sql::forget_answer && answer != Kept::apart) continue;
+    if (gone == Sql::forget_answer && answer != Kept::apart && once) continue;
     if (gone == Sql::forget_body && body != Kept::apart) continue;
     Statement& forget = statement(gone);
     forget.bind(1, id);

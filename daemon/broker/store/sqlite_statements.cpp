@@ -65,7 +65,7 @@ const std::array<const char*, static_cast<std::size_t>(SqliteStore::Sql::kCount)
         // collect
         "SELECT id FROM task WHERE pool=?1 AND dead=?2 AND finished<?3 ORDER BY finished LIMIT ?4",
         // remove
-        "DELETE FROM task WHERE id=?1 AND dead IS NOT NULL RETURNING body,answer,file",
+        "DELETE FROM task WHERE id=?1 AND dead IS NOT NULL RETURNING body,answer,file,attempts",
         // find_pool, insert_pool
         "SELECT id FROM pool WHERE name=?1",
         "INSERT INTO pool(name)VALUES(?1)",
