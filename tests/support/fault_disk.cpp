@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 
 #include <cstring>
+#include <utility>
 
 #include "common/entropy.h"
 
@@ -172,6 +173,7 @@ bool FaultDisk::change() {
 
 bool FaultDisk::sync_fails() {
   ++syncs_;
+  if (std::exchange(fail_next_sync_, false)) return true;
   return fail_sync_ != 0 && syncs_ >= fail_sync_;
 }
 

@@ -41,6 +41,11 @@ class FaultDisk {
     const auto held = hold();
     fail_sync_ = sync;
   }
+  // The next one alone fails: of what could not be written the kernel tells once.
+  void fail_next_sync() {
+    const auto held = hold();
+    fail_next_sync_ = true;
+  }
   [[nodiscard]] std::uint64_t syncs() const {
     const auto held = hold();
     return syncs_;
@@ -71,6 +76,7 @@ class FaultDisk {
   mutable std::mutex lock_;
   std::map<std::string, File> files_;
   std::uint64_t changes_ = 0, stop_at_ = 0, syncs_ = 0, fail_sync_ = 0, fail_change_ = 0;
+  bool fail_next_sync_ = false;
   std::uint64_t capacity_ = ~std::uint64_t{0};
 };
 

@@ -615,6 +615,21 @@ TEST_CASE("a failed fsync is final: nothing is ever committed again, what was is
   }
 }
 
+TEST_CASE("a sync that fails in a checkpoint is the failure of all that waits for one") {
+  FaultDisk disk;
+  const auto store = opened(on_fault_disk());
+  std::vector<NewTask> tasks;
+  for (std::uint64_t id = 1; id <= 1200; ++id)
+    tasks.push_back(task_of(id, {}, 4096));
+  std::vector<StoreOp> batch;
+  batch.push_back(put_of(std::move(tasks)));
+  REQUIRE(store->write(std::move(batch)).at(0).status == StoreStatus::committed);
+  disk.fail_next_sync();
+  store->tidy();
+  CHECK(store->health() == StoreHealth::failed);
+  CHECK_FALSE(store->sync());
+}
+
 TEST_CASE(
     "a failed write is final, too: nothing of its batch counts, what was committed is there") {
   std::uint64_t found = 0;

@@ -77,7 +77,12 @@ void SqliteStore::tidy() {
                                        nullptr);
   wal_pages_ = 0;
   if (is_want_of_room(code)) return no_room();
-  if (code != SQLITE_OK) return note_failure(code, "checkpoint");
+  if (code != SQLITE_OK) {
+    // It syncs the log, too, and the kernel tells of what it could not write once: sync() would not
+    // hear of it any more.
+    sync_failed_ = true;
+    return note_failure(code, "checkpoint");
+  }
   Use count(statement(Sql::free_pages));
   if (count->step() != SQLITE_ROW) return;
   if (static_cast<std::uint64_t>(count->number(0)) < kVacuumPages) return;
