@@ -70,6 +70,10 @@ std::vector<StoreDone> TwoStores::submit(std::vector<StoreOp> ops) {
       continue;
     }
     if (takes_a_name_again(op)) forget_now(on_disk);
+    if (const auto* revive = std::get_if<ReviveOp>(&op.what)) {
+      forget_now(on_disk);  // perhaps this one
+      ended_.erase(revive->id.value);
+    }
     note_end(op);
     on_disk.push_back(std::move(op));
   }

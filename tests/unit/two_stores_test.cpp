@@ -254,6 +254,39 @@ TEST_CASE("a task that is to be forgotten is not taken for one of its name that 
   CHECK(put.puts == std::vector<PutOutcome>{{TaskId{2}, Existed::no}});
 }
 
+TEST_CASE("the file of a result is told of although its task was revived after an earlier end") {
+  const Directory directory;
+  Rig rig(directory.open());
+  (void)rig.submit(put_with_body(1, 3)).size();
+  (void)rig.later().index();
+  REQUIRE(rig.submit(claim_of(1)).size() == 1);
+  StoreOp dead = end_of(1, 1);
+  std::get<FinishOp>(dead.what).state = TaskState::dead;
+  (void)rig.submit(std::move(dead)).size();
+  CHECK(std::get<StoreDone>(rig.later()).status == StoreStatus::committed);
+  SUBCASE("and is to be forgotten later") {}
+  SUBCASE("and is forgotten: there is nothing to be revived") {
+    (void)rig.submit(removal_of({TaskId{1}})).size();
+  }
+  const bool forgotten = rig.stores->is_to_forget();
+  StoreOp revive;
+  revive.what = ReviveOp{{}, {1}, "p", 2};
+  CHECK(rig.submit(std::move(revive)).empty());
+  const StoreStatus revived = std::get<StoreDone>(rig.later()).status;
+  CHECK(revived == (forgotten ? StoreStatus::missing : StoreStatus::committed));
+  if (forgotten) return;
+  CHECK(rig.submit(claim_of(1, 2)).empty());
+  CHECK(std::get<StoreDone>(rig.later()).status == StoreStatus::committed);
+  StoreOp done = end_of(1, 2);
+  Answer answer;
+  answer.file = "1.2";
+  std::get<FinishOp>(done.what).answer = std::make_shared<Answer>(std::move(answer));
+  (void)rig.submit(std::move(done)).size();
+  CHECK(std::get<StoreDone>(rig.later()).status == StoreStatus::committed);
+  REQUIRE(rig.submit(removal_of({TaskId{1}})).empty());
+  CHECK(std::get<StoreDone>(rig.later()).files == std::vector<std::string>{"1.2"});
+}
+
 TEST_CASE("a task that was put here is claimed at once, and the store hears of it with its end") {
   const Directory directory;
   Rig rig(directory.open());
