@@ -138,7 +138,7 @@ TwoStores::~TwoStores() {
 // The claim in the file, if the task can be begun without the store; nothing: the store has to.
 std::optional<StoreDone> TwoStores::claim(StoreOp& op) {
   const auto* claim = std::get_if<ClaimOp>(&op.what);
-  if (claim == nullptr) return std::nullopt;
+  if (claim == nullptr || claim->only_one) return std::nullopt;
   const auto body = bodies_.find(claim->id.value);
   if (body == bodies_.end()) return std::nullopt;
   const auto place = claims_.add({claim->id.value, claim->worker.incarnation, claim->started.ns,
@@ -246,7 +246,7 @@ void TwoStores::add_claims(StoreContents& contents) {
     facts.counters.attempts = left.attempt;
     facts.worker = {left.slot, left.incarnation};
     facts.started.ns = left.started_ns;
-    ClaimOp op{facts.id, left.attempt, facts.worker, facts.started};
+    ClaimOp op{facts.id, left.attempt, facts.worker, facts.started, false};
     claimed_[left.task] = {op, place, false, {}};
     kept.insert(place);
   }

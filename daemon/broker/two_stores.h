@@ -5,7 +5,8 @@
 // A claim of a task on disk is kept in a file of its own (sys::ClaimFile), at once, and reaches the
 // store with what follows it: so a worker that has answered does not wait for a transaction until
 // it hears of its next task. That needs the task's body, which is kept from its put to its first
-// claim, as far as there is room; every other claim is the store's.
+// claim, as far as there is room; every other claim is the store's. So is one that no other attempt
+// may follow: the file is of no use after a loss of power.
 //
 // What clients want forgotten nobody waits for: the disk forgets many together, but before a put of
 // the same name.

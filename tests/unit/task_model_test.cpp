@@ -247,6 +247,22 @@ TEST_CASE(
   CHECK(bench.queue.find(TaskId{2})->counters.recoveries == 1);
 }
 
+TEST_CASE("where a task is not to be done twice, its claim is said to be the only one") {
+  for (const OnLost on_lost : {OnLost::retry, OnLost::dead}) {
+    QueueSpec spec = spec_of();
+    spec.on_lost = on_lost;
+    Bench bench(spec);
+    (void)bench.worker(0);
+    bench.put(1);
+    const auto is_claim = [](const StoreOp& op) {
+      return std::holds_alternative<ClaimOp>(op.what);
+    };
+    const auto claim = std::find_if(bench.ops.begin(), bench.ops.end(), is_claim);
+    REQUIRE(claim != bench.ops.end());
+    CHECK(std::get<ClaimOp>(claim->what).only_one == (on_lost == OnLost::dead));
+  }
+}
+
 TEST_CASE("a worker may ask for more time") {
   QueueSpec spec = spec_of();
   spec.timeout = Duration::seconds(10);

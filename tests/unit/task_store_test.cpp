@@ -578,6 +578,24 @@ TEST_CASE("a large error of an attempt goes with its task, whatever came after i
 
 // ---- Failures that are final
 // ------------------------------------------------------------------------
+TEST_CASE("a claim that no other attempt may follow outlives the power") {
+  FaultDisk disk;
+  {
+    const auto store = opened(on_fault_disk());
+    REQUIRE(one(*store, put_of({task_of(1)})).status == StoreStatus::committed);
+    StoreOp claim = claim_of(1);
+    std::get<ClaimOp>(claim.what).only_one = true;
+    REQUIRE(one(*store, std::move(claim)).status == StoreStatus::committed);
+    disk.stop_at(disk.changes() + 1);
+  }
+  disk.start_again(After::power_cut);
+  auto store = SqliteStore::open(on_fault_disk());
+  REQUIRE(store);
+  const auto contents = (*store)->load();
+  REQUIRE(contents);
+  CHECK(contents->pools.at("pool").tasks.at(0).state == TaskState::running);
+}
+
 TEST_CASE("a failed fsync is final: nothing is ever committed again, what was is there") {
   for (std::uint64_t nth = 1; nth < 12; ++nth) {
     FaultDisk disk;

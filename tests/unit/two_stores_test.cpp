@@ -309,6 +309,24 @@ TEST_CASE("a task that was put here is claimed at once, and the store hears of i
   CHECK(found.tasks[0].row.facts.counters.attempts == 1);
 }
 
+TEST_CASE("a claim that no other attempt may follow is the store's, and waits for the disk") {
+  const Directory directory;
+  Rig rig(directory.open());
+  (void)rig.submit(put_with_body(1, 3)).size();
+  (void)rig.later().index();
+  StoreOp claim = claim_of(1);
+  CHECK_FALSE(needs_sync(claim));
+  std::get<ClaimOp>(claim.what).only_one = true;
+  CHECK(waits_for_sync(claim));
+  REQUIRE(rig.submit(std::move(claim)).empty());
+  const StoreDone claimed = std::get<StoreDone>(rig.later());
+  CHECK(claimed.status == StoreStatus::committed);
+  REQUIRE(claimed.body);
+  CHECK(claimed.body->args == "[1]");
+  CHECK(rig.submit(end_of(1, 1)).empty());
+  CHECK(std::get<StoreDone>(rig.later()).status == StoreStatus::committed);
+}
+
 TEST_CASE("who asks is told what was claimed, and its end comes all the same") {
   const Directory directory;
   Rig rig(directory.open());

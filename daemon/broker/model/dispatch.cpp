@@ -26,6 +26,7 @@ void Turn::claim(Slot slot, const WorkerKey& key, Worker& worker) {
   op.attempt = task.counters.attempts;
   op.worker = key;
   op.started = now_.wall;
+  op.only_one = state_.spec.on_lost == OnLost::dead;
   move(slot, Claiming{key});
   if (kSeededFault == SeededFault::sent_before_commit) {
     emit(SendTask{key, op.id, op.attempt, {}, false});

@@ -34,6 +34,7 @@ struct ClaimOp {
   std::uint32_t attempt = 0;
   WorkerKey worker;
   WallTime started;
+  bool only_one = false;  // no other attempt may follow, also where the power goes during this one
 };
 // Any state that is not final → `state`.
 struct FinishOp {
@@ -105,9 +106,11 @@ struct StoreOp {
 
 // Whether its loss with the power would break a promise.
 [[nodiscard]] inline bool needs_sync(const StoreOp& op) {
+  const auto* claim = std::get_if<ClaimOp>(&op.what);
   return op.durability == Durability::fsync &&
          (std::holds_alternative<PutOp>(op.what) || std::holds_alternative<FinishOp>(op.what) ||
-          std::holds_alternative<CancelOp>(op.what) || std::holds_alternative<ReviveOp>(op.what));
+          std::holds_alternative<CancelOp>(op.what) || std::holds_alternative<ReviveOp>(op.what) ||
+          (claim != nullptr && claim->only_one));
 }
 // Whether its completion comes only when the disk has it. That of a put does not: its task may be
 // begun before, and whoever put it hears of it when the disk has it. Completions that wait come in
