@@ -138,7 +138,11 @@ TwoStores::~TwoStores() {
 // The claim in the file, if the task can be begun without the store; nothing: the store has to.
 std::optional<StoreDone> TwoStores::claim(StoreOp& op) {
   const auto* claim = std::get_if<ClaimOp>(&op.what);
-  if (claim == nullptr || claim->only_one) return std::nullopt;
+  if (claim == nullptr) return std::nullopt;
+  if (claim->only_one) {
+    drop_body(claim->id);
+    return std::nullopt;
+  }
   const auto body = bodies_.find(claim->id.value);
   if (body == bodies_.end()) return std::nullopt;
   const auto place = claims_.add({claim->id.value, claim->worker.incarnation, claim->started.ns,

@@ -436,6 +436,22 @@ TEST_CASE("another broker goes on with what runs, and takes back what nobody has
   CHECK(back.order == 2);
 }
 
+TEST_CASE("what was to be cancelled, and lost its attempt with the power, needs no worker to end") {
+  Recovered recovered;
+  for (const TaskState state : {TaskState::waiting, TaskState::scheduled}) {
+    TaskFacts facts;
+    facts.id.value = recovered.tasks.size() + 1;
+    facts.state = state;
+    facts.due = WallTime::never();
+    facts.cancel = Reason::user;
+    recovered.tasks.push_back(facts);
+  }
+  const Bench bench(spec_of(), std::move(recovered));
+  CHECK(bench.queue.view().cancelled == 2);
+  CHECK_FALSE(bench.queue.find({1}));
+  CHECK_FALSE(bench.queue.find({2}));
+}
+
 TEST_CASE("final tasks are forgotten in time, and not looked for while there are none") {
   QueueSpec spec = spec_of();
   spec.result_ttl = Duration::seconds(100);

@@ -123,6 +123,7 @@ class Turn {
   void send_if_complete(Ticket ticket);
   void refuse_cancels();
   [[nodiscard]] bool finish_if_cancelled(Slot slot);
+  void finish_left_cancelled();
 
   // The store (completions.cpp)
   void submit(Durability durability, decltype(StoreOp::what) what);

@@ -187,6 +187,15 @@ void Turn::apply(AllAttached&&) {
     for (const Slot slot : tasks)
       lose(slot, Death{DeathCause::vanished, 0}, true);
   }
+  finish_left_cancelled();
+}
+
+// The claim of a task that is to be cancelled may have gone with the power: then it waits again.
+void Turn::finish_left_cancelled() {
+  for (Slot slot = 0; slot < state_.tasks.size(); ++slot) {
+    const Task& task = task_at(slot);
+    if (is_in<Scheduled>(task) || is_in<Waiting>(task)) (void)finish_if_cancelled(slot);
+  }
 }
 
 }  // namespace mtd::task
