@@ -15,7 +15,10 @@ Result<OpenedStore> open_store(StorePlace place) {
   options.life = place.life;
   options.files = place.files;
   options.file_bytes = place.file_bytes;
-  options.time = format_timestamp(sys::realtime_ns());
+  const std::int64_t now = sys::realtime_ns();
+  options.time = format_timestamp(now);
+  // Nobody has put a thousand tasks a second since 1970.
+  options.last_id_anew = static_cast<std::uint64_t>(now / 1'000'000);
   // Without /proc the file is checked at every start.
   const auto boot = sys::read_small_file("/proc/sys/kernel/random/boot_id");
   options.boot_id = boot ? *boot : options.time;

@@ -768,11 +768,20 @@ TEST_CASE("a damaged database is set aside with its name and a loud note") {
     }
     SqliteOptions next = options;
     next.boot_id = "another boot";
-    const auto store = opened(next);
-    CHECK(store->note().find(options.path + ".bad.20261127T101112") != std::string::npos);
-    CHECK(std::filesystem::exists(options.path + ".bad.20261127T101112"));
-    CHECK(store->answer(ListTasks()).tasks.empty());
-    CHECK(one(*store, put_of({task_of(1)})).status == StoreStatus::committed);
+    next.last_id_anew = 1'000'000;
+    {
+      const auto store = opened(next);
+      CHECK(store->note().find(options.path + ".bad.20261127T101112") != std::string::npos);
+      CHECK(std::filesystem::exists(options.path + ".bad.20261127T101112"));
+      CHECK(store->answer(ListTasks()).tasks.empty());
+    }
+    const auto store = SqliteStore::open(next);
+    REQUIRE(store);
+    CHECK((*store)->note().empty());
+    const auto contents = (*store)->load();
+    REQUIRE(contents);
+    CHECK(contents->last_id == TaskId{1'000'000});  // a worker may still have one of before
+    CHECK(one(**store, put_of({task_of(1'000'001)})).status == StoreStatus::committed);
   }
 }
 

@@ -50,6 +50,7 @@ Result<void> SqliteStore::open_or_set_aside() {
     if (code == SQLITE_OK) code = check_damage();
     if (code == SQLITE_OK) code = begin_life();
     if (code == SQLITE_OK) code = prepare_all();
+    if (code == SQLITE_OK && again) code = keep_ids_apart();
     if (code == SQLITE_OK) return {};
     if (!is_damage(code) || again) return error_of(database_, options_.path, code);
     note_ = set_aside(code);
@@ -195,6 +196,12 @@ std::string SqliteStore::set_aside(int code) {
   }
   return "the database of tasks is damaged (" + what + ", code " + std::to_string(code) +
          ") and stands in " + to + " now; an empty one was begun";
+}
+
+int SqliteStore::keep_ids_apart() {
+  last_id_ = options_.last_id_anew;
+  last_id_kept_ = false;
+  return keep_last_id();
 }
 
 void SqliteStore::close_all() {

@@ -42,6 +42,9 @@ struct SqliteOptions {
   // Where the answers' files are, and how many bytes they have: they count for the quota.
   std::string files;
   std::shared_ptr<const std::atomic<std::uint64_t>> file_bytes;
+  // The largest id a task had that nobody knows any more: of a database that is set aside. Its
+  // numbers are not given again, since workers may have such tasks still.
+  std::uint64_t last_id_anew = 0;
   std::string time;           // for the name of a database that is set aside
   const char* vfs = nullptr;  // SQLite's layer to the system; nullptr: the usual one
 };
@@ -110,6 +113,7 @@ class SqliteStore final : public TaskStore {
   [[nodiscard]] int prepare_all();
   [[nodiscard]] Result<void> open_or_set_aside();
   [[nodiscard]] std::string set_aside(int code);
+  [[nodiscard]] int keep_ids_apart();
   void close_all();
 
   // Committing (sqlite_commit.cpp)
