@@ -28,7 +28,11 @@ add_executable(simulate_model
   ${MTD_MODEL_TESTS}/simulation/simulation.cpp)
 target_compile_options(simulate_model PRIVATE -O1)
 target_link_libraries(simulate_model PRIVATE mtd_model)
-add_test(NAME simulate_model COMMAND simulate_model)
+if(MTD_SANITIZE)
+  add_test(NAME simulate_model COMMAND simulate_model --seeds 50)
+else()
+  add_test(NAME simulate_model COMMAND simulate_model)
+endif()
 set_tests_properties(simulate_model PROPERTIES TIMEOUT 600)
 
 add_executable(bench_model ${MTD_MODEL_TESTS}/bench/model_events.cpp)

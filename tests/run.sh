@@ -10,7 +10,7 @@
 #   --full   each source compiled by itself by clang, integration tests with sanitized programs too, clang-tidy over
 #            every file, fuzz targets for a minute each
 #   --packages  installs what is missing and ends
-# Logs: build/test-logs. Two processors need about 35 minutes for the default, less with a warm compiler cache.
+# Logs: build/test-logs. Two processors need about 20 minutes for the default, less with a warm compiler cache.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 umask 022

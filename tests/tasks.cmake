@@ -78,7 +78,11 @@ add_executable(simulate_tasks
   ${MTD_TASK_TESTS}/simulation/task_simulation.cpp)
 target_compile_options(simulate_tasks PRIVATE -O1)
 target_link_libraries(simulate_tasks PRIVATE mtd_task_model)
-add_test(NAME simulate_tasks COMMAND simulate_tasks)
+if(MTD_SANITIZE)
+  add_test(NAME simulate_tasks COMMAND simulate_tasks --seeds 25)
+else()
+  add_test(NAME simulate_tasks COMMAND simulate_tasks)
+endif()
 set_tests_properties(simulate_tasks PROPERTIES TIMEOUT 600)
 
 add_executable(bench_tasks ${MTD_TASK_TESTS}/bench/task_model_events.cpp)
