@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <csignal>
 #include <set>
 
 #include "daemon/supervisor/model/memory.h"
@@ -127,6 +128,17 @@ TEST_CASE("a pid that is told after the process was ready is remembered, and els
   (void)next.step(Tick{}, at_ms(2), 1);
   CHECK(next.view(at_ms(2)).slots.at(0).processes.at(0).pid == 77);
   CHECK(next.take_touched() == std::vector<std::uint32_t>{0});
+}
+
+TEST_CASE("a worker that gives itself up before its start is told is ended") {
+  Pool pool(spec_of(1), 1, at_ms(0));
+  const auto started = spawns(pool.step(Tick{}, at_ms(0), 1));
+  REQUIRE(started.size() == 1);
+  const auto actions = pool.step(NotifiedAlive{started[0].key, true}, at_ms(1), 1);
+  CHECK(std::any_of(actions.begin(), actions.end(), [](const Action& action) {
+    const auto* signal = std::get_if<SignalAction>(&action);
+    return signal != nullptr && signal->signal == SIGABRT;
+  }));
 }
 
 TEST_CASE("adopted by fingerprint: another revision number of the same command is not outdated") {

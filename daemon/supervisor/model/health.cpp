@@ -148,6 +148,7 @@ void Turn::apply(const NotifiedAlive& fact) {
   Process* process = process_of(fact.key);
   if (process == nullptr) return;
   if (fact.trigger) {
+    if (is<Requested>(*process) || is<Launching>(*process)) apply(Executed{fact.key});
     if (is_running(*process)) give_up_hung(fact.key.slot, *process);
     return;
   }
