@@ -59,6 +59,12 @@ def actor(tools):
 
 
 @pytest.fixture(scope="session")
+def crowd(tools):
+    """A small worker for very many tasks; of slow tests only, so it is not among the tools."""
+    return harness.compile_worker("crowd.cpp", tools)
+
+
+@pytest.fixture(scope="session")
 def http(tools):
     return os.path.join(tools, "http")
 

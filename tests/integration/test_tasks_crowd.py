@@ -3,19 +3,11 @@ import os
 import time
 
 import pytest
-from harness import Mtd, compile_worker, eventually, pool
+from harness import Mtd, eventually, pool
 from tasks import Tasks, kill_broker
 
 CROWD = int(os.environ.get("MTD_CROWD", "2000"))
 PATIENCE = 300
-
-
-@pytest.fixture(scope="module")
-def crowd(tmp_path_factory):
-    directory = str(tmp_path_factory.mktemp("crowd"))
-    for above in (directory, os.path.dirname(directory), os.path.dirname(os.path.dirname(directory))):
-        os.chmod(above, 0o755)
-    return compile_worker("crowd.cpp", directory)
 
 
 def memory_kib(pid):

@@ -8,19 +8,11 @@ import select
 import time
 
 import pytest
-from harness import Mtd, Varlink, compile_worker, pool
+from harness import Mtd, Varlink, eventually, pool
 from tasks import Tasks, broker_pid, call, kill_broker, queue, tasks_socket
 
 DEPTH = int(os.environ.get("MTD_DEPTH", "1000000"))
 PATIENCE = 900
-
-
-@pytest.fixture(scope="module")
-def crowd(tmp_path_factory):
-    directory = str(tmp_path_factory.mktemp("crowd"))
-    for above in (directory, os.path.dirname(directory), os.path.dirname(os.path.dirname(directory))):
-        os.chmod(above, 0o755)
-    return compile_worker("crowd.cpp", directory)
 
 
 def fill(tasks, count):
@@ -115,8 +107,7 @@ def test_a_million_tasks_wait_and_cost_the_others_nothing(crowd):
             seq = tasks.put("p", "x", priority=-1)  # before the others
             tasks.expect(seq, "end", seconds=PATIENCE)
             figures["a task that goes first"] = time.monotonic() - begin
-            while queue(mtd)["done"] - first < 20_000:
-                time.sleep(0.1)
+            eventually(lambda: queue(mtd)["done"] - first >= 20_000, PATIENCE, what="20 000 tasks are done")
             print(f"tasks/s from the depth: {(queue(mtd)['done'] - first) / (time.monotonic() - begin):.0f}", flush=True)
             call(mtd, "Pause", pool="p")
         for pid in mtd.pids("p"):

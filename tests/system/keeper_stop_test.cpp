@@ -147,7 +147,7 @@ void send_and_wait(pid_t pid, int number) {
     const auto at = status.find("ShdPnd:");
     REQUIRE(at != std::string::npos);
     if ((std::stoull(status.substr(at + 7), nullptr, 16) >> (number - 1) & 1) == 0) return;
-    usleep(1000);
+    usleep(1000);  // the kernel tells nobody that a signal has been taken
   }
   FAIL("the signal stays pending");
 }
