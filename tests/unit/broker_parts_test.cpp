@@ -1,7 +1,6 @@
 // Answers in files: the parts that outlive a broker, order, repetition, a last one that is cut off,
 // results that stay, what goes when, and the quota.
 #include <doctest/doctest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
@@ -9,23 +8,15 @@
 #include <vector>
 
 #include "daemon/broker/part_spool.h"
+#include "tests/support/temporary_directory.h"
 
 using namespace mtd;
 using broker::PartSpool;
 
 namespace {
 
-struct Directory {
-  Directory() {
-    char name[] = "/tmp/mtd-parts-XXXXXX";
-    path = std::string(::mkdtemp(name));
-  }
-  ~Directory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
+struct Directory : test::TemporaryDirectory {
   [[nodiscard]] std::string parts() const { return path + "/parts"; }
-  std::string path;
 };
 
 using Parts = std::vector<std::string>;

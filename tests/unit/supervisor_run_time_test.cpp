@@ -4,31 +4,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include "daemon/supervisor/run_time_changes.h"
 #include "daemon/sys/durable_file.h"
+#include "tests/support/temporary_directory.h"
 
 using namespace mtd;
 using namespace mtd::supervisor;
-
-namespace {
-
-struct TempDirectory {
-  TempDirectory() {
-    char name[] = "/tmp/mtd-state-XXXXXX";
-    REQUIRE(::mkdtemp(name) != nullptr);
-    path = name;
-  }
-  ~TempDirectory() { std::filesystem::remove_all(path); }
-  TempDirectory(const TempDirectory&) = delete;
-  TempDirectory& operator=(const TempDirectory&) = delete;
-  std::string path;
-};
-
-}  // namespace
 
 TEST_CASE("run-time changes come back as they were written") {
   RunTimeChanges changes;
@@ -76,7 +60,7 @@ TEST_CASE("hostile text is refused with a reason") {
 }
 
 TEST_CASE("a durable file replaces the one before, and nothing half-written stays") {
-  const TempDirectory parent;
+  const test::TemporaryDirectory parent;
   const std::string directory = parent.path + "/state";
   CHECK(sys::read_durable(directory, "x", 10)->empty());
   REQUIRE(sys::write_durably(directory, "x", "one").has_value());
@@ -93,7 +77,7 @@ TEST_CASE("a durable file replaces the one before, and nothing half-written stay
 }
 
 TEST_CASE("a link or a pipe in the place of the file is not followed and not waited for") {
-  const TempDirectory directory;
+  const test::TemporaryDirectory directory;
   REQUIRE(::symlink("/etc/passwd", (directory.path + "/link").c_str()) == 0);
   REQUIRE(::mkfifo((directory.path + "/pipe").c_str(), 0600) == 0);
   CHECK_FALSE(sys::read_durable(directory.path, "link", 1 << 20).has_value());

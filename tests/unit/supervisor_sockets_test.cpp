@@ -6,12 +6,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 
 #include "daemon/supervisor/socket_manifest.h"
 #include "daemon/sys/listen_socket.h"
+#include "tests/support/temporary_directory.h"
 
 using mtd::UniqueFd;
 using mtd::supervisor::decode_sockets;
@@ -20,21 +20,6 @@ using mtd::sys::ListenAddress;
 using mtd::sys::open_listener;
 
 namespace {
-
-struct Directory {
-  Directory() {
-    char name[] = "/tmp/mtd-sockets-XXXXXX";
-    REQUIRE(::mkdtemp(name) != nullptr);
-    path = name;
-  }
-  Directory(const Directory&) = delete;
-  Directory& operator=(const Directory&) = delete;
-  ~Directory() {
-    ::unlink((path + "/s").c_str());
-    ::rmdir(path.c_str());
-  }
-  std::string path;
-};
 
 ListenAddress at(const std::string& path) {
   ListenAddress address;
@@ -59,7 +44,7 @@ UniqueFd connect_to(const std::string& path, int& error) {
 
 TEST_CASE(
     "the file of a unix socket has its mode, and makes room only for what is served no more") {
-  const Directory directory;
+  const mtd::test::TemporaryDirectory directory;
   const std::string path = directory.path + "/s";
   auto first = open_listener(at(path));
   REQUIRE_MESSAGE(first, (first ? "" : first.error().message));
@@ -85,7 +70,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a file that is no socket is never removed") {
-  const Directory directory;
+  const mtd::test::TemporaryDirectory directory;
   const std::string path = directory.path + "/s";
   std::ofstream(path) << "precious";
   const auto refused = open_listener(at(path));
@@ -97,7 +82,7 @@ TEST_CASE("a file that is no socket is never removed") {
 }
 
 TEST_CASE("mode and owner follow a changed configuration, on the same socket") {
-  const Directory directory;
+  const mtd::test::TemporaryDirectory directory;
   auto address = at(directory.path + "/s");
   auto opened = open_listener(address);
   REQUIRE(opened);

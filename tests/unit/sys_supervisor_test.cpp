@@ -26,22 +26,12 @@
 #include "daemon/sys/proc.h"
 #include "daemon/sys/proc_scan.h"
 #include "daemon/sys/runtime_dir.h"
+#include "tests/support/temporary_directory.h"
 
 using namespace mtd;
 using namespace mtd::sys;
 
 namespace {
-
-struct TemporaryDirectory {
-  std::string path = "/tmp/mtd-sys-test-XXXXXX";
-  TemporaryDirectory() { REQUIRE(::mkdtemp(path.data()) != nullptr); }
-  ~TemporaryDirectory() {
-    for (const char* name : {"/lock", "/notify", "/control", "/file", "/link"})
-      ::unlink((path + name).c_str());
-    ::rmdir((path + "/run").c_str());
-    ::rmdir(path.c_str());
-  }
-};
 
 EventLoop make_loop() {
   auto loop = EventLoop::create();
@@ -202,7 +192,7 @@ TEST_CASE("a sealed memory file cannot be changed") {
 }
 
 TEST_CASE("the runtime directory: made, checked, locked once") {
-  const TemporaryDirectory temporary;
+  const test::TemporaryDirectory temporary;
   const std::string run = temporary.path + "/run";
   const auto directory = open_runtime_dir(run);
   REQUIRE(directory);
@@ -227,7 +217,7 @@ TEST_CASE("the runtime directory: made, checked, locked once") {
 }
 
 TEST_CASE("the lock names former owners until nothing is left of them") {
-  const TemporaryDirectory temporary;
+  const test::TemporaryDirectory temporary;
   const auto directory = open_runtime_dir(temporary.path + "/run");
   REQUIRE(directory);
   const auto take = [&](std::uint64_t instance) {
@@ -265,7 +255,7 @@ TEST_CASE("the lock names former owners until nothing is left of them") {
 
 TEST_CASE(
     "sockets: modes by umask, stale ones replaced, other files left alone, long paths explained") {
-  const TemporaryDirectory temporary;
+  const test::TemporaryDirectory temporary;
   const mode_t before = ::umask(077);
   {
     const auto notify = bind_socket(temporary.path + "/notify", SocketKind::datagram, 0666);
@@ -398,7 +388,7 @@ TEST_CASE("all of a life are ended, whatever their slot; others and the caller's
 }
 
 TEST_CASE("a journal that hangs holds up nobody") {
-  TemporaryDirectory directory;
+  test::TemporaryDirectory directory;
   const std::string path = directory.path + "/control";
   const UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_un address{};

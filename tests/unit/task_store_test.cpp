@@ -2,7 +2,6 @@
 // what is SQLite's alone: the file outlives the process, the power, a full disk and a failed fsync.
 #include <doctest/doctest.h>
 #include <poll.h>
-#include <stdlib.h>
 
 #include <atomic>
 #include <cstdio>
@@ -17,6 +16,7 @@
 #include "daemon/broker/store/store_thread.h"
 #include "tests/support/fault_disk.h"
 #include "tests/support/store_samples.h"
+#include "tests/support/temporary_directory.h"
 
 using namespace mtd;
 using namespace mtd::task;
@@ -24,27 +24,16 @@ using namespace mtd::test;
 
 namespace {
 
-class Directory {
+class Directory : public TemporaryDirectory {
  public:
-  Directory() {
-    char name[] = "/tmp/mtd-store-XXXXXX";
-    path_ = ::mkdtemp(name);
-  }
-  ~Directory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
   [[nodiscard]] SqliteOptions options() const {
     SqliteOptions options;
-    options.path = path_ + "/tasks.db";
+    options.path = path + "/tasks.db";
     options.ballast = 64 * 1024;
     options.boot_id = "boot";
     options.time = "20261127T101112";
     return options;
   }
-
- private:
-  std::string path_;
 };
 
 SqliteOptions on_fault_disk() {

@@ -3,12 +3,13 @@
 
 #include <doctest/doctest.h>
 #include <poll.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "tests/support/temporary_directory.h"
 
 using namespace mtd;
 using namespace mtd::task;
@@ -72,27 +73,14 @@ StoreOp end_of(std::uint64_t id, std::uint32_t attempt) {
   return op;
 }
 
-class Directory {
+class Directory : public test::TemporaryDirectory {
  public:
-  Directory() {
-    char name[] = "/tmp/mtd-claims-XXXXXX";
-    path_ = ::mkdtemp(name);
-  }
-  ~Directory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Directory(const Directory&) = delete;
-  Directory& operator=(const Directory&) = delete;
-  [[nodiscard]] std::string file() const { return path_ + "/claims"; }
+  [[nodiscard]] std::string file() const { return path + "/claims"; }
   [[nodiscard]] sys::ClaimFile open(const char* boot = "boot", const char* life = "life") const {
     auto claims = sys::ClaimFile::open(file(), boot, life);
     REQUIRE(claims);
     return std::move(*claims);
   }
-
- private:
-  std::string path_;
 };
 
 // One task that waits, as far as the store knows.
