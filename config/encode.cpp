@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/names.h"
+#include "config/cross_check.h"
 #include "config/document.h"
 #include "config/expand.h"
 #include "config/listen.h"

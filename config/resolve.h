@@ -22,16 +22,6 @@ struct ResolveOptions {
 [[nodiscard]] PoolSpec resolve_pool(const Node& pool, const ResolveOptions& options,
                                     Problems& problems, std::vector<std::string>& files);
 
-// Checks between keys that hold for a spec from anywhere; the errors read "key: message".
-struct CrossError {
-  std::string_view path;
-  std::string message;
-};
-[[nodiscard]] std::vector<CrossError> cross_check(const PoolSpec& spec);
-
-// Is it below /tmp or /var/tmp, which sandbox.private_tmp hides?
-[[nodiscard]] bool is_temporary(std::string_view path);
-
 // Stable over runs and versions of the compiler: FNV-1a over the canonical form of all rolling
 // keys.
 [[nodiscard]] std::uint64_t fingerprint(const PoolSpec& spec);

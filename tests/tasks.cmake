@@ -2,9 +2,19 @@
 get_filename_component(MTD_TASK_MODEL_DIR ${CMAKE_CURRENT_LIST_DIR}/../daemon/broker/model ABSOLUTE)
 set(MTD_TASK_TESTS ${CMAKE_CURRENT_LIST_DIR})
 
+# The queue in its simulated world, for explorer and simulation.
+set(MTD_TASK_RIG
+  ${MTD_TASK_TESTS}/explore/task_rig.cpp
+  ${MTD_TASK_TESTS}/explore/task_rig_actions.cpp
+  ${MTD_TASK_TESTS}/explore/task_rig_canonical.cpp
+  ${MTD_TASK_TESTS}/explore/task_rig_choices.cpp
+  ${MTD_TASK_TESTS}/explore/task_rig_invariants.cpp
+  ${MTD_TASK_TESTS}/explore/task_rig_rest.cpp
+  ${MTD_TASK_TESTS}/explore/task_rig_store.cpp)
+
 add_library(mtd_task_explorer OBJECT
   ${MTD_TASK_TESTS}/explore/task_explorer.cpp
-  ${MTD_TASK_TESTS}/explore/task_rig.cpp)
+  ${MTD_TASK_RIG})
 target_link_libraries(mtd_task_explorer PRIVATE mtd_options)
 target_compile_options(mtd_task_explorer PRIVATE -O1)
 
@@ -74,7 +84,7 @@ target_link_libraries(task_model_test PRIVATE mtd_task_model doctest::doctest)
 add_test(NAME task_model COMMAND task_model_test)
 
 add_executable(simulate_tasks
-  ${MTD_TASK_TESTS}/explore/task_rig.cpp
+  ${MTD_TASK_RIG}
   ${MTD_TASK_TESTS}/simulation/task_simulation.cpp)
 target_compile_options(simulate_tasks PRIVATE -O1)
 target_link_libraries(simulate_tasks PRIVATE mtd_task_model)

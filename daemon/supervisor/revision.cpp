@@ -5,7 +5,7 @@
 #include <cstdio>
 
 #include "common/spec_marker.h"
-#include "config/resolve.h"
+#include "config/cross_check.h"
 #include "config/system_calls.h"
 #include "daemon/sys/journal_stream.h"
 #include "daemon/sys/keeper_protocol.h"

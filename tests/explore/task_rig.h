@@ -101,6 +101,8 @@ class TaskRig {
   [[nodiscard]] std::uint64_t settled() const { return settled_.size(); }
 
  private:
+  static constexpr const char* kGroup = "g";
+
   struct Stored {
     task::TaskFacts facts;
     task::Reason reason = task::Reason::none;

@@ -6,7 +6,6 @@ to every call: nobody waits for ever, and nothing is started over and over again
 import gc
 import os
 import pickle
-import sys
 import traceback
 from multiprocessing import process, spawn, util
 from multiprocessing.pool import ExceptionWithTraceback, MaybeEncodingError

@@ -17,29 +17,27 @@ Workers are started fresh, never forked from this process: they import the main 
 does, so a script that makes a pool does so under `if __name__ == "__main__":`. Functions travel by name. Arguments
 travel by pickle; locks and queues of multiprocessing do not travel, those of a multiprocessing.Manager do.
 """
-import collections
 import itertools
 import os
 import pickle
 import queue
-import sys
 import threading
 import time
 import warnings
-from multiprocessing import TimeoutError, util
-from multiprocessing import spawn
+from multiprocessing import spawn, util
 from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE, mapstar, starmapstar
 from multiprocessing.reduction import ForkingPickler
 
 from . import _payload, varlink
-from .errors import ConnectionLost, Error, WorkerLost
+from ._pool_handles import WorkerHandle
+from ._pool_iterators import IMapIterator, IMapUnorderedIterator
+from ._pool_private import PRIVATE_POOL, configuration, preparation
+from ._pool_results import WINDOW, ApplyResult, AsyncResult, MapResult  # noqa: F401  (AsyncResult: as there)
+from ._pool_start import StartWatch
+from ._pool_threads import call_callbacks, feed_jobs, feed_one
+from .errors import ConnectionLost
 from .private import PrivateMtd
 from .session import Session
-
-PRIVATE_POOL = "pool"
-WINDOW = 1024            # tasks that are with mtd at a time
-BROKEN_STARTS = 5        # so many starts of each worker, none of them ready: the pool is broken
-_WORKER = ("import sys; sys.path.insert(0, sys.argv[1]); from mtd._pool_worker import main; main(sys.argv[2])")
 
 
 def _chunks(iterable, size):
@@ -49,295 +47,6 @@ def _chunks(iterable, size):
         if not chunk:
             return
         yield chunk
-
-
-class ApplyResult:
-    """Of one call."""
-
-    def __init__(self, pool, callback, error_callback):
-        self._pool = pool
-        self._event = threading.Event()
-        self._callback = callback
-        self._error_callback = error_callback
-        self._entry = None
-        self._success = None
-        self._value = None
-        pool._add(self)
-
-    def ready(self):
-        return self._event.is_set()
-
-    def successful(self):
-        if not self.ready():
-            raise ValueError(f"{self!r} not ready")
-        return self._success
-
-    def wait(self, timeout=None):
-        self._event.wait(timeout)
-
-    def get(self, timeout=None):
-        self.wait(timeout)
-        if not self.ready():
-            raise TimeoutError
-        if self._success:
-            return self._value
-        raise self._value
-
-    def cancel(self):
-        """Asks mtd to end the task, also when it is running; get() then raises TaskCancelled."""
-        if self._entry is not None and not self.ready():
-            self._pool._session.cancel(self._entry)
-
-    def _start(self, call):
-        """Called once the result is known to the pool: `call` is (function, args, kwds)."""
-        try:
-            self._entry = self._pool._put(call, self._end)
-        except Exception as error:
-            self._finish(False, error)
-
-    def _end(self, error, _end, body):
-        success, value = (False, error) if error is not None else _payload.result(body)
-        self._finish(success, value)
-
-    def _finish(self, success, value):
-        self._success, self._value = success, value
-        callback = self._callback if success else self._error_callback
-        self._callback = self._error_callback = None
-        if callback is None:
-            self._tell()
-        else:
-            self._pool._call_back(callback, value, self._tell)
-
-    def _stop_feeding(self):
-        """Nothing here waits for its reader."""
-
-    def _tell(self):
-        self._event.set()
-        self._pool._remove(self)
-
-    def __class_getitem__(cls, _):
-        return cls
-
-
-AsyncResult = ApplyResult
-
-
-class MapResult(ApplyResult):
-    """Of a map: all the results in order, or the first error once all chunks have ended."""
-
-    def __init__(self, pool, chunk_size, length, keep_going, callback, error_callback):
-        super().__init__(pool, callback, error_callback)
-        self._chunk_size = chunk_size
-        self._keep_going = keep_going
-        self._value = [None] * length
-        self._length = length
-        self._left = -(-length // chunk_size) if length else 0
-        self._failure = None
-        self._entries = {}
-        if not length:
-            self._finish(True, [])
-
-    def cancel(self):
-        for entry in list(self._entries.values()):
-            self._pool._session.cancel(entry)
-
-    def _feed(self, function, mapper, chunks):
-        """In the pool's feeding thread."""
-        number, count = 0, -(-self._length // self._chunk_size)
-        try:
-            for chunk in chunks:
-                if not self._put_chunk(number, (mapper, ((function, chunk),), {})):
-                    return
-                number += 1
-        except Exception as error:  # the iterable's
-            self._end_chunk(number, self._length, False, error)
-            number += 1
-        for missing in range(number, count):
-            self._end_chunk(missing, 0, True, None)
-
-    def _put_chunk(self, number, call):
-        if not self._pool._session.wait_for_room(WINDOW):
-            self._abandon(number)
-            return False
-        size = len(call[1][0][1])
-        try:
-            self._entries[number] = self._pool._put(
-                call, lambda error, _, body, number=number: self._take(number, size, error, body))
-        except Error:
-            self._abandon(number)
-            return False
-        except Exception as error:  # it cannot be pickled
-            self._end_chunk(number, size, False, error)
-        return True
-
-    def _abandon(self, number):
-        reason = self._pool._reason()
-        for missing in range(number, -(-self._length // self._chunk_size)):
-            self._end_chunk(missing, 0, False, reason)
-
-    def _take(self, number, size, error, body):
-        success, value = (False, error) if error is not None else _payload.result(body)
-        self._end_chunk(number, size, success, value)
-
-    def _end_chunk(self, number, size, success, value):
-        with self._pool._lock:
-            self._entries.pop(number, None)
-            begin = number * self._chunk_size
-            if success and value is not None:
-                self._value[begin:begin + len(value)] = value
-            elif not success:
-                if self._failure is None:
-                    self._failure = value
-                if self._keep_going:
-                    end = min(self._length, begin + size)
-                    self._value[begin:end] = [value] * max(0, end - begin)
-            self._left -= 1
-            is_last = self._left == 0
-        if is_last:
-            failure, self._failure = self._failure, None
-            if failure is not None and not self._keep_going:
-                self._finish(False, failure)
-            else:
-                self._finish(True, self._value)
-
-
-class IMapIterator:
-    """Results in order, as soon as it is their turn."""
-
-    def __init__(self, pool, chunk_size, buffer_size):
-        self._pool = pool
-        self._chunk_size = chunk_size
-        self._condition = threading.Condition()
-        self._items = collections.deque()   # (success, value) that can be taken
-        self._later = {}                    # number → items whose turn has not come
-        self._next_number = 0
-        self._length = None                 # of chunks, once it is known
-        self._ended = 0
-        self._room = threading.Semaphore(max(1, buffer_size // chunk_size)) if buffer_size else None
-        self._taken = 0
-        self._is_closed = False
-        pool._add(self)
-
-    def __iter__(self):
-        return self
-
-    def next(self, timeout=None):
-        with self._condition:
-            self._condition.wait_for(lambda: self._items or self._is_over(), timeout)
-            if not self._items:
-                if self._is_over():
-                    raise StopIteration
-                raise TimeoutError
-            success, value = self._items.popleft()
-        self._make_room()
-        if success:
-            return value
-        raise value
-
-    __next__ = next
-
-    def _is_over(self):
-        return self._length is not None and self._ended >= self._length
-
-    def _make_room(self):
-        if self._room is not None:
-            self._taken += 1
-            if self._taken % self._chunk_size == 0:
-                self._room.release()
-
-    def _feed(self, function, mapper, chunks):
-        number = 0
-        try:
-            for chunk in chunks:
-                if self._room is not None:
-                    self._room.acquire()
-                if not self._put_chunk(number, function, mapper, chunk):
-                    return
-                number += 1
-        except Exception as error:  # the iterable's
-            self._end_chunk(number, [(False, error)])
-            number += 1
-        self._set_length(number)
-
-    def _put_chunk(self, number, function, mapper, chunk):
-        if self._is_closed or not self._pool._session.wait_for_room(WINDOW):
-            self._abandon(number)
-            return False
-        try:
-            self._pool._put((mapper, ((function, chunk),), {}),
-                            lambda error, _, body: self._take(number, error, body))
-        except Error:
-            self._abandon(number)
-            return False
-        except Exception as error:
-            self._end_chunk(number, [(False, error)])
-        return True
-
-    def _abandon(self, number):
-        self._end_chunk(number, [(False, self._pool._reason())])
-        self._set_length(number + 1)
-
-    def _take(self, number, error, body):
-        if error is not None:
-            success, value = False, error
-        else:
-            success, value = _payload.result(body)
-        self._end_chunk(number, [(True, item) for item in value] if success else [(False, value)])
-
-    def _set_length(self, length):
-        with self._condition:
-            self._length = length
-            self._condition.notify_all()
-        self._leave_if_over()
-
-    def _end_chunk(self, number, items):
-        with self._condition:
-            self._accept(number, items)
-            self._condition.notify_all()
-        self._leave_if_over()
-
-    def _accept(self, number, items):
-        self._later[number] = items
-        while self._next_number in self._later:
-            self._items.extend(self._later.pop(self._next_number))
-            self._next_number += 1
-            self._ended += 1
-
-    def _leave_if_over(self):
-        if self._is_over():
-            self._pool._remove(self)
-
-    def _stop_feeding(self):
-        self._is_closed = True
-        if self._room is not None:
-            self._room.release()
-
-
-class IMapUnorderedIterator(IMapIterator):
-    """Results as they come."""
-
-    def _accept(self, number, items):
-        self._items.extend(items)
-        self._ended += 1
-
-
-class _WorkerHandle:
-    """What `_pool` has for each worker, as far as multiprocessing's users look at it."""
-
-    def __init__(self, pid):
-        self.pid = pid
-
-    def is_alive(self):
-        try:
-            with open(f"/proc/{self.pid}/stat", encoding="utf-8", errors="replace") as file:
-                return file.read().rpartition(") ")[2][:1] not in ("Z", "X")
-        except OSError:
-            return False
-
-    @property
-    def exitcode(self):
-        """None while it lives; how it ended mtd tells ('mtctl why')."""
-        return None if self.is_alive() else 0
 
 
 class Pool:
@@ -386,12 +95,12 @@ class Pool:
         except BaseException:
             self._stop_private()
             raise
-        for target in (_feed_jobs, _call_callbacks):
-            source = self._jobs if target is _feed_jobs else self._callbacks
-            thread = threading.Thread(target=target, args=(source,), name=f"mtd-pool{target.__name__}", daemon=True)
+        for target in (feed_jobs, call_callbacks):
+            source = self._jobs if target is feed_jobs else self._callbacks
+            thread = threading.Thread(target=target, args=(source,), name=f"mtd-pool_{target.__name__}", daemon=True)
             thread.start()
             self._threads.append(thread)
-        self._watch = _StartWatch(self._where, self._session, processes) if self._private is not None else None
+        self._watch = StartWatch(self._where, self._session, processes) if self._private is not None else None
         # As multiprocessing does it, so that a pool which nobody ended ends before its interpreter does.
         self._terminate = util.Finalize(self, _terminate, args=(self._session, self._private, self._watch, self._jobs,
                                                                 self._callbacks, self._results, self._lock),
@@ -401,14 +110,14 @@ class Pool:
     def _start_private(self, initializer, initargs, maxtasksperchild, max_crashes):
         self._private = PrivateMtd()
         try:
-            preparation = os.path.join(self._private.directory, "start")
+            path = os.path.join(self._private.directory, "start")
             self._spool = os.path.join(self._private.directory, "spool")
             os.mkdir(self._spool, 0o700)
             # It holds the environment and the authentication key: nobody else's business.
-            with open(os.open(preparation, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-                pickle.dump(_preparation(self._spool), file)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+                pickle.dump(preparation(self._spool), file)
                 file.write(ForkingPickler.dumps((initializer, tuple(initargs))))
-            self._private.start(_configuration(self._processes, preparation, maxtasksperchild, max_crashes))
+            self._private.start(configuration(self._processes, path, maxtasksperchild, max_crashes))
         except BaseException:
             self._stop_private()
             raise
@@ -529,7 +238,7 @@ class Pool:
         if buffersize is None:
             self._jobs.put(job)
         else:  # it may wait for its reader, which must hold up no other job
-            threading.Thread(target=_feed_one, args=(job,), name="mtd-pool_feed", daemon=True).start()
+            threading.Thread(target=feed_one, args=(job,), name="mtd-pool_feed", daemon=True).start()
         return result
 
     def _put(self, call, on_end):
@@ -569,7 +278,7 @@ class Pool:
         while True:
             pids = self._pids()
             if (len(pids) >= self._processes and None not in pids) or time.monotonic() > deadline:
-                return [_WorkerHandle(pid) for pid in pids]
+                return [WorkerHandle(pid) for pid in pids]
             self._wait_for_an_event()
 
     def _pids(self):
@@ -591,140 +300,6 @@ class Pool:
 
     def _repopulate_pool(self):
         """mtd does it by itself."""
-
-
-def _preparation(spool):
-    """What a worker needs to become like this process; as multiprocessing's spawn has it."""
-    data = spawn.get_preparation_data("mtd.Pool worker")
-    data["authkey"] = bytes(data["authkey"])
-    return {"spawn": data, "environment": dict(os.environb), "spool": spool}
-
-
-def _configuration(processes, preparation, maxtasksperchild, max_crashes):
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    command = [spawn.get_executable() or sys.executable, *util._args_from_interpreter_flags(), "-c", _WORKER, package,
-               preparation]
-    command = [os.fsdecode(word).replace("$", "$$") for word in command]
-    pool = {
-        "command": command,
-        "workers": processes,
-        "cwd": os.getcwd().replace("$", "$$"),
-        "env_pass": _names_that_matter_at_start(),
-        "overlap": True,
-        "stop": {"timeout": "2s"},
-        "log": {"to": "inherit"},
-        "backoff": {"initial": "10ms", "max": "1s"},
-        "crash_limit": {"count": 1000000, "window": "1s"},
-        "tasks": {"mode": "task", "durability": "process", "max_attempts": 1, "max_crashes": max_crashes,
-                  "retry_delay": "10ms", "max_queue": 4 * WINDOW, "max_result": "8M"},
-    }
-    if maxtasksperchild is not None:
-        pool["recycle"] = {"maxtasksperchild": maxtasksperchild, "concurrency": processes}
-    return {"pools": {PRIVATE_POOL: pool}}
-
-
-def _names_that_matter_at_start():
-    """Of the environment: what the interpreter and the loader read before a worker can set the rest."""
-    return sorted(name for name in os.environ
-                  if name.startswith(("PYTHON", "LD_", "LC_", "MALLOC_", "GLIBC_")) or name in ("LANG", "PATH"))
-
-
-def _feed_jobs(jobs):
-    while True:
-        job = jobs.get()
-        if job is None:
-            return
-        _feed_one(job)
-        del job
-
-
-def _feed_one(job):
-    result, *rest = job
-    result._feed(*rest)
-
-
-def _call_callbacks(callbacks):
-    while True:
-        item = callbacks.get()
-        if item is None:
-            return
-        callback, value, then = item
-        try:
-            callback(value)
-        except BaseException:
-            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
-        then()
-        del item, callback, value, then
-
-
-class _StartWatch:
-    """Follows mtd's events: a pool whose workers never become ready is told to whoever waits for it."""
-
-    def __init__(self, where, session, processes):
-        self._where = where
-        self._session = session
-        self._processes = processes
-        self._failures = 0    # since one was ready
-        self._were_ready = set()
-        self.all_were_ready = threading.Event()
-        self._calls = varlink.Calls(varlink.MANAGER, where)
-        self._is_over = False
-        self._thread = threading.Thread(target=self._run, name="mtd-pool-starts", daemon=True)
-        self._thread.start()
-
-    def stop(self):
-        self._is_over = True
-        self.all_were_ready.set()
-        self._calls.shut()
-        self._thread.join()
-
-    def _run(self):
-        try:
-            self._follow()
-        finally:
-            self._calls.close()
-
-    def _follow(self):
-        cursor = "0"
-        while not self._is_over:
-            try:
-                for part in self._calls.call_more("Events", since=cursor, follow=True):
-                    cursor = part.get("cursor") or cursor
-                    for event in part.get("events", []):
-                        self._take(event)
-            except (OSError, Error):
-                if not self._connect_again():
-                    return
-
-    def _take(self, event):
-        if event.get("event") == "ready":
-            self._failures = 0
-            self._were_ready.add(event.get("worker"))
-            if len(self._were_ready) >= self._processes:
-                self.all_were_ready.set()
-        elif event.get("event") == "exited" and not (event.get("last_exit") or {}).get("planned"):
-            self._failures += 1
-            if self._failures >= BROKEN_STARTS * self._processes:
-                self._session.abort(WorkerLost(_how_they_end(event), reason="start"))
-                self.all_were_ready.set()
-
-    def _connect_again(self):
-        """The supervisor died; its successor is there in a moment."""
-        deadline = time.monotonic() + 30
-        self._calls.close()
-        while not self._is_over and time.monotonic() < deadline:
-            try:
-                self._calls = varlink.Calls(varlink.MANAGER, self._where)
-                return True
-            except Error:
-                time.sleep(0.05)
-        return False
-
-
-def _how_they_end(event):
-    end = event.get("last_exit") or {}
-    how = f"signal {end['signal']}" if end.get("signal") else f"exit status {end.get('code')}"
-    return f"no worker of the pool becomes ready; the last one ended with {how}"
 
 
 def _terminate(session, private, watch, jobs, callbacks, results, lock):
