@@ -1,15 +1,22 @@
 # mtd-broker: everything but main in a library, so that tests can link it.
 add_library(mtd_broker_core STATIC
+  answer_assembly.cpp
   broker.cpp
+  client_desk.cpp
   client_frames.cpp
   client_stream.cpp
   open_store.cpp
   part_spool.cpp
   pool_settings.cpp
+  put_refusal.cpp
   queue_runner.cpp
+  queue_table.cpp
+  queue_workers.cpp
+  store_traffic.cpp
   task_handlers.cpp
   task_json.cpp
   task_message.cpp
+  task_requests.cpp
   two_stores.cpp
   worker_frames.cpp
   worker_socket.cpp

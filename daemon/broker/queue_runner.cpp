@@ -6,11 +6,40 @@
 #include <utility>
 
 #include "common/escape.h"
-#include "common/json_writer.h"
-#include "common/size.h"
 #include "daemon/broker/task_message.h"
 
 namespace mtd::broker {
+namespace {
+
+task::DeathCause cause_of(EndCause cause) {
+  switch (cause) {
+    case EndCause::exit:
+      return task::DeathCause::exit;
+    case EndCause::signal:
+      return task::DeathCause::signal;
+    case EndCause::oom:
+      return task::DeathCause::oom;
+    case EndCause::stopped:
+      return task::DeathCause::stopped;
+    case EndCause::vanished:
+      return task::DeathCause::vanished;
+  }
+  return task::DeathCause::vanished;
+}
+
+KillCause cause_of(task::KillCause cause) {
+  switch (cause) {
+    case task::KillCause::task_timeout:
+      return KillCause::task_timeout;
+    case task::KillCause::cancelled:
+      return KillCause::cancelled;
+    case task::KillCause::protocol:
+      return KillCause::protocol;
+  }
+  return KillCause::protocol;
+}
+
+}  // namespace
 
 QueueRunner::QueueRunner(QueueHost& host, Places places, QueueSettings settings,
                          task::Recovered recovered)
@@ -18,15 +47,10 @@ QueueRunner::QueueRunner(QueueHost& host, Places places, QueueSettings settings,
       places_(places),
       settings_(std::move(settings)),
       queue_(settings_.spec, std::move(recovered), host.now()),
-      board_(places_.board.queue(settings_.id)) {}
-
-WorkerRef QueueRunner::ref_of(const task::WorkerKey& key) const {
-  return {settings_.id, key.slot, key.incarnation};
-}
-
-QueueRunner::Worker* QueueRunner::find(const task::WorkerKey& key) {
-  const auto found = workers_.find(key);
-  return found == workers_.end() ? nullptr : &found->second;
+      board_(places_.board.queue(settings_.id)),
+      workers_(places_.link, places_.board, settings_.id),
+      answers_(places_.parts) {
+  workers_.report_loads(settings_.reports_load);
 }
 
 void QueueRunner::apply(task::Event event) {
@@ -63,19 +87,13 @@ void QueueRunner::step(task::Event event) {
 }
 
 void QueueRunner::reconfigure(QueueSettings settings) {
-  told_backlog_.reset();
   if (settings.id != settings_.id) {  // the pool left the configuration and came back
     places_.board.clear(settings_.id);
     board_ = places_.board.queue(settings.id);
+    workers_.set_pool(settings.id);
   }
-  const bool asked = settings_.reports_load;
   settings_ = std::move(settings);
-  if (settings_.reports_load && !asked) {
-    for (auto& [key, worker] : workers_) {
-      worker.told_busy.reset();
-      note_load(key, worker);
-    }
-  }
+  workers_.report_loads(settings_.reports_load);
   apply(task::Reconfigure{settings_.spec});
 }
 
@@ -87,15 +105,15 @@ void QueueRunner::recall() {
 }
 
 void QueueRunner::show() {
-  flush_workers();
-  tell_loads();
+  workers_.flush();
+  workers_.tell_loads();
   const task::QueueView view = queue_.view();
-  tell_backlog(view);
+  if (synced_) workers_.tell_backlog(view.waiting > 0 && !view.paused);
   if (board_ == nullptr) return;
   board_->waiting = view.waiting + view.entering;
   board_->scheduled = view.scheduled;
   board_->running = view.running;
-  board_->busy = busy_;
+  board_->busy = workers_.busy();
   board_->done = view.done;
   board_->failed = view.failed_attempts;
   board_->crashed = view.crashed_attempts;
@@ -108,9 +126,9 @@ void QueueRunner::show() {
 
 void QueueRunner::attach(const Attach& attach, UniqueFd socket) {
   const task::WorkerKey key{attach.worker.slot, attach.worker.incarnation};
-  if (Worker* known = find(key)) {
-    known->told = true;
-    tell_again(key, *known);
+  if (QueueWorker* known = workers_.find(key)) {
+    workers_.attached_again(*known);
+    host_.changed(*this);
     return;
   }
   if (!socket) {
@@ -118,9 +136,7 @@ void QueueRunner::attach(const Attach& attach, UniqueFd socket) {
                   key.slot);
     return;
   }
-  Worker& worker = workers_[key];
-  worker.told = true;
-  worker.board = places_.board.worker(attach.worker);
+  QueueWorker& worker = workers_.add(key);
   if (worker.board == nullptr)
     spdlog::warn("the task board is full: status does not show what worker {}/{} does", pool(),
                  key.slot);
@@ -136,71 +152,16 @@ void QueueRunner::attach(const Attach& attach, UniqueFd socket) {
   const std::uint32_t credit = worker.board != nullptr ? worker.board->credit : 0;
   apply(task::WorkerAttached{key, attach.task_limit, given});
   if (credit != 0) {  // it has said so to a former broker
-    on_ready(key, worker, ReadyFrame{credit, worker.board->capabilities});
+    on_ready(worker, ReadyFrame{credit, worker.board->capabilities});
   }
   const auto started = worker.socket->start();
   if (!started) spdlog::error("pool {}: worker {}: {}", pool(), key.slot, started.error().message);
   worker.socket->read();
 }
 
-void QueueRunner::tell_again(const task::WorkerKey& key, Worker& worker) {
-  const WorkerRef ref = ref_of(key);
-  if (worker.ready) places_.link.send(Ready{{}, ref});
-  if (worker.spent) places_.link.send(Spent{{}, ref});
-  if (worker.drained) places_.link.send(Drained{{}, ref});
-  if (worker.condemned) places_.link.send(Condemned{{}, ref, *worker.condemned, 0});
-  worker.told_busy.reset();
-  note_load(key, worker);
-  host_.changed(*this);
-}
-
-// Told at the end of the turn: a worker that goes from one task to the next is not told as idle.
-void QueueRunner::note_load(const task::WorkerKey& key, const Worker& worker) {
-  if (settings_.reports_load && worker.ready) loads_.insert(key);
-}
-
-void QueueRunner::send(const task::WorkerKey& key, Worker& worker, std::string frame) {
-  worker.socket->send(std::move(frame));
-  flush_soon(key, worker);
-}
-
-void QueueRunner::flush_soon(const task::WorkerKey& key, Worker& worker) {
-  if (std::exchange(worker.unflushed, true)) return;
-  unflushed_.push_back(key);
-  host_.changed(*this);
-}
-
-void QueueRunner::flush_workers() {
-  for (const task::WorkerKey& key : unflushed_) {
-    Worker* worker = find(key);
-    if (worker == nullptr) continue;
-    worker->unflushed = false;
-    worker->socket->flush();
-  }
-  unflushed_.clear();
-}
-
-void QueueRunner::tell_loads() {
-  for (const task::WorkerKey& key : std::exchange(loads_, {})) {
-    Worker* worker = find(key);
-    if (worker == nullptr || worker->told_busy == worker->busy) continue;
-    worker->told_busy = worker->busy;
-    places_.link.send(Load{{}, ref_of(key), worker->busy ? 1U : 0U, 0});
-  }
-}
-
-// A pool that may have no worker at all gets its first one for the tasks that wait.
-void QueueRunner::tell_backlog(const task::QueueView& view) {
-  if (!settings_.reports_load || !synced_) return;
-  const bool waits = view.waiting > 0 && !view.paused && workers_.empty();
-  if (told_backlog_ == waits) return;
-  told_backlog_ = waits;
-  places_.link.send(Backlog{{}, settings_.id, waits ? 1U : 0U});
-}
-
 void QueueRunner::drain(const Drain& drain) {
   const task::WorkerKey key{drain.worker.slot, drain.worker.incarnation};
-  Worker* worker = find(key);
+  const QueueWorker* worker = workers_.find(key);
   if (worker == nullptr || worker->drained) {
     places_.link.send(Drained{{}, drain.worker});
     return;
@@ -211,72 +172,33 @@ void QueueRunner::drain(const Drain& drain) {
 }
 
 void QueueRunner::end(const Ended& ended) {
-  task::Death death;
-  death.number = ended.number;
-  switch (ended.cause) {
-    case EndCause::exit:
-      death.cause = task::DeathCause::exit;
-      break;
-    case EndCause::signal:
-      death.cause = task::DeathCause::signal;
-      break;
-    case EndCause::oom:
-      death.cause = task::DeathCause::oom;
-      break;
-    case EndCause::stopped:
-      death.cause = task::DeathCause::stopped;
-      break;
-    case EndCause::vanished:
-      death.cause = task::DeathCause::vanished;
-      break;
-  }
-  lose({ended.worker.slot, ended.worker.incarnation}, death);
+  lose({ended.worker.slot, ended.worker.incarnation}, {cause_of(ended.cause), ended.number});
   places_.link.send(EndedTaken{{}, ended.worker});
 }
 
 // What it had answered counts: the socket is read to its end first.
 void QueueRunner::lose(const task::WorkerKey& key, const task::Death& death) {
-  const auto found = workers_.find(key);
-  if (found == workers_.end()) {
+  const QueueWorker* worker = workers_.find(key);
+  if (worker == nullptr) {
     apply(task::WorkerLost{key, death});
     return;
   }
-  found->second.socket->read();
-  const bool misbehaved = found->second.condemned == KillCause::protocol;
+  worker->socket->read();
+  const bool misbehaved = worker->condemned == KillCause::protocol;
   apply(task::WorkerLost{key, misbehaved ? task::Death{task::DeathCause::protocol, 0} : death});
-  places_.board.clear(ref_of(key));
   places_.parts.remove_unless([this](task::TaskId id, std::uint32_t attempt) {
     return !queue_.find(id) || queue_.is_running(id, attempt);  // another queue's, or at work
   });
-  for (const Parts& parts : found->second.parts)
-    places_.parts.remove(parts.of.id, parts.of.attempt);
+  answers_.forget(key);
   // An answer that the store has not taken yet is the model's; nobody reads this socket any more.
-  if (Worker* worker = find(key)) set_busy(*worker, false);
-  workers_.erase(key);
-}
-
-void QueueRunner::begin_sync() {
-  for (auto& entry : workers_)
-    entry.second.told = false;
-  told_backlog_.reset();
+  workers_.remove(key);
 }
 
 void QueueRunner::end_sync() {
-  std::vector<task::WorkerKey> gone;
-  for (const auto& [key, worker] : workers_) {
-    if (!worker.told) gone.push_back(key);
-  }
-  for (const auto& key : gone)
+  for (const task::WorkerKey& key : workers_.untold())
     lose(key, {task::DeathCause::vanished, 0});
   if (!std::exchange(synced_, true)) apply(task::AllAttached{});
   host_.changed(*this);
-}
-
-void QueueRunner::condemn(const task::WorkerKey& key, KillCause cause) {
-  Worker* worker = find(key);
-  if (worker == nullptr || worker->condemned) return;
-  worker->condemned = cause;
-  places_.link.send(Condemned{{}, ref_of(key), cause, 0});
 }
 
 // ---- frames ----
@@ -284,32 +206,34 @@ void QueueRunner::condemn(const task::WorkerKey& key, KillCause cause) {
 void QueueRunner::on_fault(const task::WorkerKey& key, const Error& why) {
   spdlog::error("pool {}: worker {} speaks no mtd-task/1 ({}): it is killed", pool(), key.slot,
                 escape_for_terminal(why.message));
-  condemn(key, KillCause::protocol);
+  workers_.condemn(key, KillCause::protocol);
   apply(task::WorkerMisbehaved{key});
 }
 
 void QueueRunner::on_closed(const task::WorkerKey& key) {
-  if (find(key) != nullptr) apply(task::WorkerClosed{key});
+  if (workers_.find(key) != nullptr) apply(task::WorkerClosed{key});
 }
 
 Result<std::optional<AnswerOf>> QueueRunner::on_frame(const task::WorkerKey& key,
                                                       std::string_view line,
                                                       std::optional<std::string_view> body) {
   using Settled = std::optional<AnswerOf>;
-  Worker* worker = find(key);
+  QueueWorker* worker = workers_.find(key);
   if (worker == nullptr) return Settled();
   auto frame = parse_worker_frame(line);
   if (!frame) return Error{frame.error().message + " in " + std::string(line.substr(0, 200))};
   if (const auto* ready = std::get_if<ReadyFrame>(&*frame)) {
     if (worker->ready) return Error{"\"ready\" is said once"};
-    on_ready(key, *worker, *ready);
+    on_ready(*worker, *ready);
     return Settled();
   }
   if (!worker->ready) return Error{"the first frame is \"ready\""};
-  if (const auto* answer = std::get_if<AnswerFrame>(&*frame))
-    return handle(key, *worker, *answer, body);
+  if (const auto* answer = std::get_if<AnswerFrame>(&*frame)) {
+    const auto taken = on_answer(key, *answer, body);
+    return taken ? Result<Settled>(*taken) : Result<Settled>(taken.error());
+  }
   if (const auto* part = std::get_if<PartFrame>(&*frame)) {
-    if (const auto taken = on_part(key, *worker, *part, body); !taken) return taken.error();
+    if (const auto taken = on_part(key, *part, body); !taken) return taken.error();
   } else if (const auto* progress = std::get_if<ProgressFrame>(&*frame)) {
     host_.progress(progress->id, progress->members);
   } else if (const auto* extend = std::get_if<ExtendFrame>(&*frame)) {
@@ -323,171 +247,51 @@ Result<std::optional<AnswerOf>> QueueRunner::on_frame(const task::WorkerKey& key
   return Settled();
 }
 
-void QueueRunner::on_ready(const task::WorkerKey& key, Worker& worker, const ReadyFrame& frame) {
-  worker.ready = true;
+void QueueRunner::on_ready(QueueWorker& worker, const ReadyFrame& frame) {
   worker.capabilities = frame.capabilities;
   const std::uint32_t credit = frame.credit != 0 ? frame.credit : queue_.spec().credit;
   if (worker.board != nullptr) {
     worker.board->capabilities = frame.capabilities;
     worker.board->credit = credit;
   }
-  places_.link.send(Ready{{}, ref_of(key)});
-  note_load(key, worker);
-  apply(task::WorkerReady{key, credit});
+  workers_.is_ready(worker);
+  apply(task::WorkerReady{worker.key, credit});
 }
 
-// Perhaps a former broker has taken some, or all of them.
-std::vector<QueueRunner::Parts>::iterator QueueRunner::parts_of(Worker& worker,
-                                                                const AnswerOf& of) {
-  const auto known = std::find_if(worker.parts.begin(), worker.parts.end(),
-                                  [&](const Parts& parts) { return parts.of == of; });
-  if (known != worker.parts.end()) return known;
-  Parts parts;
-  parts.of = of;
-  const PartSpool::Kept kept = places_.parts.kept(of.id, of.attempt);
-  parts.is_filed = kept.bytes > settings_.max_result;
-  if (!parts.is_filed && kept.parts > 0) {
-    auto pieces = places_.parts.read(of.id, of.attempt);
-    if (pieces) parts.pieces = std::move(*pieces);
-    if (!pieces) parts.lost = pieces.error().message;
-  }
-  parts.count = kept.parts;
-  parts.bytes = kept.bytes;
-  worker.parts.push_back(std::move(parts));
-  return worker.parts.end() - 1;
+AnswerAssembly::Rules QueueRunner::answer_rules() const {
+  return {pool(), settings_.max_result, queue_.spec().durability == task::Durability::memory};
 }
 
-// Its frame leaves the socket before the answer is on record: a kill -9 must not lose it. And what
-// is larger than the store keeps is nowhere but in the file.
-void QueueRunner::keep(Parts& parts, std::string_view body) {
-  const auto& [id, attempt] = parts.of;
-  const bool is_large = parts.bytes > settings_.max_result;
-  Result<void> kept;
-  if (parts.bytes > kMaxResult) {
-    kept = Error{"a result has at most " + format_size({kMaxResult})};
-  } else if (parts.is_filed) {
-    kept = places_.parts.add(id, attempt, parts.count - 1, body);
-  } else {
-    parts.pieces.emplace_back(body);
-    if (!is_large && queue_.spec().durability == task::Durability::memory) return;
-    const std::uint32_t there = places_.parts.kept(id, attempt).parts;
-    for (std::uint32_t i = there; kept && i < parts.count; ++i)
-      kept = places_.parts.add(id, attempt, i, parts.pieces[i]);
-    if (kept && is_large) {
-      parts.is_filed = true;
-      parts.pieces.clear();
-    }
-  }
-  if (kept) return;
-  if (is_large) {
-    parts.lost = kept.error().message;
-    parts.pieces.clear();
-    places_.parts.remove(id, attempt);
-  } else if (!std::exchange(spool_failed_, true)) {
-    spdlog::warn("pool {}: {}: an answer in parts would not survive a kill of the broker now",
-                 pool(), kept.error().message);
-  }
-}
-
-Result<void> QueueRunner::on_part(const task::WorkerKey& key, Worker& worker,
-                                  const PartFrame& frame, std::optional<std::string_view> body) {
+Result<void> QueueRunner::on_part(const task::WorkerKey& key, const PartFrame& frame,
+                                  std::optional<std::string_view> body) {
   if (!body) return Error{"a part without a body"};
-  const AnswerOf of{frame.id, frame.attempt};
-  if (!queue_.holds(key, of.id, of.attempt)) return {};  // of an attempt that is over
-  Parts& parts = *parts_of(worker, of);
-  if (worker.parts.size() > kMaxCredit) return Error{"parts of too many answers at once"};
-  if (frame.part > parts.count) {
-    return Error{"part " + std::to_string(frame.part) + " comes before part " +
-                 std::to_string(parts.count)};
-  }
-  if (frame.part < parts.count) return {};  // again
-  ++parts.count;
-  parts.bytes += body->size();
-  if (parts.lost.empty()) keep(parts, *body);
-  return {};
+  if (!queue_.holds(key, frame.id, frame.attempt)) return {};  // of an attempt that is over
+  return answers_.add_part(key, frame, *body, answer_rules());
 }
 
-QueueRunner::Data QueueRunner::take_parts(Parts& parts) {
-  Data data;
-  data.bytes = parts.bytes;
-  data.lost = std::move(parts.lost);
-  if (!data.lost.empty()) return data;
-  if (parts.is_filed) data.file = places_.parts.make_result(parts.of.id, parts.of.attempt);
-  for (const std::string& piece : parts.pieces)
-    data.text += piece;
-  return data;
-}
-
-Result<QueueRunner::Data> QueueRunner::take_data(Worker& worker, const AnswerFrame& frame,
-                                                 std::optional<std::string_view> body) {
-  const AnswerOf of{frame.id, frame.attempt};
-  Data data;
-  if (frame.parts != 0) {
-    if (body) return Error{"\"parts\" and \"body\" in one frame"};
-    const auto found = parts_of(worker, of);
-    if (found->count != frame.parts) {
-      return Error{"\"parts\" says " + std::to_string(frame.parts) + ", but " +
-                   std::to_string(found->count) + " came"};
-    }
-    data = take_parts(*found);
-    worker.parts.erase(found);
-  } else if (body && body->size() > settings_.max_result) {
-    Parts parts;
-    parts.of = of;
-    parts.count = 1;
-    parts.bytes = body->size();
-    places_.parts.remove(of.id, of.attempt);
-    keep(parts, *body);
-    data = take_parts(parts);
-  } else if (body) {
-    data.text = *body;
-    data.bytes = body->size();
-  }
-  return data;
-}
-
-Result<std::optional<AnswerOf>> QueueRunner::handle(const task::WorkerKey& key, Worker& worker,
-                                                    const AnswerFrame& frame,
-                                                    std::optional<std::string_view> body) {
-  const AnswerOf of{frame.id, frame.attempt};
-  // Of an attempt that is over nothing is kept, and its answer is refused whatever it holds.
-  auto data =
-      queue_.holds(key, of.id, of.attempt) ? take_data(worker, frame, body) : Result<Data>(Data());
-  if (!data) return data.error();
-  auto answer = std::make_shared<task::Answer>();
-  answer->result = frame.result;
-  answer->data = std::move(data->text);
-  answer->error = frame.error;
-  const bool too_big = !data->lost.empty();
-  if (!frame.done && !data->file.empty()) {  // a failure has its error; more is not kept
-    places_.parts.remove_result(data->file);
-  } else if (!data->file.empty()) {
-    answer->file = data->file;
-    filed_[{of.id.value, of.attempt}] = data->file;
-  }
-  if (too_big && frame.done) {
-    answer->result.clear();
-    answer->error = "{\"type\":\"ResultTooBig\",\"message\":";
-    append_json_string(answer->error,
-                       "the result has " + std::to_string(data->bytes) +
-                           " bytes and cannot be kept: " + escape_for_terminal(data->lost));
-    answer->error += '}';
-  }
+// Of an attempt that is over nothing is kept, and its answer is refused whatever it holds.
+Result<AnswerOf> QueueRunner::on_answer(const task::WorkerKey& key, const AnswerFrame& frame,
+                                        std::optional<std::string_view> body) {
+  auto answer = queue_.holds(key, frame.id, frame.attempt)
+                    ? answers_.make(key, frame, body, answer_rules())
+                    : AnswerAssembly::make_of_nothing(frame);
+  if (!answer) return answer.error();
   if (frame.done) {
-    apply(task::TaskDone{key, frame.id, frame.attempt, std::move(answer), too_big});
+    apply(
+        task::TaskDone{key, frame.id, frame.attempt, std::move(answer->content), answer->too_big});
   } else {
     task::TaskFailed failed;
     failed.worker = key;
     failed.id = frame.id;
     failed.attempt = frame.attempt;
-    failed.answer = std::move(answer);
+    failed.answer = std::move(answer->content);
     failed.retry = frame.retry;
     failed.delay = frame.delay;
     failed.crash = frame.crash;
     failed.death = frame.death;
     apply(std::move(failed));
   }
-  return std::optional(of);
+  return AnswerOf{frame.id, frame.attempt};
 }
 
 // ---- actions ----
@@ -508,11 +312,12 @@ void QueueRunner::perform(const task::SendTask& action) {
     if (reply.tasks.empty() || !reply.tasks.front().body) return;
     if (queue_.holds(action.worker, action.id, action.attempt))
       send_task(action, *reply.tasks.front().body);
+    host_.changed(*this);
   });
 }
 
 void QueueRunner::send_task(const task::SendTask& action, const task::TaskBody& body) {
-  Worker* worker = find(action.worker);
+  QueueWorker* worker = workers_.find(action.worker);
   if (worker == nullptr) return;
   if (worker->board != nullptr) {
     if (!action.again) ++worker->board->given;
@@ -520,65 +325,40 @@ void QueueRunner::send_task(const task::SendTask& action, const task::TaskBody& 
   }
   const bool takes_bodies = (worker->capabilities & kTakesBodies) != 0;
   for (std::string& frame : task_frames_of(action, body, takes_bodies))
-    send(action.worker, *worker, std::move(frame));
+    workers_.send(*worker, std::move(frame));
 }
 
 void QueueRunner::perform(const task::SendCancel& action) {
-  if (Worker* worker = find(action.worker)) send(action.worker, *worker, cancel_frame(action));
+  if (QueueWorker* worker = workers_.find(action.worker))
+    workers_.send(*worker, cancel_frame(action));
 }
 
 void QueueRunner::perform(const task::SendDrain& action) {
-  if (Worker* worker = find(action.worker)) send(action.worker, *worker, drain_frame(action));
+  if (QueueWorker* worker = workers_.find(action.worker))
+    workers_.send(*worker, drain_frame(action));
 }
 
 void QueueRunner::perform(const task::KillWorker& action) {
-  switch (action.cause) {
-    case task::KillCause::task_timeout:
-      return condemn(action.worker, KillCause::task_timeout);
-    case task::KillCause::cancelled:
-      return condemn(action.worker, KillCause::cancelled);
-    case task::KillCause::protocol:
-      return condemn(action.worker, KillCause::protocol);
-  }
-}
-
-void QueueRunner::set_busy(Worker& worker, bool busy) {
-  if (worker.busy == busy) return;
-  worker.busy = busy;
-  busy ? ++busy_ : --busy_;
+  workers_.condemn(action.worker, cause_of(action.cause));
 }
 
 void QueueRunner::perform(const task::WorkerLoad& action) {
-  Worker* worker = find(action.worker);
-  if (worker == nullptr) return;
-  set_busy(*worker, action.running > 0);
-  if (worker->board != nullptr) {
-    worker->board->running = action.running;
-    if (action.running == 0) worker->board->current = 0;
-  }
-  note_load(action.worker, *worker);
+  if (QueueWorker* worker = workers_.find(action.worker))
+    workers_.set_running(*worker, action.running);
 }
 
 void QueueRunner::perform(const task::WorkerSpent& action) {
-  if (Worker* worker = find(action.worker)) worker->spent = true;
-  places_.link.send(Spent{{}, ref_of(action.worker)});
+  workers_.is_spent(action.worker);
 }
 
 void QueueRunner::perform(const task::WorkerDrained& action) {
-  if (Worker* worker = find(action.worker)) worker->drained = true;
-  places_.link.send(Drained{{}, ref_of(action.worker)});
+  workers_.is_drained(action.worker);
 }
 
 void QueueRunner::perform(const task::AnswerSettled& action) {
-  if (Worker* worker = find(action.worker)) {
-    if (worker->board != nullptr && action.taken) ++worker->board->answered;
-    worker->socket->settle({action.id, action.attempt});
-    flush_soon(action.worker, *worker);
-  }
-  places_.parts.remove(action.id, action.attempt);
-  if (filed_.empty()) return;
-  const auto filed = filed_.extract({action.id.value, action.attempt});
-  if (filed && !action.taken) places_.parts.remove_result(filed.mapped());
+  if (QueueWorker* worker = workers_.find(action.worker))
+    workers_.settle(*worker, {action.id, action.attempt}, action.taken);
+  answers_.settled({action.id, action.attempt}, action.taken);
 }
 
 }  // namespace mtd::broker

@@ -10,11 +10,12 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
+#include "daemon/broker/answer_assembly.h"
 #include "daemon/broker/model/queue.h"
 #include "daemon/broker/part_spool.h"
+#include "daemon/broker/queue_workers.h"
 #include "daemon/broker/store/store.h"
 #include "daemon/broker/worker_frames.h"
 #include "daemon/broker/worker_socket.h"
@@ -24,9 +25,9 @@
 
 namespace mtd::broker {
 
-// Who hears what of a queue.
 class QueueRunner;
 
+// Who hears what of a queue.
 class QueueHost {
  public:
   virtual ~QueueHost() = default;
@@ -45,9 +46,6 @@ class QueueHost {
   // Its numbers and its next deadline are others now.
   virtual void changed(QueueRunner& queue) = 0;
 };
-
-// Of the bytes of a result, whatever the quota has room for.
-inline constexpr std::uint64_t kMaxResult = 1ULL << 30U;
 
 struct QueueSettings {
   task::QueueSpec spec;
@@ -85,71 +83,25 @@ class QueueRunner {
   void drain(const Drain& drain);
   void end(const Ended& ended);
   // A new life of the supervisor: it tells everything again.
-  void begin_sync();
+  void begin_sync() { workers_.begin_sync(); }
   void end_sync();
   [[nodiscard]] bool has_workers() const { return !workers_.empty(); }
   // At the end of a turn: workers get what they are sent, the board says how the queue is, and the
   // supervisor is told who works, where it wants to know.
   void show();
-  [[nodiscard]] std::uint64_t busy_workers() const { return busy_; }
+  [[nodiscard]] std::uint64_t busy_workers() const { return workers_.busy(); }
 
  private:
-  // Of an answer that is not whole yet.
-  struct Parts {
-    AnswerOf of;
-    std::uint32_t count = 0;
-    std::uint64_t bytes = 0;
-    std::vector<std::string> pieces;  // empty: all of it is in the file alone
-    bool is_filed = false;
-    std::string lost;  // why it cannot be kept; nothing of it is kept then
-  };
-  // What an answer brought besides its line.
-  struct Data {
-    std::uint64_t bytes = 0;
-    std::string text;  // or
-    std::string file;  // in the spool
-    std::string lost;  // or why it cannot be kept
-  };
-  struct Worker {
-    std::unique_ptr<WorkerSocket> socket;
-    sys::BoardWorker* board = nullptr;  // null: the board is full
-    std::uint32_t capabilities = 0;
-    bool busy = false;  // has a task
-    bool unflushed = false;
-    bool ready = false, drained = false, spent = false, told = false;
-    std::optional<bool> told_busy;  // what the supervisor knows; of pools that ask for it
-    std::optional<KillCause> condemned;
-    std::vector<Parts> parts;
-  };
-  using Workers = std::map<task::WorkerKey, Worker>;
-
   void step(task::Event event);
-  [[nodiscard]] WorkerRef ref_of(const task::WorkerKey& key) const;
-  [[nodiscard]] Worker* find(const task::WorkerKey& key);
-  void tell_again(const task::WorkerKey& key, Worker& worker);
-  void condemn(const task::WorkerKey& key, KillCause cause);
-  void set_busy(Worker& worker, bool busy);
-  void send(const task::WorkerKey& key, Worker& worker, std::string frame);
-  void flush_soon(const task::WorkerKey& key, Worker& worker);
-  void flush_workers();
-  void note_load(const task::WorkerKey& key, const Worker& worker);
-  void tell_loads();
-  void tell_backlog(const task::QueueView& view);
-
   // Frames of a worker.
   Result<std::optional<AnswerOf>> on_frame(const task::WorkerKey& key, std::string_view line,
                                            std::optional<std::string_view> body);
-  Result<std::optional<AnswerOf>> handle(const task::WorkerKey& key, Worker& worker,
-                                         const AnswerFrame& frame,
-                                         std::optional<std::string_view> body);
-  void on_ready(const task::WorkerKey& key, Worker& worker, const ReadyFrame& frame);
-  Result<void> on_part(const task::WorkerKey& key, Worker& worker, const PartFrame& frame,
+  void on_ready(QueueWorker& worker, const ReadyFrame& frame);
+  Result<AnswerOf> on_answer(const task::WorkerKey& key, const AnswerFrame& frame,
+                             std::optional<std::string_view> body);
+  Result<void> on_part(const task::WorkerKey& key, const PartFrame& frame,
                        std::optional<std::string_view> body);
-  [[nodiscard]] std::vector<Parts>::iterator parts_of(Worker& worker, const AnswerOf& of);
-  void keep(Parts& parts, std::string_view body);
-  Result<Data> take_data(Worker& worker, const AnswerFrame& frame,
-                         std::optional<std::string_view> body);
-  [[nodiscard]] Data take_parts(Parts& parts);
+  [[nodiscard]] AnswerAssembly::Rules answer_rules() const;
   void on_fault(const task::WorkerKey& key, const Error& why);
   void on_closed(const task::WorkerKey& key);
   void lose(const task::WorkerKey& key, const task::Death& death);
@@ -178,16 +130,11 @@ class QueueRunner {
   QueueSettings settings_;
   task::Queue queue_;
   sys::BoardQueue* board_ = nullptr;
-  Workers workers_;
-  std::set<task::WorkerKey> loads_;         // to be told at the end of the turn
-  std::vector<task::WorkerKey> unflushed_;  // … and these workers
-  // Answers on their way to the record whose data is in a file.
-  std::map<std::pair<std::uint64_t, std::uint32_t>, std::string> filed_;
+  QueueWorkers workers_;
+  AnswerAssembly answers_;
   std::deque<task::Event> pending_;
-  task::BodyRef body_;                // of the claim whose completion is being applied
-  std::uint64_t busy_ = 0;            // workers
-  std::optional<bool> told_backlog_;  // what the supervisor knows; of pools that ask for it
-  bool applying_ = false, synced_ = false, spool_failed_ = false;
+  task::BodyRef body_;  // of the claim whose completion is being applied
+  bool applying_ = false, synced_ = false;
 };
 
 }  // namespace mtd::broker

@@ -76,7 +76,7 @@ class TaskHandlers final : public control::Dispatcher {
   // The pool that the call names, or it has been answered with NoSuchPool.
   QueueRunner* needed_pool(const CallRef& call) {
     const std::string name = text_of(call, "pool");
-    QueueRunner* queue = broker_.find(name);
+    QueueRunner* queue = broker_.queues().find(name);
     if (queue == nullptr) call->error("NoSuchPool", {{"pool", name}});
     return queue;
   }
@@ -84,10 +84,10 @@ class TaskHandlers final : public control::Dispatcher {
   void stats(const CallRef& call) {
     const std::string name = text_of(call, "pool");
     if (!name.empty() && needed_pool(call) == nullptr) return;
-    broker_.ask(task::DescribeStore{}, [this, call, name](const task::StoreReply& reply) {
+    broker_.store().ask(task::DescribeStore{}, [this, call, name](const task::StoreReply& reply) {
       json pools = json::array();
-      for (const auto& [pool, queue] : broker_.queues()) {
-        if ((name.empty() || name == pool) && broker_.is_present(*queue))
+      for (const auto& [pool, queue] : broker_.queues().all()) {
+        if ((name.empty() || name == pool) && broker_.queues().is_present(*queue))
           pools.push_back(queue_json(*queue, broker_.now().wall));
       }
       call->reply({{"pools", pools}, {"store", store_json(reply.description)}});
@@ -118,14 +118,14 @@ class TaskHandlers final : public control::Dispatcher {
       question.filter.states.push_back(*state);
     }
     const std::string asked = after > 0 ? std::string() : question.filter.pool;
-    broker_.ask(question, [this, call, asked](const task::StoreReply& reply) {
+    broker_.store().ask(question, [this, call, asked](const task::StoreReply& reply) {
       if (answered_error(call, reply)) return;
       // Tasks of a pool that has left the configuration are listed; a name nobody knows is told.
-      if (reply.tasks.empty() && !asked.empty() && broker_.find(asked) == nullptr)
+      if (reply.tasks.empty() && !asked.empty() && broker_.queues().find(asked) == nullptr)
         return call->error("NoSuchPool", {{"pool", asked}});
       json tasks = json::array();
       for (const auto& found : reply.tasks)
-        tasks.push_back(task_json(found, broker_.progress_of(found.row.facts.id), false));
+        tasks.push_back(task_json(found, broker_.clients().progress_of(found.row.facts.id), false));
       call->reply({{"tasks", tasks}});
     });
   }
@@ -138,14 +138,15 @@ class TaskHandlers final : public control::Dispatcher {
       return invalid(call, "id", "a task is named by id, which is above 0, or by uid");
     question.id = {static_cast<std::uint64_t>(std::max<std::int64_t>(id, 0))};
     question.with_answer = question.with_history = true;
-    broker_.ask(question, [this, call](const task::StoreReply& reply) {
+    broker_.store().ask(question, [this, call](const task::StoreReply& reply) {
       if (answered_error(call, reply)) return;
       if (reply.tasks.empty()) {
         call->error("NoSuchTask", {{"message", "there is no such task, or no more"}});
         return;
       }
       const auto& found = reply.tasks.front();
-      call->reply({{"task", task_json(found, broker_.progress_of(found.row.facts.id), true)}});
+      call->reply(
+          {{"task", task_json(found, broker_.clients().progress_of(found.row.facts.id), true)}});
     });
   }
 
@@ -169,7 +170,7 @@ class TaskHandlers final : public control::Dispatcher {
                    {"asked", sum->asked},
                    {"finished", sum->wanted > met ? sum->wanted - met : 0}});
     };
-    for (const auto& [name, queue] : broker_.queues()) {
+    for (const auto& [name, queue] : broker_.queues().all()) {
       if (!pool.empty() && pool != name) continue;
       task::Cancel cancel;
       for (const task::TaskId id : ids) {
@@ -180,11 +181,12 @@ class TaskHandlers final : public control::Dispatcher {
       cancel.now = call->parameters().value("now", false);
       if (cancel.ids.empty() && cancel.group.empty() && !cancel.whole_pool) continue;
       ++sum->open;
-      broker_.cancel(*queue, std::move(cancel), [sum, answer](const task::CancelAnswered& done) {
-        sum->cancelled += done.cancelled;
-        sum->asked += done.asked;
-        answer();
-      });
+      broker_.requests().cancel(*queue, std::move(cancel),
+                                [sum, answer](const task::CancelAnswered& done) {
+                                  sum->cancelled += done.cancelled;
+                                  sum->asked += done.asked;
+                                  answer();
+                                });
     }
     answer();
   }
@@ -197,7 +199,7 @@ class TaskHandlers final : public control::Dispatcher {
     question.filter.pool = text_of(call, "pool");
     question.filter.states = {task::TaskState::dead};
     question.filter.limit = kMostAtOnce;
-    broker_.ask(question, [this, call](const task::StoreReply& reply) {
+    broker_.store().ask(question, [this, call](const task::StoreReply& reply) {
       if (answered_error(call, reply)) return;
       std::vector<task::TaskId> dead;
       for (const auto& found : reply.tasks)
@@ -219,11 +221,11 @@ class TaskHandlers final : public control::Dispatcher {
       ++sum->open;
       task::FindTask question;
       question.id = id;
-      broker_.ask(question, [this, sum, answer, id](const task::StoreReply& reply) {
+      broker_.store().ask(question, [this, sum, answer, id](const task::StoreReply& reply) {
         QueueRunner* queue =
-            reply.tasks.empty() ? nullptr : broker_.find(reply.tasks.front().row.pool);
+            reply.tasks.empty() ? nullptr : broker_.queues().find(reply.tasks.front().row.pool);
         if (queue == nullptr) return answer();
-        broker_.revive(*queue, id, [sum, answer](bool revived) {
+        broker_.requests().revive(*queue, id, [sum, answer](bool revived) {
           sum->count += revived ? 1 : 0;
           answer();
         });
@@ -247,7 +249,7 @@ class TaskHandlers final : public control::Dispatcher {
       question.filter.states = {task::TaskState::done, task::TaskState::dead,
                                 task::TaskState::cancelled, task::TaskState::expired};
     }
-    broker_.ask(question, [call](const task::StoreReply& reply) {
+    broker_.store().ask(question, [call](const task::StoreReply& reply) {
       if (!answered_error(call, reply)) call->reply({{"count", reply.removed}});
     });
   }
@@ -262,14 +264,14 @@ class TaskHandlers final : public control::Dispatcher {
     const auto answer = [this, call, sum] {
       if (--sum->open > 0) return;
       const std::size_t count = sum->ended.size();
-      if (count > 0) broker_.remove(std::move(sum->ended));
+      if (count > 0) broker_.store().remove(std::move(sum->ended));
       call->reply({{"count", count}});
     };
     for (const task::TaskId id : ids) {
       ++sum->open;
       task::FindTask question;
       question.id = id;
-      broker_.ask(question, [sum, answer, id](const task::StoreReply& reply) {
+      broker_.store().ask(question, [sum, answer, id](const task::StoreReply& reply) {
         if (!reply.tasks.empty() && task::is_final(reply.tasks.front().row.facts.state))
           sum->ended.push_back(id);
         answer();
@@ -307,13 +309,14 @@ class TaskHandlers final : public control::Dispatcher {
 
   void open(const CallRef& call) {
     json pools = json::array();
-    for (const auto& [name, queue] : broker_.queues()) {
-      if (broker_.is_present(*queue)) pools.push_back(name);
+    for (const auto& [name, queue] : broker_.queues().all()) {
+      if (broker_.queues().is_present(*queue)) pools.push_back(name);
     }
-    call->hand_over({{"proto", kTaskProtocol}, {"max_body", broker_.max_body()}, {"pools", pools}},
-                    [this](UniqueFd socket, std::string unread) {
-                      broker_.open(std::move(socket), std::move(unread));
-                    });
+    call->hand_over(
+        {{"proto", kTaskProtocol}, {"max_body", broker_.queues().max_body()}, {"pools", pools}},
+        [this](UniqueFd socket, std::string unread) {
+          broker_.clients().open(std::move(socket), std::move(unread));
+        });
   }
 
   Broker& broker_;
