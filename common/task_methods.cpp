@@ -94,6 +94,8 @@ constexpr std::array kErrors{
     ErrorType{"Failed", "(message: string)", "It could not be done"},
     ErrorType{"PermissionDenied", "(message: string)", "The caller's access tier is too low"},
     ErrorType{"StoreFailed", "(message: string)", "The store is broken; nothing is taken in"},
+    ErrorType{"NotServing", "(message: string)",
+              "mtd runs, but has nobody who could keep tasks now; the message says why"},
     ErrorType{"Busy", "(message: string)", "Not now; trying again later may do"},
 };
 

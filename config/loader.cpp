@@ -141,10 +141,10 @@ class Loader {
     };
     daemon.operate_gid = group("control.group");
     daemon.readonly_gid = group("control.readonly_group");
-    if (const auto found = given.find("tasks.directory"); found != given.end())
-      task_directory(*found->second);
     const auto user = given.find("tasks.user");
     task_user(user == given.end() ? nullptr : user->second);
+    if (const auto found = given.find("tasks.directory"); found != given.end())
+      task_directory(*found->second);
   }
 
   // What can be said before the broker makes it, and its parent, itself. It may be there later, so
@@ -171,7 +171,29 @@ class Loader {
     } else if (::statvfs(there.c_str(), &system) == 0 && (system.f_flag & ST_RDONLY) != 0) {
       wrong = "\"" + escape_for_terminal(there) + "\" is on a file system that is read-only";
     }
+    if (wrong.empty()) wrong = barrier_to(path);
     if (!wrong.empty()) problems_.warn(node.place, "tasks.directory: " + wrong);
+  }
+
+  // The directory above `path` through which the user who keeps the tasks may not pass, as a
+  // complaint. Into the last one mtd lets him itself.
+  std::string barrier_to(const std::string& path) {
+    const DaemonSpec& daemon = result_.configuration.daemon;
+    if (!daemon.task_uid || *daemon.task_uid == 0) return {};
+    const std::size_t last = path.rfind('/');
+    for (std::size_t slash = path.find('/', 1); slash < last; slash = path.find('/', slash + 1)) {
+      const std::string above = path.substr(0, slash);
+      struct stat info {};
+      if (::stat(above.c_str(), &info) != 0) return {};
+      const mode_t pass = info.st_uid == *daemon.task_uid   ? S_IXUSR
+                          : info.st_gid == *daemon.task_gid ? S_IXGRP
+                                                            : S_IXOTH;
+      if ((info.st_mode & pass) != 0) continue;
+      return "uid " + std::to_string(*daemon.task_uid) + ", which keeps the tasks, may not pass " +
+             "through \"" + escape_for_terminal(above) +
+             "\"; let others pass there (chmod o+x), or name another place or \"tasks.user\"";
+    }
+    return {};
   }
 
   // Only root can become another.

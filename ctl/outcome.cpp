@@ -23,6 +23,7 @@ constexpr ErrorRow kErrors[] = {
     {"io.mtd.Tasks.NoQueue", CtlExit::failed},
     {"io.mtd.Tasks.Failed", CtlExit::failed},
     {"io.mtd.Tasks.StoreFailed", CtlExit::failed},
+    {"io.mtd.Tasks.NotServing", CtlExit::unreachable},
     {"io.mtd.Tasks.PermissionDenied", CtlExit::permission_denied},
     {"io.mtd.Tasks.ShuttingDown", CtlExit::failed},
     {"org.varlink.service.InterfaceNotFound", CtlExit::usage},

@@ -49,7 +49,7 @@ inline constexpr ExitCodeRow kExitCodes[] = {
     {CtlExit::usage, "Wrong usage: unknown verb, option or argument."},
     {CtlExit::not_ready, "A pool that was asked for is not running or not ready."},
     {CtlExit::no_such, "No such pool, worker or task."},
-    {CtlExit::unreachable, "No daemon answers."},
+    {CtlExit::unreachable, "No daemon answers, or tasks cannot be served now."},
     {CtlExit::timed_out, "The time given with --timeout passed before the answer came."},
     {CtlExit::permission_denied, "Permission denied."},
     {CtlExit::invalid_configuration, "The configuration is invalid."},

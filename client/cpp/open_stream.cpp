@@ -68,7 +68,9 @@ Result<std::size_t> open_on(int fd, Instant deadline) {
   if (reply->contains("error")) {
     const std::string name = reply->value("error", "");
     const std::string message = parameters.value("message", name);
-    return Error{message, name.ends_with(".PermissionDenied") ? EACCES : EPROTO};
+    return Error{message, name.ends_with(".PermissionDenied") ? EACCES
+                          : name.ends_with(".NotServing")     ? EAGAIN
+                                                              : EPROTO};
   }
   if (parameters.value("proto", 1) != 1) return Error{"mtd speaks another protocol", EPROTO};
   return parameters.value("max_body", kDefaultMaxBody);

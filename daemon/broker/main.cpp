@@ -76,8 +76,8 @@ bool parse(int argc, char** argv, Arguments& arguments) {
   return argc % 2 == 1 && !arguments.store.directory.empty();
 }
 
+// The supervisor says it, once.
 int fail(mtd::sys::BrokerLink& link, const mtd::Error& why) {
-  spdlog::error("the broker cannot work: {}", why.message);
   mtd::broker::Failed failed;
   mtd::sys::put_text(failed.text, why.message);
   link.send(failed);
@@ -113,6 +113,8 @@ int main(int argc, char** argv) {
     if (const auto became = sys::become(ids->first, ids->second); !became)
       return fail(link, became.error());
     sys::become_opaque();  // a change of the user undid it
+    if (const auto way = sys::find_way(arguments.store.directory); !way)
+      return fail(link, way.error());
   }
   auto board = sys::TaskBoard::open(std::move(*board_memory));
   if (!board) return fail(link, board.error());

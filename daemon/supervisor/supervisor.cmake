@@ -39,6 +39,7 @@ add_library(mtd_supervisor_core STATIC
   sockets.cpp
   task_facts.cpp
   task_plane.cpp
+  task_refusals.cpp
   stage_names.cpp
   startup.cpp
   state_keeping.cpp

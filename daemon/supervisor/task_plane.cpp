@@ -27,10 +27,6 @@ constexpr const char* kLabel = ".broker";  // no pool has such a name
 constexpr std::uint32_t kSetupMs = 30'000;
 constexpr int kMessagesATurn = 256;
 constexpr int kLastTurns = 16;  // of an end that has been told, which nobody makes longer
-// Started again at once, unless it has died so often in that time.
-constexpr std::size_t kQuickDeaths = 5;
-constexpr Duration kQuickWindow = Duration::seconds(10);
-constexpr Duration kPause = Duration::seconds(1);
 
 std::int64_t ns(Duration duration) {
   return duration.is_infinite() ? -1 : duration.count_ns();
@@ -59,7 +55,11 @@ broker::Ended message_of_end(const broker::WorkerRef& worker, const model::ExitR
 }  // namespace
 
 TaskPlane::TaskPlane(sys::EventLoop& loop, sys::KeeperLink& keeper, Facts facts, Hooks hooks)
-    : loop_(loop), keeper_(keeper), facts_(std::move(facts)), hooks_(std::move(hooks)) {
+    : loop_(loop),
+      keeper_(keeper),
+      facts_(std::move(facts)),
+      hooks_(std::move(hooks)),
+      refusals_(loop) {
   auto timer = loop_.timer(sys::Priority::normal, [this] { start(); });
   if (timer) restart_timer_ = std::move(*timer);
 }
@@ -135,6 +135,7 @@ void TaskPlane::take(const config::Configuration& configuration) {
 }
 
 void TaskPlane::replace_listener(UniqueFd listener) {
+  refusals_.pass_on();
   listener_ = std::move(listener);
   keeper_.hold(kHeldTasks, listener_.get());
 }
@@ -142,22 +143,37 @@ void TaskPlane::replace_listener(UniqueFd listener) {
 // ---- the broker's life ----
 
 void TaskPlane::start() {
-  if (!begun_ || stopping_ || running_ || spawning_ || queues_.empty() || !listener_) return;
+  if (!begun_ || stopping_ || running_ || spawning_ || !listener_) return;
+  if (queues_.empty()) return refuse();
   const auto spawned = spawn();
-  if (spawned) return;
+  if (spawned) return refusals_.pass_on();
   problem_ = spawned.error().message;
-  spdlog::error("tasks: the broker cannot be started: {}", escape_for_terminal(problem_));
   if (hooks_.failed) hooks_.failed(problem_);
-  restart_timer_.arm(sys::now() + kPause);
+  start_later(model::BrokerEnd::cannot_work);
 }
 
-void TaskPlane::start_later() {
+// What is wrong is told once, however often it is tried.
+void TaskPlane::start_later(model::BrokerEnd end) {
   if (stopping_) return;
   const Instant now = sys::now();
-  deaths_.push_back(now);
-  if (deaths_.size() > kQuickDeaths) deaths_.pop_front();
-  const bool often = deaths_.size() == kQuickDeaths && now.since(deaths_.front()) < kQuickWindow;
-  restart_timer_.arm(often ? now + kPause : now);
+  const Duration pause = pause_.after(now, end);
+  restart_timer_.arm(now + pause);
+  if (pause.is_zero() || end == model::BrokerEnd::served) return;  // callers need not wait long
+  refuse();
+  if (std::exchange(told_problem_, problem_) == problem_) return;
+  spdlog::error("tasks: no broker can serve: {}; it is tried again in {}, then less and less often",
+                escape_for_terminal(problem_), format_duration(pause));
+}
+
+void TaskPlane::refuse() {
+  control::AccessPolicy policy;
+  policy.owner = facts_.own_uid;
+  policy.operate_group = daemon_.operate_gid;
+  policy.readonly_group = daemon_.readonly_gid;
+  refusals_.begin(listener_.get(), policy,
+                  queues_.empty() ? "no pool of the configuration has \"tasks\""
+                                  : "tasks cannot be served now, and mtd goes on trying: " +
+                                        escape_for_terminal(problem_));
 }
 
 Result<UniqueFd> TaskPlane::encode_spec(const std::string& program) const {
@@ -257,23 +273,26 @@ void TaskPlane::on_entry(const keeper::Entry& entry) {
   }
   for (int turn = 0; link_ && turn < kLastTurns; ++turn)
     on_link();  // its last words: why it cannot work, above all
-  const bool asked = stop_told_;
-  running_ = spawning_ = serving_ = stop_told_ = false;
+  const bool asked = stop_told_, said_why = said_why_;
+  const model::BrokerEnd end = asked || serving_ ? model::BrokerEnd::served
+                               : said_why || entry.state == keeper::EntryState::failed
+                                   ? model::BrokerEnd::cannot_work
+                                   : model::BrokerEnd::died;
+  running_ = spawning_ = serving_ = stop_told_ = said_why_ = false;
   link_watch_ = {};
   link_.close();
   fetches_.clear();
   syncing_ = false;
   keeper_.release(entry.key);
   if (entry.state == keeper::EntryState::failed) {
-    problem_ = "the keeper could not start it (errno " + std::to_string(entry.error) + ")";
-  } else if (!asked && problem_.empty()) {
-    problem_ = ExitStatus::from_wait(entry.wait_status).text();
+    problem_ = Error::from_errno("the keeper cannot start the broker", entry.error).message;
+  } else if (!asked && !said_why) {
+    problem_ = "the broker has ended: " + ExitStatus::from_wait(entry.wait_status).text();
   }
-  if (!asked) {
+  if (!asked && end != model::BrokerEnd::cannot_work)
     spdlog::error("tasks: the broker (pid {}) has ended: {}; another one goes on", entry.pid,
-                  escape_for_terminal(problem_));
-  }
-  start_later();
+                  ExitStatus::from_wait(entry.wait_status).text());
+  start_later(end);
 }
 
 // ---- telling ----
@@ -465,11 +484,14 @@ void TaskPlane::handle(const broker::Hello& hello) {
 
 void TaskPlane::handle(const broker::Serving&) {
   problem_.clear();
+  told_problem_.clear();
+  refusals_.end();
   if (!std::exchange(serving_, true) && hooks_.serving) hooks_.serving();
 }
 
 void TaskPlane::handle(const broker::Failed& failed) {
   problem_ = sys::text_in(failed.text);
+  said_why_ = true;
   if (hooks_.failed) hooks_.failed(problem_);
 }
 
@@ -493,7 +515,8 @@ void TaskPlane::handle(const broker::Backlog& backlog) {
 void TaskPlane::flush() {
   if (!link_) return;
   if (link_.wants_write()) {
-    if (const auto flushed = link_.flush(); !flushed) return drop_link(flushed.error());
+    // Its last words come first: they say why it is gone.
+    if (const auto flushed = link_.flush(); !flushed) return on_link();
   }
   if (link_.wants_write() != link_wants_write_ && link_watch_) {
     link_wants_write_ = link_.wants_write();
@@ -503,6 +526,7 @@ void TaskPlane::flush() {
 
 void TaskPlane::stop() {
   if (std::exchange(stopping_, true)) return;
+  refusals_.end();
   stop_told_ = true;
   if (link_) {
     link_.send(broker::Stop{});

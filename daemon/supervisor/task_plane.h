@@ -1,7 +1,8 @@
 // TaskPlane: the supervisor's side of the broker. Starts it through the keeper, again whenever it
 // ends; makes the socket of each worker that gets its tasks from it, has the keeper hold mtd's end,
 // and tells the broker who lives, who is to end, and how someone ended. It reads nothing that a
-// task or a client wrote: only the broker's fixed messages.
+// task or a client wrote: only the broker's fixed messages. While no broker can work, callers are
+// told so and why.
 //
 // What a kill -9 leaves: the keeper holds the link to the broker, the listener of io.mtd.Tasks, the
 // board, and mtd's end of every worker's socket. A new supervisor finds the broker by the keeper's
@@ -10,7 +11,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -20,7 +20,9 @@
 #include <variant>
 
 #include "config/pool_spec.h"
+#include "daemon/supervisor/model/broker_pause.h"
 #include "daemon/supervisor/model/pool.h"
+#include "daemon/supervisor/task_refusals.h"
 #include "daemon/sys/broker_link.h"
 #include "daemon/sys/event_loop.h"
 #include "daemon/sys/keeper_link.h"
@@ -114,7 +116,8 @@ class TaskPlane {
 
   void take(const config::Configuration& configuration);
   void start();
-  void start_later();
+  void start_later(model::BrokerEnd end);
+  void refuse();
   Result<void> spawn();
   [[nodiscard]] const std::string& directory() const {
     return daemon_.task_directory.empty() ? facts_.directory : daemon_.task_directory;
@@ -153,11 +156,12 @@ class TaskPlane {
   config::DaemonSpec daemon_;
   std::map<broker::WorkerRef, Worker> workers_;
   std::unordered_map<std::uint64_t, broker::WorkerRef> fetches_;  // by serial
-  std::deque<Instant> deaths_;                                    // the last ones
-  std::string problem_, socket_path_;
+  model::BrokerPause pause_;
+  TaskRefusals refusals_;
+  std::string problem_, told_problem_, socket_path_;
   keeper::Key key_{};  // of the broker that runs
   bool running_ = false, spawning_ = false, begun_ = false, syncing_ = false, serving_ = false;
-  bool stopping_ = false, stop_told_ = false;
+  bool stopping_ = false, stop_told_ = false, said_why_ = false;
 };
 
 }  // namespace mtd::supervisor

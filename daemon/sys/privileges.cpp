@@ -56,6 +56,18 @@ Result<void> own_directory(const std::string& path, std::optional<std::pair<uid_
   return {};
 }
 
+Result<void> find_way(const std::string& path) {
+  for (std::size_t slash = path.find('/', 1); slash != std::string::npos;
+       slash = path.find('/', slash + 1)) {
+    const std::string above = path.substr(0, slash);
+    if (::faccessat(AT_FDCWD, above.c_str(), X_OK, AT_EACCESS) == 0) continue;
+    return Error{"uid " + std::to_string(::geteuid()) + ", which keeps the tasks, may not pass " +
+                     "through " + above + " to " + path,
+                 errno};
+  }
+  return {};
+}
+
 Result<void> become(uid_t uid, gid_t gid) {
   if (::setgroups(0, nullptr) != 0) return Error::from_errno("give up the groups", errno);
   if (::setresgid(gid, gid, gid) != 0) return Error::from_errno("change the group", errno);

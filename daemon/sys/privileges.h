@@ -17,6 +17,9 @@ namespace mtd::sys {
 // given, who may then pass through the one above; checks that it is one, no link, and theirs.
 [[nodiscard]] Result<void> own_directory(const std::string& path,
                                          std::optional<std::pair<uid_t, gid_t>> ids);
+// Whether this process may pass through every directory above `path`; EACCES names the first one
+// that it may not.
+[[nodiscard]] Result<void> find_way(const std::string& path);
 // For good: ids, supplementary groups, capabilities, new privileges.
 [[nodiscard]] Result<void> become(uid_t uid, gid_t gid);
 // Nobody of the same uid may look into this process, and it leaves no core.

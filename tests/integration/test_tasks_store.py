@@ -1,11 +1,13 @@
 """Where tasks stand, and when there is no room: directory and quota, full disks, a broker that is not there."""
 import os
+import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 
 import pytest
-from harness import BIN, Mtd, eventually, pool
+from harness import BIN, ROOT, Mtd, eventually, pool
 from tasks import Tasks, broker_pid, call, kill_broker, task_pool, tasks_socket
 
 
@@ -74,6 +76,60 @@ def test_a_directory_that_cannot_be_made_is_told_everywhere():
         assert os.path.exists(above + "/store/tasks.db") and "cannot be served" not in mtd.ctl("why", "p").stdout
 
 
+def stranger():
+    """The uid that keeps tasks for a root without a say in it; None: not root."""
+    if os.getuid() != 0:
+        return None
+    for name in ("mtd-tasks", "nobody"):
+        try:
+            return pwd.getpwnam(name).pw_uid
+        except KeyError:
+            continue
+    return None
+
+
+@pytest.fixture
+def closed_directory():
+    """One that only root may pass through."""
+    if stranger() is None:
+        pytest.skip("who keeps the tasks is another user only where mtd runs as root")
+    directory = tempfile.mkdtemp(prefix="mtd-d-")
+    yield directory
+    shutil.rmtree(directory)
+
+
+PLAIN_VERBS = (["pool", "ls"], ["task", "ls"], ["task", "show", "1"], ["task", "retry", "1"], ["task", "rm", "1"], ["dead", "ls"],
+               ["cancel", "1"], ["pool", "pause", "p"], ["drain", "p"], ["put", "p", "x"], ["run", "p", "x"], ["map", "p"], ["result", "1"],
+               ["wait", "1"])
+
+
+def test_callers_are_told_why_no_broker_can_work(closed_directory):
+    """At once, whatever they ask for and by whatever client; and once in the log, while it is tried less and less often."""
+    mtd = Mtd({"p": task_pool(1)}, checks_descriptors=False)  # of the broker that comes later
+    mtd.daemon = {"tasks": {"directory": closed_directory + "/a/store"}}
+    mtd.write_config()
+    barrier = f"uid {stranger()}, which keeps the tasks, may not pass through "
+    assert f'tasks.directory: {barrier}"{closed_directory}"' in mtd.ctl("config", "check", mtd.config).stderr
+    os.mkdir(closed_directory + "/a", 0o755)
+    told = f"{barrier}{closed_directory} to {closed_directory}/a/store"
+    with mtd:
+        mtd.until(lambda: told in mtd.ctl("status").stdout, what="status says it")
+        for words in PLAIN_VERBS:
+            tried = mtd.ctl(*words, code=None)
+            assert told in tried.stderr and "mtd goes on trying" in tried.stderr, words
+            assert tried.returncode == (125 if words[0] == "run" else 5), words
+        script = "import mtd, sys\ntry: mtd.Client(sys.argv[1])\nexcept mtd.Refused as error: print(error)"
+        tried = subprocess.run([sys.executable, "-c", script, mtd.runtime], capture_output=True, text=True, check=True,
+                               env={**os.environ, "PYTHONPATH": os.path.join(ROOT, "client", "python")})
+        assert told in tried.stdout
+        assert "exit 1" not in mtd.log(), "why, not how it ended"
+        os.chmod(closed_directory, 0o711)
+        mtd.ctl("reload")
+        with Tasks(mtd) as tasks:
+            assert tasks.run("p", "echo", 1)["state"] == "done"
+        assert mtd.log().count(told) == 1 and "tried again in 1s, then less and less often" in mtd.log()
+
+
 @pytest.fixture
 def programs():
     """A directory with mtd and its supervisor, and nothing else."""
@@ -90,9 +146,41 @@ def test_the_broker_is_looked_for_at_each_start(programs):
         if broker_pid(mtd.keeper):
             pytest.skip("another mtd-broker is installed on this machine")
         eventually(lambda: "mtd-broker is not beside mtd" in mtd.log(), what="it is missed")
+        assert "mtd-broker is not beside mtd" in mtd.ctl("pool", "ls", code=5).stderr
         shutil.copy(os.path.join(BIN, "mtd-broker"), programs + "/new")
         os.rename(programs + "/new", programs + "/mtd-broker")
         eventually(lambda: broker_pid(mtd.keeper) and os.path.exists(tasks_socket(mtd)), what="the broker runs")
+        with Tasks(mtd) as tasks:
+            assert tasks.run("p", "echo", 1)["state"] == "done"
+
+
+def test_a_broker_that_dies_at_its_start_makes_nobody_wait(programs):
+    shutil.copy("/bin/false", programs + "/mtd-broker")
+    with Mtd({"p": task_pool(1)}, programs=programs, checks_descriptors=False) as mtd:
+        assert "the broker has ended: exit 1" in mtd.ctl("put", "p", "x", code=5).stderr
+        mtd.until(lambda: "less and less often" in mtd.log(), what="it is said")
+        assert mtd.log().count("less and less often") == 1
+        shutil.copy(os.path.join(BIN, "mtd-broker"), programs + "/new")
+        os.rename(programs + "/new", programs + "/mtd-broker")
+        mtd.ctl("reload")  # now, instead of after the pause
+        with Tasks(mtd) as tasks:
+            assert tasks.run("p", "echo", 1)["state"] == "done"
+
+
+def test_without_a_queue_callers_are_told_so_with_and_without_a_broker():
+    with Mtd({"p": task_pool(1)}) as mtd:
+        with Tasks(mtd) as tasks:
+            assert tasks.run("p", "echo", 1)["state"] == "done"
+        queues = mtd.pools
+        mtd.pools = {"other": pool(["/bin/sleep", "inf"])}
+        mtd.write_config()
+        mtd.ctl("reload")
+        assert "has a queue" in mtd.ctl("put", "p", "x", code=4).stderr
+        kill_broker(mtd.keeper)
+        assert 'no pool of the configuration has "tasks"' in mtd.ctl("put", "p", "x", code=5).stderr
+        mtd.pools = queues
+        mtd.write_config()
+        mtd.ctl("reload")
         with Tasks(mtd) as tasks:
             assert tasks.run("p", "echo", 1)["state"] == "done"
 

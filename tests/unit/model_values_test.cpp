@@ -10,6 +10,7 @@
 #include "common/deadlines.h"
 #include "daemon/supervisor/model/backoff.h"
 #include "daemon/supervisor/model/breaker.h"
+#include "daemon/supervisor/model/broker_pause.h"
 #include "daemon/supervisor/model/exits.h"
 #include "daemon/supervisor/model/vocabulary.h"
 #include "daemon/sys/keeper_protocol.h"
@@ -186,4 +187,26 @@ TEST_CASE("early is one nanosecond before min_uptime, and never shorter than the
   spec.min_uptime = Duration();
   CHECK(judge(up, exit_with(0), spec, at_ms(99)).verdict == Verdict::clean_early);
   CHECK(judge(up, exit_with(0), spec, at_ms(100)).verdict == Verdict::clean);
+}
+
+TEST_CASE("a broker that served goes on at once, unless it dies all the time") {
+  BrokerPause pause;
+  for (int i = 0; i < 4; ++i)
+    CHECK(pause.after(at_ms(i), BrokerEnd::served).is_zero());
+  CHECK(pause.after(at_ms(4), BrokerEnd::served) == BrokerPause::kFirst);
+  CHECK(pause.after(at_ms(1'004), BrokerEnd::served) == BrokerPause::kFirst);
+  CHECK(pause.after(at_ms(11'005), BrokerEnd::served).is_zero());
+}
+
+TEST_CASE("a broker that never comes to serve is tried less and less often") {
+  const auto ms = [](std::int64_t count) { return Duration::milliseconds(count); };
+  BrokerPause told;
+  for (const std::int64_t expected : {1'000, 2'000, 4'000, 8'000, 16'000, 30'000, 30'000})
+    CHECK(told.after(at_ms(0), BrokerEnd::cannot_work) == ms(expected));
+  CHECK(told.after(at_ms(60'000), BrokerEnd::served).is_zero());
+  CHECK(told.after(at_ms(60'000), BrokerEnd::cannot_work) == ms(1'000));
+  // Without a reason it may have been chance, at first.
+  BrokerPause silent;
+  for (const std::int64_t expected : {0, 0, 0, 0, 1'000, 2'000})
+    CHECK(silent.after(at_ms(0), BrokerEnd::died) == ms(expected));
 }

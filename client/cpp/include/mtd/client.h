@@ -102,6 +102,8 @@ class Future {
 
 class Client {
  public:
+  // EACCES: not allowed. EAGAIN: mtd runs, but nobody can keep tasks now; the message says why.
+  // ETIMEDOUT: it does not answer within `patience_ms`.
   [[nodiscard]] static Result<Client> connect(ClientOptions options);
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;
