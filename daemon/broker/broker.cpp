@@ -241,7 +241,20 @@ void Broker::arm_timer() {
 }
 
 // After every handler: what it led to goes out together.
+void Broker::handle(const Ping&) {
+  pinged_ = true;
+  link_.send(Pong{});
+}
+
+// A turn that only answers a question is none: the supervisor would never stop asking.
+void Broker::tell_work() {
+  if (std::exchange(pinged_, false) || !synced_ || now().instant < working_again_) return;
+  working_again_ = now().instant + Duration::nanoseconds(kWorkingPauseNs);
+  link_.send(Working{});
+}
+
 void Broker::after_turn() {
+  tell_work();
   store_.end_turn();
   if (!changed_.empty()) {
     for (QueueRunner* queue : changed_)

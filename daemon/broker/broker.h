@@ -86,11 +86,13 @@ class Broker final : public QueueHost, public StoreHost {
   void handle(const Ended& ended);
   void handle(const Synced& synced);
   void handle(const Stop& stop);
+  void handle(const Ping& ping);
   void serve();
   void sort_out_files();
   void on_deadline();
   void arm_timer();
   void after_turn();
+  void tell_work();
   void end_if_idle();
   void link_broke(const Error& why);
 
@@ -116,7 +118,8 @@ class Broker final : public QueueHost, public StoreHost {
   std::optional<task::Now> now_;  // of this turn
   std::multimap<std::string, std::shared_ptr<control::Call>> drains_;
   std::set<QueueRunner*> changed_;
-  bool synced_ = false, stopping_ = false;
+  Instant working_again_;  // when that something is done is worth a word again
+  bool synced_ = false, stopping_ = false, pinged_ = false;
 };
 
 }  // namespace mtd::broker

@@ -62,6 +62,8 @@ TaskPlane::TaskPlane(sys::EventLoop& loop, sys::KeeperLink& keeper, Facts facts,
       refusals_(loop) {
   auto timer = loop_.timer(sys::Priority::normal, [this] { start(); });
   if (timer) restart_timer_ = std::move(*timer);
+  auto watch = loop_.timer(sys::Priority::normal, [this] { watch_broker(); });
+  if (watch) watch_timer_ = std::move(*watch);
 }
 
 std::string TaskPlane::held_name(const broker::WorkerRef& worker) {
@@ -273,6 +275,8 @@ void TaskPlane::on_entry(const keeper::Entry& entry) {
   }
   for (int turn = 0; link_ && turn < kLastTurns; ++turn)
     on_link();  // its last words: why it cannot work, above all
+  watch_ = {};
+  arm_watch();
   const bool asked = stop_told_, said_why = said_why_;
   const model::BrokerEnd end = asked || serving_ ? model::BrokerEnd::served
                                : said_why || entry.state == keeper::EntryState::failed
@@ -330,7 +334,7 @@ void TaskPlane::tell_queues() {
   for (const auto& [name, spec] : queues_) {
     const auto id = hooks_.id_of(name);
     if (!id) continue;
-    link_.send(message_of(spec, *id));
+    tell(message_of(spec, *id));
     told_[name] = *id;
   }
   for (auto at = told_.begin(); at != told_.end();) {
@@ -340,7 +344,7 @@ void TaskPlane::tell_queues() {
     }
     broker::PoolGone gone;
     gone.id = at->second;
-    link_.send(gone);
+    tell(gone);
     at = told_.erase(at);
   }
 }
@@ -348,7 +352,7 @@ void TaskPlane::tell_queues() {
 // Everything, from the beginning: whatever either side was in the middle of is forgotten.
 void TaskPlane::tell_everything() {
   if (!begun_ || !link_) return;
-  link_.send(broker::Welcome{});
+  tell(broker::Welcome{});
   tell_queues();
   fetches_.clear();
   syncing_ = true;
@@ -360,10 +364,10 @@ void TaskPlane::tell_everything() {
 void TaskPlane::end_sync() {
   syncing_ = false;
   for (const auto& [worker, facts] : workers_) {
-    if (facts.drain) link_.send(*facts.drain);
-    if (facts.ended) link_.send(*facts.ended);
+    if (facts.drain) tell(*facts.drain);
+    if (facts.ended) tell(*facts.ended);
   }
-  link_.send(broker::Synced{});
+  tell(broker::Synced{});
 }
 
 bool TaskPlane::on_held(sys::HeldDescriptor& held) {
@@ -376,7 +380,7 @@ bool TaskPlane::on_held(sys::HeldDescriptor& held) {
     broker::Attach attach;
     attach.worker = worker;
     attach.task_limit = known->second.task_limit;
-    link_.send(attach, held.fd.get());
+    tell(attach, held.fd.get());
   } else if (known != workers_.end() && !known->second.ended && hooks_.fact) {
     // Without its socket it can do no task any more.
     spdlog::error("tasks: the socket of a worker is lost; the worker is replaced");
@@ -401,7 +405,7 @@ Result<UniqueFd> TaskPlane::make_socket(const keeper::Key& key, std::uint64_t ta
     broker::Attach attach;
     attach.worker = worker;
     attach.task_limit = task_limit;
-    link_.send(attach, ends->first.get());
+    tell(attach, ends->first.get());
   }
   return std::move(ends->second);
 }
@@ -413,8 +417,10 @@ bool TaskPlane::drain(const keeper::Key& key, std::optional<Duration> deadline) 
   drain.worker = known->first;
   if (deadline && !deadline->is_infinite()) drain.deadline = deadline->count_ns();
   known->second.drain = drain;
-  if (link_ && !syncing_) link_.send(drain);
-  return true;
+  if (link_ && !syncing_) tell(drain);
+  if (running_ || spawning_) return true;
+  const auto place = board_ ? board_.look(known->first) : std::nullopt;
+  return place && place->running > 0;  // without a broker it can still answer, but get nothing
 }
 
 void TaskPlane::ended(const keeper::Key& key, const model::ExitRecord& exit) {
@@ -422,7 +428,7 @@ void TaskPlane::ended(const keeper::Key& key, const model::ExitRecord& exit) {
   if (known == workers_.end() || known->second.ended) return;
   known->second.ended = message_of_end(known->first, exit);
   known->second.drain.reset();
-  if (link_ && begun_ && !syncing_) link_.send(*known->second.ended);
+  if (link_ && begun_ && !syncing_) tell(*known->second.ended);
 }
 
 bool TaskPlane::release_later(const keeper::Key& key) {
@@ -431,7 +437,7 @@ bool TaskPlane::release_later(const keeper::Key& key) {
   known->second.release = true;
   if (!known->second.ended) {  // the model was done with it before anything was told
     known->second.ended = broker::Ended{{}, known->first, broker::EndCause::vanished, 0};
-    if (link_ && begun_ && !syncing_) link_.send(*known->second.ended);
+    if (link_ && begun_ && !syncing_) tell(*known->second.ended);
   }
   if (queues_.empty() && !running_ && !spawning_) {  // nobody is there to take note
     forget(known);
@@ -456,6 +462,7 @@ void TaskPlane::on_link() {
       continue;
     if (!received) return drop_link(received.error());
     if (!*received) return;
+    watch_.heard(sys::now());
     const auto message = sys::decode_to_supervisor((*received)->first);
     if (!message) return drop_link(message.error());
     std::visit([this](const auto& each) { handle(each); }, *message);
@@ -479,7 +486,7 @@ void TaskPlane::handle(const broker::Hello& hello) {
   spdlog::info("tasks: the broker is of version {}; one of {} takes its place",
                escape_for_terminal(release), MTD_VERSION);
   stop_told_ = true;
-  link_.send(broker::Stop{});
+  tell(broker::Stop{});
 }
 
 void TaskPlane::handle(const broker::Serving&) {
@@ -512,6 +519,29 @@ void TaskPlane::handle(const broker::Backlog& backlog) {
   if (hooks_.backlog) hooks_.backlog(backlog.pool, backlog.waits != 0);
 }
 
+void TaskPlane::expect() {
+  watch_.expect(sys::now());
+  arm_watch();
+}
+
+void TaskPlane::arm_watch() {
+  if (watch_.next() != watched_) watch_timer_.arm(watched_ = watch_.next());
+}
+
+void TaskPlane::watch_broker() {
+  watched_ = Instant::never();
+  const auto step = watch_.due(sys::now(), serving_);
+  if (step == model::BrokerWatch::Step::ask) link_.send(broker::Ping{});
+  if (step == model::BrokerWatch::Step::end && (running_ || spawning_)) {
+    problem_ =
+        "the broker has not answered for " +
+        format_duration(serving_ ? model::BrokerWatch::kAnswer : model::BrokerWatch::kFirstAnswer);
+    spdlog::error("tasks: {}: it is ended", problem_);
+    keeper_.signal(key_, SIGKILL, keeper::Scope::group);
+  }
+  arm_watch();
+}
+
 void TaskPlane::flush() {
   if (!link_) return;
   if (link_.wants_write()) {
@@ -528,9 +558,11 @@ void TaskPlane::stop() {
   if (std::exchange(stopping_, true)) return;
   refusals_.end();
   stop_told_ = true;
-  if (link_) {
+  if (link_ && serving_) {
     link_.send(broker::Stop{});
-  } else if (running_) {
+    watch_.expect_at_once(sys::now());
+    arm_watch();
+  } else if (running_) {  // it has nothing that must be finished
     keeper_.signal(key_, SIGKILL, keeper::Scope::group);
   }
 }

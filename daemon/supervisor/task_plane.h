@@ -21,6 +21,7 @@
 
 #include "config/pool_spec.h"
 #include "daemon/supervisor/model/broker_pause.h"
+#include "daemon/supervisor/model/broker_watch.h"
 #include "daemon/supervisor/model/pool.h"
 #include "daemon/supervisor/task_refusals.h"
 #include "daemon/sys/broker_link.h"
@@ -73,7 +74,8 @@ class TaskPlane {
   // ---- workers ----
   // The worker's end of a new socket.
   [[nodiscard]] Result<UniqueFd> make_socket(const keeper::Key& key, std::uint64_t task_limit);
-  // It is to be stopped: answered by Drained. False: it has no socket, nothing will come.
+  // It is to be stopped: answered by Drained. False: nothing will come, it has no task and gets
+  // none.
   bool drain(const keeper::Key& key, std::optional<Duration> deadline);
   void ended(const keeper::Key& key, const model::ExitRecord& exit);
   // The keeper's entry is released here, once the broker has taken note. False: nothing to wait
@@ -133,11 +135,21 @@ class TaskPlane {
   void handle(const broker::Failed& failed);
   void handle(const broker::EndedTaken& taken);
   void handle(const broker::Backlog& backlog);
+  void handle(const broker::Pong&) {}
+  void handle(const broker::Working&) { expect(); }
   template <class Fact>
   void handle(const Fact& fact) {
     if (hooks_.fact) hooks_.fact(key_of(fact.worker), TaskFact(fact));
   }
   void drop_link(const Error& why);
+  template <class Message>
+  void tell(const Message& message, int fd = -1) {
+    link_.send(message, fd);
+    expect();
+  }
+  void expect();
+  void watch_broker();
+  void arm_watch();
   void forget(std::map<broker::WorkerRef, Worker>::iterator worker);
   [[nodiscard]] broker::Pool message_of(const config::PoolSpec& spec, std::uint32_t id) const;
 
@@ -150,13 +162,15 @@ class TaskPlane {
   bool link_wants_write_ = false;
   UniqueFd listener_;
   sys::TaskBoard board_;
-  sys::EventLoop::Timer restart_timer_;
+  sys::EventLoop::Timer restart_timer_, watch_timer_;
   std::map<std::string, config::PoolSpec> queues_;  // pools that have one
   std::map<std::string, std::uint32_t> told_;       // to this broker: pool → id
   config::DaemonSpec daemon_;
   std::map<broker::WorkerRef, Worker> workers_;
   std::unordered_map<std::uint64_t, broker::WorkerRef> fetches_;  // by serial
   model::BrokerPause pause_;
+  model::BrokerWatch watch_;
+  Instant watched_ = Instant::never();  // what the timer is armed for
   TaskRefusals refusals_;
   std::string problem_, told_problem_, socket_path_;
   keeper::Key key_{};  // of the broker that runs

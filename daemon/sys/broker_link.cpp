@@ -87,6 +87,8 @@ Result<ToBroker> decode_to_broker(std::string_view bytes, UniqueFd fd) {
       return as<broker::Synced, ToBroker>(bytes);
     case broker::Type::stop:
       return as<broker::Stop, ToBroker>(bytes);
+    case broker::Type::ping:
+      return as<broker::Ping, ToBroker>(bytes);
     case broker::Type::hello:
     case broker::Type::serving:
     case broker::Type::ready:
@@ -97,6 +99,8 @@ Result<ToBroker> decode_to_broker(std::string_view bytes, UniqueFd fd) {
     case broker::Type::ended_taken:
     case broker::Type::failed:
     case broker::Type::backlog:
+    case broker::Type::pong:
+    case broker::Type::working:
       break;
   }
   return strange();
@@ -126,6 +130,10 @@ Result<ToSupervisor> decode_to_supervisor(std::string_view bytes) {
       return as<broker::Failed, ToSupervisor>(bytes);
     case broker::Type::backlog:
       return as<broker::Backlog, ToSupervisor>(bytes);
+    case broker::Type::pong:
+      return as<broker::Pong, ToSupervisor>(bytes);
+    case broker::Type::working:
+      return as<broker::Working, ToSupervisor>(bytes);
     case broker::Type::welcome:
     case broker::Type::pool:
     case broker::Type::pool_gone:
@@ -134,6 +142,7 @@ Result<ToSupervisor> decode_to_supervisor(std::string_view bytes) {
     case broker::Type::ended:
     case broker::Type::synced:
     case broker::Type::stop:
+    case broker::Type::ping:
       break;
   }
   return strange();

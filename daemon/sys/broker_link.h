@@ -27,11 +27,13 @@ struct AttachedSocket {
   broker::Attach message;
   UniqueFd fd;
 };
-using ToBroker = std::variant<broker::Welcome, broker::Pool, broker::PoolGone, AttachedSocket,
-                              broker::Drain, broker::Ended, broker::Synced, broker::Stop>;
-using ToSupervisor = std::variant<broker::Hello, broker::Serving, broker::Ready, broker::Drained,
-                                  broker::Spent, broker::Condemned, broker::Load,
-                                  broker::EndedTaken, broker::Failed, broker::Backlog>;
+using ToBroker =
+    std::variant<broker::Welcome, broker::Pool, broker::PoolGone, AttachedSocket, broker::Drain,
+                 broker::Ended, broker::Synced, broker::Stop, broker::Ping>;
+using ToSupervisor =
+    std::variant<broker::Hello, broker::Serving, broker::Ready, broker::Drained, broker::Spent,
+                 broker::Condemned, broker::Load, broker::EndedTaken, broker::Failed,
+                 broker::Backlog, broker::Pong, broker::Working>;
 
 [[nodiscard]] Result<ToBroker> decode_to_broker(std::string_view bytes, UniqueFd fd);
 [[nodiscard]] Result<ToSupervisor> decode_to_supervisor(std::string_view bytes);

@@ -10,12 +10,15 @@
 
 namespace mtd::broker {
 
-inline constexpr std::uint32_t kLinkVersion = 1;
+inline constexpr std::uint32_t kLinkVersion = 2;
 // Where the broker finds them.
 inline constexpr int kLinkFd = 3, kListenerFd = 4, kBoardFd = 5;
 inline constexpr std::uint32_t kVersionBytes = 32;
 inline constexpr std::uint32_t kNameBytes = 65;   // of a pool, with its NUL
 inline constexpr std::uint32_t kTextBytes = 256;  // for people, with its NUL
+
+// The supervisor asks whether the broker hangs while it has work: only then.
+inline constexpr std::int64_t kWorkingPauseNs = 10'000'000'000;
 
 enum class Type : std::uint32_t {
   // supervisor → broker
@@ -27,6 +30,7 @@ enum class Type : std::uint32_t {
   ended,        // the worker is reaped
   synced,       // every living worker has been attached
   stop,         // finish what is under way with the store, and exit
+  ping,         // answered with pong
   // broker → supervisor
   hello = 64,   // answers welcome
   serving,      // the store is open: clients and workers are served
@@ -38,6 +42,8 @@ enum class Type : std::uint32_t {
   ended_taken,  // `ended` is on record; its socket is needed no more
   failed,       // the broker cannot do its work; it ends
   backlog,      // tasks wait, and no worker is there; or not any more. Of pools that ask for load
+  pong,         // answers ping
+  working,      // something has been done; said again kWorkingPause later at the earliest
 };
 
 struct Header {
@@ -106,6 +112,10 @@ struct Stop {
   static constexpr Type kType = Type::stop;
   Header header;
 };
+struct Ping {
+  static constexpr Type kType = Type::ping;
+  Header header;
+};
 
 struct Hello {
   static constexpr Type kType = Type::hello;
@@ -158,6 +168,14 @@ struct Backlog {
   Header header;
   std::uint32_t pool = 0;
   std::uint32_t waits = 0;  // 1: a first worker is wanted
+};
+struct Pong {
+  static constexpr Type kType = Type::pong;
+  Header header;
+};
+struct Working {
+  static constexpr Type kType = Type::working;
+  Header header;
 };
 struct Failed {
   static constexpr Type kType = Type::failed;

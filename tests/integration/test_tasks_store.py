@@ -2,12 +2,13 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 
 import pytest
-from harness import BIN, ROOT, Mtd, eventually, pool
+from harness import BIN, ROOT, Mtd, eventually, pool, wait_gone
 from tasks import Tasks, broker_pid, call, kill_broker, task_pool, tasks_socket
 
 
@@ -165,6 +166,25 @@ def test_a_broker_that_dies_at_its_start_makes_nobody_wait(programs):
         mtd.ctl("reload")  # now, instead of after the pause
         with Tasks(mtd) as tasks:
             assert tasks.run("p", "echo", 1)["state"] == "done"
+
+
+@pytest.mark.slow
+def test_a_broker_that_hangs_is_replaced_and_holds_up_no_stop(tmp_path):
+    """In the middle of work: another one goes on with it. While mtd stops: mtd ends all the same."""
+    gate = tmp_path / "gate"
+    with Mtd({"p": task_pool(1)}, checks_descriptors=False) as mtd:
+        with Tasks(mtd) as tasks:
+            number = tasks.expect(tasks.put("p", "parts", 10, str(gate)), "ok")["id"]
+            mtd.reports.expect("half", id=number)
+            pid = broker_pid(mtd.keeper)
+            os.kill(pid, signal.SIGSTOP)
+            gate.write_text("")
+            assert wait_gone(pid, 300)
+        assert "the broker has not answered for 30s: it is ended" in mtd.log()
+        with Tasks(mtd) as tasks:
+            assert tasks.expect(tasks.wait(id=number), "end")["state"] == "done"
+        os.kill(broker_pid(mtd.keeper), signal.SIGSTOP)
+        mtd.stop(300)
 
 
 def test_without_a_queue_callers_are_told_so_with_and_without_a_broker():

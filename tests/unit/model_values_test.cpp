@@ -11,6 +11,7 @@
 #include "daemon/supervisor/model/backoff.h"
 #include "daemon/supervisor/model/breaker.h"
 #include "daemon/supervisor/model/broker_pause.h"
+#include "daemon/supervisor/model/broker_watch.h"
 #include "daemon/supervisor/model/exits.h"
 #include "daemon/supervisor/model/vocabulary.h"
 #include "daemon/sys/keeper_protocol.h"
@@ -209,4 +210,42 @@ TEST_CASE("a broker that never comes to serve is tried less and less often") {
   BrokerPause silent;
   for (const std::int64_t expected : {0, 0, 0, 0, 1'000, 2'000})
     CHECK(silent.after(at_ms(0), BrokerEnd::died) == ms(expected));
+}
+
+TEST_CASE("a broker without work is never asked, one with work some time after its last word") {
+  using Step = BrokerWatch::Step;
+  BrokerWatch watch;
+  CHECK(watch.next().is_never());
+  CHECK(watch.due(at_ms(1'000'000), true) == Step::nothing);
+  watch.expect(at_ms(0));
+  CHECK(watch.next() == at_ms(15'000));
+  watch.heard(at_ms(14'000));
+  watch.expect(at_ms(14'000));
+  CHECK(watch.due(at_ms(15'000), true) == Step::nothing);
+  CHECK(watch.next() == at_ms(29'000));
+  CHECK(watch.due(at_ms(29'000), true) == Step::ask);
+  watch.heard(at_ms(29'001));
+  CHECK(watch.next().is_never());  // until there is work again
+}
+
+TEST_CASE("a broker that does not answer is ended, later where it may still read its tasks") {
+  using Step = BrokerWatch::Step;
+  for (const bool serves : {true, false}) {
+    BrokerWatch watch;
+    watch.expect(at_ms(0));
+    CHECK(watch.due(at_ms(15'000), serves) == Step::ask);
+    watch.expect(at_ms(16'000));  // more work is no answer
+    const std::int64_t patience = serves ? 30'000 : 900'000;
+    CHECK(watch.next() == at_ms(15'000 + patience));
+    CHECK(watch.due(at_ms(14'999 + patience), serves) == Step::nothing);
+    CHECK(watch.due(at_ms(15'000 + patience), serves) == Step::end);
+    CHECK(watch.next().is_never());
+  }
+  // That the supervisor itself was stopped meanwhile says nothing about the broker.
+  BrokerWatch watch;
+  watch.expect_at_once(at_ms(1'000));
+  CHECK(watch.next() == at_ms(1'000));
+  CHECK(watch.due(at_ms(1'000), true) == Step::ask);
+  CHECK(watch.due(at_ms(999'000), true) == Step::ask);
+  CHECK(watch.due(at_ms(1'029'000), true) == Step::end);
 }
