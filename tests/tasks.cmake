@@ -72,6 +72,7 @@ endif()
 # The stores: conformance, faults of the disk.
 add_executable(task_store_test
   ${MTD_TASK_TESTS}/support/fault_disk.cpp
+  ${MTD_TASK_TESTS}/support/refused_calls.cpp
   ${MTD_TASK_TESTS}/support/store_samples.cpp
   ${MTD_TASK_TESTS}/unit/task_store_test.cpp)
 target_compile_options(task_store_test PRIVATE -O1)

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "common/size.h"
+#include "daemon/sys/durable_directory.h"
 #include "daemon/sys/spool_file.h"
 
 namespace mtd::broker {
@@ -82,16 +83,27 @@ PartSpool::File& PartSpool::begun(const Name& name) {
   if (left == unknown_.end()) return file;
   const std::uint64_t size = left->second.size;
   unknown_.erase(left);
-  auto opened = sys::open_to_read(path_of(name));
-  if (opened) {
-    SpoolReader reader(std::move(*opened));
-    for (auto piece = reader.next(); piece && *piece; piece = reader.next()) {
-    }
-    file.kept = {reader.parts(), reader.bytes()};
-    file.size = reader.at();
+  *options_.bytes -= size;
+  if (const auto left_parts = cut_to_parts(name, size)) {
+    file = *left_parts;
+  } else {  // nothing may be added to what nobody could look at
+    sys::remove_file(path_of(name));
   }
-  *options_.bytes -= size - std::min(size, file.size);
-  if (file.size < size && !sys::cut_file(path_of(name), file.size)) sys::remove_file(path_of(name));
+  *options_.bytes += file.size;
+  return file;
+}
+
+// Its whole parts, and nothing behind them. Nothing: that cannot be, now.
+std::optional<PartSpool::File> PartSpool::cut_to_parts(const Name& name, std::uint64_t size) const {
+  auto opened = sys::open_to_read(path_of(name));
+  if (!opened) return std::nullopt;
+  SpoolReader reader(std::move(*opened));
+  for (auto piece = reader.next(); piece && *piece; piece = reader.next()) {
+  }
+  File file;
+  file.kept = {reader.parts(), reader.bytes()};
+  file.size = reader.at();
+  if (file.size < size && !sys::cut_file(path_of(name), file.size)) return std::nullopt;
   return file;
 }
 
@@ -122,7 +134,7 @@ Result<void> PartSpool::add(task::TaskId id, std::uint32_t attempt, std::uint32_
   record += bytes;
   if (const auto room = make_room(record.size()); !room) return room;
   if (file.size == 0) {
-    if (const auto made = sys::make_private_directory(options_.directory); !made) return made;
+    if (const auto made = sys::make_directory(options_.directory, 0700); !made) return made.error();
   }
   if (const auto added = sys::append_file(path_of(name), record); !added) return added;
   file.kept.parts = part + 1;

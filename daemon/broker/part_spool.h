@@ -64,7 +64,8 @@ class PartSpool {
   explicit PartSpool(SpoolOptions options);
 
   // ---- parts of an answer that is not whole yet; of an attempt that somebody works on ----
-  // What there is of it. What was cut off in the middle does not count and is gone.
+  // What there is of it. What was cut off in the middle, or cannot be read, does not count and is
+  // gone.
   [[nodiscard]] Kept kept(task::TaskId id, std::uint32_t attempt);
   // Call it before the part's frame is taken out of the socket. One that is there is not added
   // again.
@@ -97,6 +98,7 @@ class PartSpool {
   using Files = std::map<Name, File>;
   [[nodiscard]] std::string path_of(const Name& name) const;
   [[nodiscard]] File& begun(const Name& name);
+  [[nodiscard]] std::optional<File> cut_to_parts(const Name& name, std::uint64_t size) const;
   [[nodiscard]] Result<void> make_room(std::uint64_t more) const;
   void remove(Files& from, const Name& name);
 

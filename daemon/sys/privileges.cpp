@@ -10,14 +10,17 @@
 #include <cerrno>
 #include <csignal>
 
+#include "daemon/sys/durable_directory.h"
+
 namespace mtd::sys {
 
 namespace {
 
 // The directory in which others have one: they may pass through it, and see nothing of it.
 Result<void> open_way(const std::string& path) {
-  if (::mkdir(path.c_str(), 0711) == 0) return {};
-  if (errno != EEXIST) return Error::from_errno("make " + path, errno);
+  const auto made = make_directory(path, 0711);
+  if (!made) return made.error();
+  if (*made) return {};
   const UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   struct stat info {};
   if (!directory || ::fstat(directory.get(), &info) != 0)
@@ -35,11 +38,10 @@ Result<void> own_directory(const std::string& path, std::optional<std::pair<uid_
   const std::string parent = path.substr(0, path.rfind('/'));
   if (ids && !parent.empty()) {
     if (const auto opened = open_way(parent); !opened) return opened;
-  } else if (!parent.empty() && ::mkdir(parent.c_str(), 0700) != 0 && errno != EEXIST) {
-    return Error::from_errno("make " + parent, errno);
+  } else if (!parent.empty()) {
+    if (const auto made = make_directory(parent, 0700); !made) return made.error();
   }
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
-    return Error::from_errno("make " + path, errno);
+  if (const auto made = make_directory(path, 0700); !made) return made.error();
   const UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!directory) return Error::from_errno("open " + path, errno);
   struct stat info {};

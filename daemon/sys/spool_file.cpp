@@ -9,13 +9,9 @@
 #include <memory>
 
 #include "common/unique_fd.h"
+#include "daemon/sys/durable_directory.h"
 
 namespace mtd::sys {
-
-Result<void> make_private_directory(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return {};
-  return Error::from_errno("make " + path, errno);
-}
 
 Result<void> append_file(const std::string& path, std::string_view bytes) {
   const int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW;
@@ -67,16 +63,6 @@ Result<void> cut_file(const std::string& path, std::uint64_t size) {
   return Error::from_errno("cut " + path, errno);
 }
 
-Result<void> sync_file(const std::string& directory, const std::string& name) {
-  const std::string path = directory + "/" + name;
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!file && errno == ENOENT) return {};
-  if (!file || ::fsync(file.get()) != 0) return Error::from_errno("sync " + path, errno);
-  const UniqueFd above(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!above || ::fsync(above.get()) != 0) return Error::from_errno("sync " + directory, errno);
-  return {};
-}
-
 std::vector<std::string> file_names(const std::string& directory) {
   std::vector<std::string> names;
   const std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(directory.c_str()), ::closedir);
@@ -89,6 +75,62 @@ std::vector<std::string> file_names(const std::string& directory) {
 
 void remove_file(const std::string& path) {
   ::unlink(path.c_str());
+}
+
+bool is_passing_want(int error) {
+  switch (error) {
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+    case EAGAIN:
+    case EINTR:
+      return true;
+    default:
+      return false;
+  }
+}
+
+Result<SyncedDirectory> SyncedDirectory::open(const std::string& path) {
+  if (const auto made = make_directory(path, 0700); !made) return made.error();
+  SyncedDirectory directory(path);
+  directory.spare_.reset(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.spare_) return Error::from_errno("open " + path, errno);
+  return directory;
+}
+
+Result<void> SyncedDirectory::sync(const std::string& name) const {
+  auto synced = sync_as_file(name);
+  const bool is_without_descriptor =
+      !synced && (synced.error().errno_value == EMFILE || synced.error().errno_value == ENFILE ||
+                  synced.error().errno_value == ENOMEM);
+  if (is_without_descriptor && sync_all()) return {};
+  return synced;
+}
+
+Result<void> SyncedDirectory::sync_as_file(const std::string& name) const {
+  const std::string path = path_of(name);
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file && errno == ENOENT) return {};
+  if (!file) return Error::from_errno("open " + path, errno);
+  int synced = 0;
+  do {
+    synced = ::fsync(file.get());
+  } while (synced != 0 && errno == EINTR);
+  if (synced != 0) return Error::from_errno("sync " + path, errno);
+  return sync_directory(path_);
+}
+
+// Linux 5.8 and later tell here what could not be written.
+bool SyncedDirectory::sync_all() const {
+  struct stat held {
+  }, named{};
+  if (!spare_ || ::fstat(spare_.get(), &held) != 0 || ::stat(path_.c_str(), &named) != 0)
+    return false;
+  return held.st_dev == named.st_dev && ::syncfs(spare_.get()) == 0;
 }
 
 }  // namespace mtd::sys

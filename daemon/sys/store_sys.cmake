@@ -3,6 +3,7 @@ find_package(Threads REQUIRED)
 add_library(mtd_store_sys STATIC
   ballast.cpp
   claim_file.cpp
+  durable_directory.cpp
   spool_file.cpp
   thread.cpp
   wake_fd.cpp

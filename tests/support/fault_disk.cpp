@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -15,6 +16,7 @@ FaultDisk* the_disk = nullptr;  // SQLite's callbacks have no argument of ours
 struct Handle {
   sqlite3_file base;
   std::string* name;
+  int error;  // of the last write that failed
 };
 
 FaultDisk::File& file_of(sqlite3_file* raw) {
@@ -52,7 +54,11 @@ int write(sqlite3_file* raw, const void* from, int count, sqlite3_int64 offset) 
   FaultDisk::File& file = file_of(raw);
   const auto end = static_cast<std::uint64_t>(offset) + static_cast<std::uint64_t>(count);
   const std::uint64_t more = end > file.now.size() ? end - file.now.size() : 0;
-  if (more != 0 && !the_disk->has_room(more)) return SQLITE_FULL;
+  if (more != 0 && !the_disk->has_room(more)) {
+    reinterpret_cast<Handle*>(raw)->error = the_disk->want_of_room();
+    return the_disk->want_of_room() == 0 ? SQLITE_FULL : SQLITE_IOERR_WRITE;
+  }
+  reinterpret_cast<Handle*>(raw)->error = EIO;
   if (!the_disk->change()) return SQLITE_IOERR_WRITE;
   FaultDisk::Write change;
   change.offset = static_cast<std::uint64_t>(offset);
@@ -75,8 +81,8 @@ int truncate(sqlite3_file* raw, sqlite3_int64 size) {
 }
 
 int sync(sqlite3_file* raw, int) {
-  const auto hold = the_disk->hold();
-  if (the_disk->sync_fails() || !the_disk->change()) return SQLITE_IOERR_FSYNC;
+  auto hold = the_disk->hold();
+  if (the_disk->sync_fails(hold) || !the_disk->change()) return SQLITE_IOERR_FSYNC;
   FaultDisk::File& file = file_of(raw);
   file.synced = file.now;
   file.unsynced.clear();
@@ -96,8 +102,10 @@ int reserved(sqlite3_file*, int* is) {
   *is = 0;
   return SQLITE_OK;
 }
-int control(sqlite3_file*, int, void*) {
-  return SQLITE_NOTFOUND;
+int control(sqlite3_file* raw, int what, void* argument) {
+  if (what != SQLITE_FCNTL_LAST_ERRNO) return SQLITE_NOTFOUND;
+  *static_cast<int*>(argument) = reinterpret_cast<Handle*>(raw)->error;
+  return SQLITE_OK;
 }
 int sector(sqlite3_file*) {
   return 4096;
@@ -118,6 +126,7 @@ int open(sqlite3_vfs*, const char* name, sqlite3_file* raw, int flags, int* out)
   handle->name =
       new std::string(name != nullptr ? name : "temporary" + std::to_string(++temporaries));
   handle->base.pMethods = &kMethods;
+  handle->error = 0;
   the_disk->files()[*handle->name].exists = true;
   if (out != nullptr) *out = flags;
   return SQLITE_OK;
@@ -171,9 +180,14 @@ bool FaultDisk::change() {
   return !has_stopped() && changes_ != fail_change_;
 }
 
-bool FaultDisk::sync_fails() {
+bool FaultDisk::sync_fails(std::unique_lock<std::mutex>& hold) {
   ++syncs_;
-  if (std::exchange(fail_next_sync_, false)) return true;
+  if (std::exchange(fail_next_sync_, false)) {
+    is_held_ = std::exchange(hold_next_sync_, false);
+    gate_.notify_all();
+    gate_.wait(hold, [this] { return !is_held_; });
+    return true;
+  }
   return fail_sync_ != 0 && syncs_ >= fail_sync_;
 }
 

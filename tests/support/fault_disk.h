@@ -3,6 +3,7 @@
 // power had gone, run out of room, and fail to sync.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -46,6 +47,22 @@ class FaultDisk {
     const auto held = hold();
     fail_next_sync_ = true;
   }
+  // The next one alone fails, and whoever syncs hears of it only when it is let go.
+  void hold_next_sync() {
+    const auto held = hold();
+    fail_next_sync_ = hold_next_sync_ = true;
+  }
+  void wait_until_held() {
+    auto held = hold();
+    gate_.wait(held, [this] { return is_held_; });
+  }
+  void let_go() {
+    const auto held = hold();
+    is_held_ = false;
+    gate_.notify_all();
+  }
+  // What writing fails with where there is no room: an errno, 0 for SQLite's own word for it.
+  void set_want_of_room(int error) { want_of_room_ = error; }
   [[nodiscard]] std::uint64_t syncs() const {
     const auto held = hold();
     return syncs_;
@@ -69,14 +86,17 @@ class FaultDisk {
   [[nodiscard]] std::map<std::string, File>& files() { return files_; }
   // False: this change does not happen.
   [[nodiscard]] bool change();
-  [[nodiscard]] bool sync_fails();
+  [[nodiscard]] bool sync_fails(std::unique_lock<std::mutex>& hold);
+  [[nodiscard]] int want_of_room() const { return want_of_room_; }
   [[nodiscard]] bool has_room(std::uint64_t more) const { return used() + more <= capacity_; }
 
  private:
   mutable std::mutex lock_;
   std::map<std::string, File> files_;
   std::uint64_t changes_ = 0, stop_at_ = 0, syncs_ = 0, fail_sync_ = 0, fail_change_ = 0;
-  bool fail_next_sync_ = false;
+  bool fail_next_sync_ = false, hold_next_sync_ = false, is_held_ = false;
+  std::condition_variable gate_;
+  int want_of_room_ = 0;
   std::uint64_t capacity_ = ~std::uint64_t{0};
 };
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "daemon/broker/part_spool.h"
+#include "tests/support/refused_calls.h"
 #include "tests/support/temporary_directory.h"
 
 using namespace mtd;
@@ -93,6 +94,25 @@ TEST_CASE("a part that is cut off anywhere does not count; what stands before it
   CHECK(spool.kept({1}, 1).parts == 0);
   REQUIRE(spool.add({1}, 1, 0, "new"));
   CHECK(parts_of(spool, 1, 1) == Parts{"new"});
+}
+
+TEST_CASE("parts that cannot be looked at are gone, and nothing is added to them") {
+  const Directory directory;
+  {
+    PartSpool spool(at(directory));
+    REQUIRE(spool.add({1}, 1, 0, "first"));
+    REQUIRE(spool.add({1}, 1, 1, "second"));
+  }
+  const auto options = at(directory);
+  PartSpool spool(options);
+  {
+    const test::NoDescriptors none;
+    CHECK(spool.kept({1}, 1).parts == 0);
+  }
+  CHECK(std::filesystem::is_empty(directory.parts()));
+  CHECK(options.bytes->load() == 0);
+  REQUIRE(spool.add({1}, 1, 0, "anew"));
+  CHECK(parts_of(spool, 1, 1) == Parts{"anew"});
 }
 
 TEST_CASE("a result stays until its task is forgotten, in this life and the next") {

@@ -4,17 +4,22 @@
 #include <poll.h>
 
 #include <atomic>
+#include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <deque>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <future>
 #include <sstream>
+#include <thread>
 
 #include "daemon/broker/store/memory_store.h"
 #include "daemon/broker/store/sqlite_store.h"
 #include "daemon/broker/store/store_thread.h"
 #include "tests/support/fault_disk.h"
+#include "tests/support/refused_calls.h"
 #include "tests/support/store_samples.h"
 #include "tests/support/temporary_directory.h"
 
@@ -443,6 +448,10 @@ TEST_CASE("killed or cut off while the log is moved into the file") {
 // --------------------------------------------------------------------------------------
 TEST_CASE("a full disk refuses puts before answers, and goes on when there is room") {
   FaultDisk disk;
+  SUBCASE("no space is left") {}
+  SUBCASE("the quota of a user is used up") {
+    disk.set_want_of_room(EDQUOT);
+  }
   auto store = opened(on_fault_disk());
   std::uint64_t id = 0;
   for (; id < 50; ++id)
@@ -466,6 +475,10 @@ TEST_CASE("a full disk refuses puts before answers, and goes on when there is ro
 
 TEST_CASE("on a disk that is full at the start what is there is served, and puts are refused") {
   FaultDisk disk;
+  SUBCASE("no space is left") {}
+  SUBCASE("the quota of a user is used up") {
+    disk.set_want_of_room(EDQUOT);
+  }
   {
     const auto store = opened(on_fault_disk());
     (void)one(*store, put_of({task_of(1), task_of(2, "two")}));
@@ -489,8 +502,9 @@ TEST_CASE("on a disk that is full at the start what is there is served, and puts
 }
 
 TEST_CASE("no change is half done when the room ends in the middle of a batch") {
-  for (std::uint64_t spare = 0; spare < 40'000; spare += 1900) {
+  for (std::uint64_t spare = 0; spare < 40'000; spare += 1901) {
     FaultDisk disk;
+    disk.set_want_of_room(spare % 2 == 0 ? EDQUOT : 0);
     auto store = opened(on_fault_disk());
     MemoryStore mirror(1ULL << 40U);
     StoreSamples samples(7, 3000);
@@ -548,7 +562,7 @@ TEST_CASE("a large error of an attempt goes with its task, whatever came after i
     RequeueOp failed;
     failed.id.value = id;
     failed.attempt = failed.counters.attempts = failed.record.attempt = 1;
-    failed.answer = std::make_shared<Answer>(Answer{"", "", std::string(100'000, 'e'), ""});
+    failed.answer = std::make_shared<Answer>(Answer{"", "", "", std::string(100'000, 'e')});
     StoreOp op;
     op.what = failed;
     REQUIRE(one(*store, std::move(op)).status == StoreStatus::committed);
@@ -635,6 +649,27 @@ TEST_CASE("a sync that fails in a checkpoint is the failure of all that waits fo
   store->tidy();
   CHECK(store->health() == StoreHealth::failed);
   CHECK_FALSE(store->sync());
+}
+
+TEST_CASE("a sync beside a checkpoint does not succeed because the checkpoint was told the error") {
+  FaultDisk disk;
+  const auto store = opened(on_fault_disk());
+  std::vector<NewTask> tasks;
+  for (std::uint64_t id = 1; id <= 1200; ++id)
+    tasks.push_back(task_of(id, {}, 4096));
+  std::vector<StoreOp> batch;
+  batch.push_back(put_of(std::move(tasks)));
+  REQUIRE(store->write(std::move(batch)).at(0).status == StoreStatus::committed);
+  disk.hold_next_sync();
+  std::thread checkpoint([&] { store->tidy(); });
+  disk.wait_until_held();  // the kernel has told its error; nobody knows of it yet
+  auto beside = std::async(std::launch::async, [&] { return store->sync(); });
+  // Time enough to be told something wrong; what is right takes as long as the other one.
+  CHECK(beside.wait_for(std::chrono::milliseconds(200)) == std::future_status::timeout);
+  disk.let_go();
+  checkpoint.join();
+  CHECK_FALSE(beside.get());
+  CHECK(store->health() == StoreHealth::failed);
 }
 
 TEST_CASE(
@@ -811,6 +846,58 @@ TEST_CASE("a database has the rights of its owner only") {
     const auto rights = std::filesystem::status(directory.options().path + suffix).permissions();
     CHECK((rights & (perms::group_all | perms::others_all)) == perms::none);
   }
+}
+
+TEST_CASE("a want that passes costs no more than the answer whose file cannot be synced") {
+  enum class Costs { nothing, the_answer, the_store };
+  struct Row {
+    const char* want;
+    int error;  // of fsync(2); 0: there is no descriptor
+    int times;
+    Costs costs;
+  };
+  for (const Row& row :
+       {Row{"descriptors", 0, 0, Costs::nothing}, Row{"memory", ENOMEM, 1, Costs::nothing},
+        Row{"time", EINTR, 3, Costs::nothing}, Row{"room", ENOSPC, 1, Costs::the_answer},
+        Row{"a larger quota", EDQUOT, 1, Costs::the_answer},
+        Row{"a disk that works", EIO, 1, Costs::the_store}}) {
+    CAPTURE(row.want);
+    const Directory directory;
+    SqliteOptions options = directory.options();
+    options.files = directory.path + "/parts";
+    const auto store = opened(options);
+    std::ofstream(options.files + "/1.1") << "large";
+    REQUIRE(one(*store, put_of({task_of(1)})).status == StoreStatus::committed);
+    StoreOp finish = finish_of(1, 0, TaskState::done);
+    std::get<FinishOp>(finish.what).answer = std::make_shared<Answer>(Answer{"", "", "1.1", ""});
+    std::vector<StoreOp> batch;
+    batch.push_back(std::move(finish));
+    REQUIRE(store->write(std::move(batch)).at(0).status == StoreStatus::committed);
+    if (row.error == 0) {
+      const NoDescriptors none;
+      CHECK(store->sync());
+    } else {
+      refuse_fsync(row.error, row.times);
+      CHECK(store->sync() == (row.costs != Costs::the_store));
+      refuse_fsync(0, 0);
+    }
+    CHECK(std::filesystem::exists(options.files + "/1.1") == (row.costs != Costs::the_answer));
+    CHECK((store->health() == StoreHealth::failed) == (row.costs == Costs::the_store));
+  }
+}
+
+TEST_CASE("wants that pass, and errors that do not") {
+  for (const int error : {EMFILE, ENFILE, ENOMEM, ENOSPC, EDQUOT, EINTR, EAGAIN})
+    CHECK(sys::is_passing_want(error));
+  for (const int error : {EIO, EROFS, EACCES, ENOENT, EBADF})
+    CHECK_FALSE(sys::is_passing_want(error));
+  const Directory directory;
+  std::ofstream(directory.path + "/file") << "something";
+  const sys::SyncedDirectory without_spare(directory.path);
+  CHECK(without_spare.sync("file"));
+  CHECK(without_spare.sync("not there"));
+  const NoDescriptors none;
+  CHECK(without_spare.sync("file").error().errno_value == EMFILE);
 }
 
 // ---- The thread

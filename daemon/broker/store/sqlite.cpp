@@ -1,5 +1,7 @@
 #include "daemon/broker/store/sqlite.h"
 
+#include <cerrno>
+
 namespace mtd::task {
 
 void Statement::bind_text(int at, std::string_view text) {
@@ -39,6 +41,12 @@ int Database::open(const std::string& path, const char* vfs) {
   return code;
 }
 
+sqlite3_file* Database::file(int which) const {
+  sqlite3_file* file = nullptr;
+  const int code = sqlite3_file_control(raw_.get(), "main", which, static_cast<void*>(&file));
+  return code == SQLITE_OK ? file : nullptr;
+}
+
 int Database::execute(const char* sql) {
   return sqlite3_exec(raw_.get(), sql, nullptr, nullptr, nullptr);
 }
@@ -63,6 +71,26 @@ int Database::number(std::string_view sql, std::int64_t& value) {
 bool is_want_of_room(int code) {
   const int kind = code & 0xff;
   return kind == SQLITE_FULL || kind == SQLITE_NOMEM || code == SQLITE_IOERR_NOMEM;
+}
+
+int with_wants(int code, sqlite3_file* written) {
+  if (code != SQLITE_IOERR_WRITE) return code;
+  switch (last_error_of(written)) {
+    case EDQUOT:  // of the file system
+    case EFBIG:   // RLIMIT_FSIZE
+    case ENOMEM:
+    case EAGAIN:
+      return SQLITE_FULL;
+    default:
+      return code;
+  }
+}
+
+int last_error_of(sqlite3_file* file) {
+  int error = 0;
+  if (file == nullptr || file->pMethods == nullptr) return 0;
+  const int code = file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &error);
+  return code == SQLITE_OK ? error : 0;
 }
 
 bool is_damage(int code) {

@@ -52,12 +52,16 @@ class Database {
   [[nodiscard]] std::int64_t changes() const { return sqlite3_changes64(raw_.get()); }
   [[nodiscard]] bool in_transaction() const { return sqlite3_get_autocommit(raw_.get()) == 0; }
   [[nodiscard]] std::string message() const { return sqlite3_errmsg(raw_.get()); }
+  // SQLite's own; null: there is none.
+  [[nodiscard]] sqlite3_file* file() const { return file(SQLITE_FCNTL_FILE_POINTER); }
+  [[nodiscard]] sqlite3_file* log() const { return file(SQLITE_FCNTL_JOURNAL_POINTER); }
   [[nodiscard]] sqlite3* raw() const { return raw_.get(); }
 
  private:
   struct Close {
     void operator()(sqlite3* connection) const { sqlite3_close_v2(connection); }
   };
+  [[nodiscard]] sqlite3_file* file(int which) const;
   std::unique_ptr<sqlite3, Close> raw_;
 };
 
@@ -79,6 +83,11 @@ class Use {
 }
 // There is no room, now: the disk, the quota or memory.
 [[nodiscard]] bool is_want_of_room(int code);
+// SQLite knows one way to have no room, ENOSPC, and calls every other an error of writing.
+// SQLITE_FULL for these as well; `code` in all other cases. `written`: the file that it is about.
+[[nodiscard]] int with_wants(int code, sqlite3_file* written);
+// errno of the last call of a file that failed; 0: it does not say.
+[[nodiscard]] int last_error_of(sqlite3_file* file);
 // The file is not what it was: a page is damaged, or it is no database at all.
 [[nodiscard]] bool is_damage(int code);
 

@@ -4,7 +4,6 @@
 
 #include "daemon/broker/store/sqlite_schema.h"
 #include "daemon/broker/store/sqlite_store.h"
-#include "daemon/sys/spool_file.h"
 
 namespace mtd::task {
 namespace {
@@ -83,7 +82,7 @@ int SqliteStore::try_write(std::vector<StoreOp>& batch, std::vector<StoreDone>& 
   if (code == SQLITE_OK) code = keep_last_id();
   if (code == SQLITE_OK) code = statement(Sql::commit).run();
   if (code != SQLITE_OK) roll_back();
-  return code;
+  return with_wants(code, database_.log());
 }
 
 void SqliteStore::roll_back() {
@@ -113,19 +112,23 @@ bool SqliteStore::sync() {
     const std::lock_guard hold(files_lock_);
     files = std::exchange(unsynced_files_, {});
   }
-  for (const std::string& file : files) {
-    if (!sys::sync_file(options_.files, file)) sync_failed_ = true;
-  }
-  sqlite3_file* const log = log_.load();
-  const bool synced = !sync_failed_ && log != nullptr && log->pMethods != nullptr &&
-                      log->pMethods->xSync(log, SQLITE_SYNC_NORMAL) == SQLITE_OK;
-  if (!synced) sync_failed_ = true;
-  return synced;
+  for (const std::string& file : files)
+    sync_answer(file);
+  return log_.sync();
+}
+
+// For want of room or of descriptors it costs this answer, which is told as lost to whoever wants
+// it; never the store.
+void SqliteStore::sync_answer(const std::string& file) {
+  const auto synced = files_.sync(file);
+  if (synced) return;
+  if (!sys::is_passing_want(synced.error().errno_value)) return log_.give_up();
+  sys::remove_file(files_.path_of(file));
 }
 
 // Never tried again: what a failed fsync leaves on the disk nobody knows.
 void SqliteStore::note_failed_sync() {
-  if (sync_failed_) note_failure(SQLITE_IOERR_FSYNC, "sync");
+  if (log_.has_failed()) note_failure(SQLITE_IOERR_FSYNC, "sync");
 }
 
 void SqliteStore::note_failure(int code, const char* doing) {

@@ -1,9 +1,11 @@
 // Opening: whose file it is, whether it is whole, and what becomes of it if it is not.
+#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 
 #include "daemon/broker/store/sqlite_schema.h"
 #include "daemon/broker/store/sqlite_store.h"
+#include "daemon/sys/durable_directory.h"
 
 namespace mtd::task {
 namespace {
@@ -20,7 +22,9 @@ Error error_of(const Database& database, const std::string& path, int code) {
 }  // namespace
 
 SqliteStore::SqliteStore(SqliteOptions options)
-    : options_(std::move(options)), ballast_(options_.path + ".ballast", options_.ballast) {}
+    : options_(std::move(options)),
+      ballast_(options_.path + ".ballast", options_.ballast),
+      files_(options_.files) {}
 
 SqliteStore::~SqliteStore() {
   close_all();
@@ -51,9 +55,23 @@ Result<void> SqliteStore::open_or_set_aside() {
     if (code == SQLITE_OK) code = begin_life();
     if (code == SQLITE_OK) code = prepare_all();
     if (code == SQLITE_OK && again) code = keep_ids_apart();
-    if (code == SQLITE_OK) return {};
+    if (code == SQLITE_OK) return keep_names();
     if (!is_damage(code) || again) return error_of(database_, options_.path, code);
     note_ = set_aside(code);
+  }
+  return {};
+}
+
+// Of the files that are there now. SQLite leaves it at a try where no descriptor is left.
+Result<void> SqliteStore::keep_names() {
+  if (options_.vfs != nullptr) return {};
+  if (auto kept = sys::sync_directory(sys::directory_above(options_.path)); !kept) return kept;
+  if (options_.files.empty()) return {};
+  auto files = sys::SyncedDirectory::open(options_.files);
+  if (files) {
+    files_ = std::move(*files);
+  } else if (const int error = files.error().errno_value; error != ENOSPC && error != EDQUOT) {
+    return files.error();
   }
   return {};
 }
@@ -130,7 +148,7 @@ int SqliteStore::check_damage() {
   code = database_.prepare(note, "INSERT OR REPLACE INTO meta(name,value)VALUES('boot',?1)");
   if (code != SQLITE_OK) return code;
   note.bind_text(1, options_.boot_id);
-  code = note.run();
+  code = with_wants(note.run(), database_.log());
   return is_want_of_room(code) ? SQLITE_OK : code;  // then it is checked again next time
 }
 
@@ -158,6 +176,7 @@ int SqliteStore::begin_life() {
     }
     if (code == SQLITE_OK) code = database_.execute("COMMIT");
     if (code == SQLITE_OK) return code;
+    code = with_wants(code, database_.log());
     if (sqlite3_get_autocommit(database_.raw()) == 0) (void)database_.execute("ROLLBACK");
     if (!is_want_of_room(code)) return code;
     if (!again) (void)ballast_.give_up();
@@ -178,11 +197,8 @@ int SqliteStore::prepare_all() {
         return SQLITE_OK;
       },
       this);
-  sqlite3_file* log = nullptr;
-  const int code =
-      sqlite3_file_control(database_.raw(), "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
-  log_ = log;
-  return code;
+  log_.take(database_.log());
+  return SQLITE_OK;
 }
 
 // Damaged: kept for whoever wants to look at it, and out of the way.
@@ -205,7 +221,7 @@ int SqliteStore::keep_ids_apart() {
 }
 
 void SqliteStore::close_all() {
-  log_ = nullptr;
+  log_.release();
   for (Statement& statement : statements_)
     statement = Statement();
   database_.close();
@@ -213,7 +229,7 @@ void SqliteStore::close_all() {
 }
 
 StoreHealth SqliteStore::health() const {
-  if (failed_ || sync_failed_) return StoreHealth::failed;
+  if (failed_ || log_.has_failed()) return StoreHealth::failed;
   return no_room_ ? StoreHealth::full : StoreHealth::good;
 }
 

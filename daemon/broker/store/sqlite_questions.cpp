@@ -224,6 +224,7 @@ int SqliteStore::reply(const RemoveTasks& question, StoreReply& reply) {
   if (code == SQLITE_OK) code = remove_where(which, done);
   if (code == SQLITE_OK) code = keep_last_id();
   if (code == SQLITE_OK) code = statement(Sql::commit).run();
+  code = with_wants(code, database_.log());
   if (code != SQLITE_OK) roll_back();
   reply.removed = done.removed;
   if (code == SQLITE_OK) reply.files = std::move(done.files);

@@ -75,18 +75,17 @@ void SqliteStore::tidy() {
   if (failed_ || wal_pages_ < kCheckpointPages) return;
   int code = sqlite3_wal_checkpoint_v2(database_.raw(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr,
                                        nullptr);
+  code = with_wants(code, database_.file());
   wal_pages_ = 0;
   if (is_want_of_room(code)) return no_room();
   if (code != SQLITE_OK) {
-    // It syncs the log, too, and the kernel tells of what it could not write once: sync() would not
-    // hear of it any more.
-    sync_failed_ = true;
+    log_.give_up();  // whatever waits for a sync hears of it as well
     return note_failure(code, "checkpoint");
   }
   Use count(statement(Sql::free_pages));
   if (count->step() != SQLITE_ROW) return;
   if (static_cast<std::uint64_t>(count->number(0)) < kVacuumPages) return;
-  code = database_.execute("PRAGMA incremental_vacuum(1024)");
+  code = with_wants(database_.execute("PRAGMA incremental_vacuum(1024)"), database_.log());
   if (code != SQLITE_OK && !is_want_of_room(code)) note_failure(code, "give back free pages");
 }
 

@@ -24,9 +24,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "daemon/broker/store/log_file.h"
 #include "daemon/broker/store/sqlite.h"
 #include "daemon/broker/store/store.h"
 #include "daemon/sys/ballast.h"
+#include "daemon/sys/spool_file.h"
 
 namespace mtd::task {
 
@@ -105,6 +107,7 @@ class SqliteStore final : public TaskStore {
 
   // Opening (sqlite_open.cpp). SQLite's codes.
   [[nodiscard]] int open_file();
+  [[nodiscard]] Result<void> keep_names();
   [[nodiscard]] int configure();
   [[nodiscard]] Result<void> identify(int& code);
   [[nodiscard]] int make_schema();
@@ -119,6 +122,7 @@ class SqliteStore final : public TaskStore {
   // Committing (sqlite_commit.cpp)
   [[nodiscard]] int try_write(std::vector<StoreOp>& batch, std::vector<StoreDone>& completions);
   void note_failed_sync();
+  void sync_answer(const std::string& file);
   void note_files(const std::vector<StoreOp>& batch, const std::vector<StoreDone>& completions);
   [[nodiscard]] int apply(const StoreOp& op, StoreDone& done);
   [[nodiscard]] int apply(const PutOp& op, StoreDone& done);
@@ -168,6 +172,8 @@ class SqliteStore final : public TaskStore {
 
   SqliteOptions options_;
   sys::Ballast ballast_;
+  sys::SyncedDirectory files_;
+  LogFile log_;  // for sync(), which runs beside everything else; outlives the connection
   Database database_;
   std::array<Statement, static_cast<std::size_t>(Sql::kCount)> statements_;
   std::unordered_map<std::string, std::int64_t> pools_;
@@ -178,11 +184,8 @@ class SqliteStore final : public TaskStore {
   bool failed_ = false;
   bool another_life_ = false;  // and there was no room to write that down
   int wal_pages_ = 0;          // since the last checkpoint
-  // For sync(), which runs beside everything else.
-  std::atomic<sqlite3_file*> log_ = nullptr;
-  std::atomic<bool> sync_failed_ = false;
   std::mutex files_lock_;
-  std::vector<std::string> unsynced_files_;
+  std::vector<std::string> unsynced_files_;  // for sync() as well
   std::string message_;
   std::string note_;
 };
