@@ -108,7 +108,8 @@ std::vector<PoolKey> task_keys() {
                                  "How long a dead task is kept."),
       word_row<&T::on_lost>("tasks.on_lost", {"retry", "dead"}, "\"retry\"",
                             "What becomes of a task whose worker died: another attempt, or none, "
-                            "where doing it twice is worse than not at all."),
+                            "where doing it twice is worse than not at all; also where the power "
+                            "goes."),
   };
 }
 

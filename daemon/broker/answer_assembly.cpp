@@ -12,23 +12,25 @@ namespace mtd::broker {
 
 Result<void> AnswerAssembly::add_part(const task::WorkerKey& worker, const PartFrame& frame,
                                       std::string_view body, const Rules& rules) {
-  PartsList& list = incomplete_[worker];
-  Parts& parts = *parts_of(list, {frame.id, frame.attempt}, rules);
-  if (list.size() > kMaxCredit) return Error{"parts of too many answers at once"};
+  Parts& parts = *parts_of(worker, {frame.id, frame.attempt}, rules);
+  if (incomplete_[worker].size() > kMaxCredit) return Error{"parts of too many answers at once"};
+  note_lack(parts, frame.part);
   if (frame.part > parts.count) {
     return Error{"part " + std::to_string(frame.part) + " comes before part " +
                  std::to_string(parts.count)};
   }
   if (frame.part < parts.count) return {};  // again
   ++parts.count;
-  parts.bytes += body.size();
+  if (!parts.is_lacking) parts.bytes += body.size();
   if (parts.lost.empty()) keep(parts, body, rules);
   return {};
 }
 
 // Perhaps a former broker has taken some, or all of them.
-AnswerAssembly::PartsList::iterator AnswerAssembly::parts_of(PartsList& list, const AnswerOf& of,
+AnswerAssembly::PartsList::iterator AnswerAssembly::parts_of(const task::WorkerKey& worker,
+                                                             const AnswerOf& of,
                                                              const Rules& rules) {
+  PartsList& list = incomplete_[worker];
   const auto known =
       std::find_if(list.begin(), list.end(), [&](const Parts& parts) { return parts.of == of; });
   if (known != list.end()) return known;
@@ -43,8 +45,27 @@ AnswerAssembly::PartsList::iterator AnswerAssembly::parts_of(PartsList& list, co
   }
   parts.count = kept.parts;
   parts.bytes = kept.bytes;
+  if (const auto inherited = inherited_.find(worker); inherited != inherited_.end()) {
+    const auto& all = inherited->second;
+    parts.may_lack = std::find(all.begin(), all.end(), of) != all.end();
+  }
   list.push_back(std::move(parts));
   return list.end() - 1;
+}
+
+void AnswerAssembly::inherit(const task::WorkerKey& worker, const AnswerOf& of) {
+  inherited_[worker].push_back(of);
+}
+
+// The first that is heard of it in this life says how many parts the earlier broker had taken.
+void AnswerAssembly::note_lack(Parts& parts, std::uint32_t told) {
+  if (!std::exchange(parts.may_lack, false) || told <= parts.count) return;
+  parts.lost = "an earlier broker could not keep parts of it";
+  parts.is_lacking = true;
+  parts.count = told;
+  parts.bytes = 0;
+  parts.pieces.clear();
+  spool_.remove(parts.of.id, parts.of.attempt);
 }
 
 // Its frame leaves the socket before the answer is on record: a kill -9 must not lose it. And what
@@ -100,14 +121,14 @@ Result<AnswerAssembly::Data> AnswerAssembly::take_data(const task::WorkerKey& wo
   Data data;
   if (frame.parts != 0) {
     if (body) return Error{"\"parts\" and \"body\" in one frame"};
-    PartsList& list = incomplete_[worker];
-    const auto found = parts_of(list, of, rules);
+    const auto found = parts_of(worker, of, rules);
+    note_lack(*found, frame.parts);
     if (found->count != frame.parts) {
       return Error{"\"parts\" says " + std::to_string(frame.parts) + ", but " +
                    std::to_string(found->count) + " came"};
     }
     data = take_parts(*found);
-    list.erase(found);
+    incomplete_[worker].erase(found);
   } else if (body && body->size() > rules.max_result) {
     Parts parts;
     parts.of = of;
@@ -149,8 +170,10 @@ Result<AnswerAssembly::Answer> AnswerAssembly::make(const task::WorkerKey& worke
   std::string& error = answer.content->error;
   answer.content->result.clear();
   error = "{\"type\":\"ResultTooBig\",\"message\":";
-  append_json_string(error, "the result has " + std::to_string(data->bytes) +
-                                " bytes and cannot be kept: " + escape_for_terminal(data->lost));
+  const std::string what = data->bytes == 0
+                               ? "the result"
+                               : "the result has " + std::to_string(data->bytes) + " bytes and";
+  append_json_string(error, what + " cannot be kept: " + escape_for_terminal(data->lost));
   error += '}';
   return answer;
 }
@@ -163,6 +186,7 @@ void AnswerAssembly::settled(const AnswerOf& of, bool taken) {
 }
 
 void AnswerAssembly::forget(const task::WorkerKey& worker) {
+  inherited_.erase(worker);
   const auto left = incomplete_.extract(worker);
   if (!left) return;
   for (const Parts& parts : left.mapped())

@@ -36,6 +36,9 @@ class AnswerAssembly {
 
   explicit AnswerAssembly(PartSpool& spool) : spool_(spool) {}
 
+  // The worker has this attempt from an earlier broker, and perhaps has told that one parts of its
+  // answer. Those that it could not keep are lost, and no fault of the worker's.
+  void inherit(const task::WorkerKey& worker, const AnswerOf& of);
   // Errors are the worker's, for which it is killed. Of an attempt that the worker has.
   [[nodiscard]] Result<void> add_part(const task::WorkerKey& worker, const PartFrame& frame,
                                       std::string_view body, const Rules& rules);
@@ -56,19 +59,22 @@ class AnswerAssembly {
     std::uint64_t bytes = 0;
     std::vector<std::string> pieces;  // empty: all of it is in the file alone
     bool is_filed = false;
-    std::string lost;  // why it cannot be kept; nothing of it is kept then
+    std::string lost;         // why it cannot be kept; nothing of it is kept then
+    bool may_lack = false;    // an earlier broker may have taken more than there is
+    bool is_lacking = false;  // … and has
   };
   // What an answer brought besides its line.
   struct Data {
-    std::uint64_t bytes = 0;
-    std::string text;  // or
-    std::string file;  // in the spool
-    std::string lost;  // or why it cannot be kept
+    std::uint64_t bytes = 0;  // 0: nobody knows, if it is lost
+    std::string text;         // or
+    std::string file;         // in the spool
+    std::string lost;         // or why it cannot be kept
   };
   using PartsList = std::vector<Parts>;
 
-  [[nodiscard]] PartsList::iterator parts_of(PartsList& list, const AnswerOf& of,
+  [[nodiscard]] PartsList::iterator parts_of(const task::WorkerKey& worker, const AnswerOf& of,
                                              const Rules& rules);
+  void note_lack(Parts& parts, std::uint32_t told);
   void keep(Parts& parts, std::string_view body, const Rules& rules);
   [[nodiscard]] Result<void> keep_in_file(Parts& parts, std::string_view body, const Rules& rules);
   [[nodiscard]] Result<Data> take_data(const task::WorkerKey& worker, const AnswerFrame& frame,
@@ -77,6 +83,7 @@ class AnswerAssembly {
 
   PartSpool& spool_;
   std::map<task::WorkerKey, PartsList> incomplete_;
+  std::map<task::WorkerKey, std::vector<AnswerOf>> inherited_;
   // Answers on their way to the record whose data is in a file.
   std::map<std::pair<std::uint64_t, std::uint32_t>, std::string> filed_;
   bool spool_failed_ = false;

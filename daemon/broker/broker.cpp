@@ -96,6 +96,8 @@ void Broker::handle(const Welcome& welcome) {
 
 void Broker::handle(const Pool& pool) {
   QueueSettings settings = settings_of(pool);
+  // Pools come and go by other names; there are never more at once than places.
+  if (synced_ && !board_.has_place(settings.id)) queues_.sort_out(board_);
   if (queues_.told(settings) != nullptr) return;
   settings.token = queues_.next_token();
   task::Recovered recovered;
@@ -134,6 +136,7 @@ void Broker::handle(const Ended& ended) {
 void Broker::handle(const Synced&) {
   queues_.end_sync();
   if (!std::exchange(synced_, true)) {
+    queues_.sort_out(board_);
     sort_out_files();
     serve();
   }

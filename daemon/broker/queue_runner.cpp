@@ -88,13 +88,22 @@ void QueueRunner::step(task::Event event) {
 
 void QueueRunner::reconfigure(QueueSettings settings) {
   if (settings.id != settings_.id) {  // the pool left the configuration and came back
-    places_.board.clear(settings_.id);
-    board_ = places_.board.queue(settings.id);
+    leave_board();
     workers_.set_pool(settings.id);
   }
   settings_ = std::move(settings);
+  enter_board();
   workers_.report_loads(settings_.reports_load);
   apply(task::Reconfigure{settings_.spec});
+}
+
+void QueueRunner::leave_board() {
+  places_.board.clear(settings_.id);
+  board_ = nullptr;
+}
+
+void QueueRunner::enter_board() {
+  if (board_ == nullptr) board_ = places_.board.queue(settings_.id);
 }
 
 void QueueRunner::recall() {
@@ -301,6 +310,7 @@ void QueueRunner::perform(task::Submit& action) {
 }
 
 void QueueRunner::perform(const task::SendTask& action) {
+  if (action.again) answers_.inherit(action.worker, {action.id, action.attempt});
   if (body_ && !action.again) {
     send_task(action, *body_);
     return;

@@ -75,6 +75,10 @@ class QueueRunner {
   // once, before the person is answered.
   void operate(task::Event event);
   void reconfigure(QueueSettings settings);
+  // Its place on the board is for others.
+  void leave_board();
+  // It has a place, if there is one.
+  void enter_board();
   // A person has paused or closed it in the life of an earlier broker.
   void recall();
 

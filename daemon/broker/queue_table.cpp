@@ -72,6 +72,21 @@ void QueueTable::gone(std::uint32_t id) {
   if (QueueRunner* queue = by_id(id)) leave(*queue);
 }
 
+void QueueTable::sort_out(sys::TaskBoard& board) {
+  std::set<std::uint32_t> present;
+  for (const auto& [name, queue] : queues_) {
+    if (is_present(*queue)) {
+      present.insert(queue->settings().id);
+    } else {
+      queue->leave_board();
+    }
+  }
+  board.keep_queues(present);
+  for (const auto& [name, queue] : queues_) {
+    if (is_present(*queue)) queue->enter_board();
+  }
+}
+
 void QueueTable::leave(QueueRunner& queue) {
   if (absent_.insert(queue.pool()).second) queue.apply(task::Close{});
 }

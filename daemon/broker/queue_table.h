@@ -41,6 +41,9 @@ class QueueTable {
   QueueRunner& add(std::unique_ptr<QueueRunner> queue);
   void gone(std::uint32_t id);
 
+  // Pools of the configuration stand on the board, no others; whoever else does is gone.
+  void sort_out(sys::TaskBoard& board);
+
  private:
   void leave(QueueRunner& queue);
   void find_max_body();

@@ -48,6 +48,7 @@ bool write_at(int file, const void* from, std::size_t size, off_t at) {
   do {
     done = ::pwrite(file, from, size, at);
   } while (done < 0 && errno == EINTR);
+  if (done >= 0 && done != static_cast<ssize_t>(size)) errno = ENOSPC;
   return done == static_cast<ssize_t>(size);
 }
 
@@ -55,12 +56,22 @@ bool write_at(int file, const void* from, std::size_t size, off_t at) {
 
 Result<ClaimFile> ClaimFile::open(const std::string& path, std::string_view boot,
                                   std::string_view life) {
-  UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  constexpr int kFlags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+  UniqueFd file(::open(path.c_str(), kFlags));
+  if (!file && errno == ENOENT) {
+    file.reset(::open(path.c_str(), kFlags | O_CREAT | O_EXCL, 0600));
+    if (!file && errno != EEXIST) {
+      ClaimFile none;
+      none.trouble_ = Error::from_errno("make " + path, errno).message;
+      return none;
+    }
+  }
   struct stat info {};
   if (!file || ::fstat(file.get(), &info) != 0) return Error::from_errno("open " + path, errno);
   if (!S_ISREG(info.st_mode)) return Error{path + " is no file"};
   ClaimFile claims(std::move(file));
   if (const auto begun = claims.begin(boot, life); !begun) return begun.error().with_context(path);
+  if (!claims.trouble_.empty()) claims.trouble_ = path + ": " + claims.trouble_;
   return claims;
 }
 
@@ -80,29 +91,35 @@ Result<void> ClaimFile::begin(std::string_view boot, std::string_view life) {
     if (!got) return got.error();
     places.resize(*got / sizeof places[0]);
   } else {
-    if (::ftruncate(file_.get(), 0) != 0) return Error::from_errno("empty the claims", errno);
     places.clear();
+    if (::ftruncate(file_.get(), 0) != 0) stop_writing("empty it", errno);
   }
   for (std::uint32_t place = 0; place < places.size(); ++place) {
     FiledClaim& claim = places[place];
     if (claim.task == 0) continue;
     if (!same_life && claim.incarnation != 0) {
       claim.incarnation = 0;
-      if (!write_at(file_.get(), &claim, sizeof claim, offset_of(place)))
-        return Error::from_errno("write the claims", errno);
+      write(&claim, sizeof claim, offset_of(place));
     }
     left_.emplace_back(place, claim);
   }
-  if ((!ours || !same_life) && !write_at(file_.get(), &wanted, sizeof wanted, 0))
-    return Error::from_errno("write the claims", errno);
+  if (!ours || !same_life) write(&wanted, sizeof wanted, 0);
   return {};
+}
+
+void ClaimFile::stop_writing(const char* what, int error) {
+  trouble_ = Error::from_errno(what, error).message;
+  file_.reset();
+}
+
+void ClaimFile::write(const void* from, std::size_t size, std::int64_t at) {
+  if (file_ && !write_at(file_.get(), from, size, at)) stop_writing("write it", errno);
 }
 
 void ClaimFile::keep(const std::set<std::uint32_t>& places) {
   const FiledClaim none;
   for (const auto& [place, claim] : left_) {
-    if (places.count(place) != 0) continue;
-    if (!write_at(file_.get(), &none, sizeof none, offset_of(place))) file_.reset();
+    if (places.count(place) == 0) write(&none, sizeof none, offset_of(place));
   }
   free_.clear();
   for (std::uint32_t place = kClaimPlaces; place-- > 0;) {

@@ -34,13 +34,16 @@ class ClaimFile {
  public:
   ClaimFile() = default;  // none: there is no place in it
   // `boot` and `life` name the boot of the machine and the life of mtd. Of another boot nothing is
-  // left; workers of another life are nobody now, incarnation 0.
+  // left; workers of another life are nobody now, incarnation 0. An error: nobody knows what an
+  // earlier broker has left. That nothing can be written is none: then there is no place in it.
   [[nodiscard]] static Result<ClaimFile> open(const std::string& path, std::string_view boot,
                                               std::string_view life);
   // What an earlier broker has left, by place.
   [[nodiscard]] const std::vector<std::pair<std::uint32_t, FiledClaim>>& left() const {
     return left_;
   }
+  // Why there is no place in it; empty: there are places.
+  [[nodiscard]] const std::string& trouble() const { return trouble_; }
   // Of these, those that are not over: nobody else is given their places. The others are taken out,
   // lest they be taken for claims of tasks that get the same numbers. Before the first add(); until
   // then there is no place.
@@ -54,8 +57,12 @@ class ClaimFile {
  private:
   explicit ClaimFile(UniqueFd file) : file_(std::move(file)) {}
   Result<void> begin(std::string_view boot, std::string_view life);
+  // Both at the start: after one that fails there is no place any more.
+  void write(const void* from, std::size_t size, std::int64_t at);
+  void stop_writing(const char* what, int error);
 
   UniqueFd file_;
+  std::string trouble_;
   std::vector<std::pair<std::uint32_t, FiledClaim>> left_;
   std::vector<std::uint32_t> free_;  // the last one is taken first
 };

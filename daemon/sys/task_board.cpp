@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <utility>
 
 #include "daemon/sys/memfd.h"
@@ -91,10 +92,17 @@ TaskBoard::Places TaskBoard::find(const broker::WorkerRef& worker) const {
 BoardWorker* TaskBoard::worker(const broker::WorkerRef& worker) {
   const Places places = find(worker);
   if (places.own != nullptr || places.free == nullptr) return places.own;
-  *places.free = BoardWorker{};
-  places.free->used = 1;
-  places.free->worker = worker;
+  set(*places.free, worker);
   return places.free;
+}
+
+// Never unused in between: whoever looks for a worker behind it, this very moment or after the
+// death of the broker, would stop here.
+void TaskBoard::set(BoardWorker& place, const broker::WorkerRef& worker) {
+  place.used = 1;
+  place.given = place.answered = place.current = 0;
+  place.running = place.credit = place.capabilities = 0;
+  place.worker = worker;
 }
 
 BoardQueue* TaskBoard::queue(std::uint32_t pool) {
@@ -125,10 +133,19 @@ std::optional<BoardQueue> TaskBoard::look(std::uint32_t pool) const {
 }
 
 void TaskBoard::clear(const broker::WorkerRef& worker) {
-  BoardWorker* known = find(worker).own;
-  if (known == nullptr) return;
-  *known = BoardWorker{};
-  known->used = 1;
+  if (BoardWorker* known = find(worker).own) set(*known, {});
+}
+
+bool TaskBoard::has_place(std::uint32_t pool) const {
+  return std::any_of(
+      std::begin(content_->queues), std::end(content_->queues),
+      [pool](const BoardQueue& place) { return place.pool == 0 || place.pool == pool; });
+}
+
+void TaskBoard::keep_queues(const std::set<std::uint32_t>& pools) {
+  for (BoardQueue& place : content_->queues) {
+    if (pools.count(place.pool) == 0) place = BoardQueue{};
+  }
 }
 
 void TaskBoard::clear(std::uint32_t pool) {

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "common/result.h"
@@ -72,6 +73,10 @@ class TaskBoard {
   // The worker has ended, the pool is gone.
   void clear(const broker::WorkerRef& worker);
   void clear(std::uint32_t pool);
+  // Whether queue() finds a place for it.
+  [[nodiscard]] bool has_place(std::uint32_t pool) const;
+  // Other pools than these are gone, whoever gave them their places.
+  void keep_queues(const std::set<std::uint32_t>& pools);
 
  private:
   TaskBoard(UniqueFd memory, BoardContent* content)
@@ -81,6 +86,7 @@ class TaskBoard {
     BoardWorker* free = nullptr;  // if it has none: where it may stand
   };
   [[nodiscard]] Places find(const broker::WorkerRef& worker) const;
+  static void set(BoardWorker& place, const broker::WorkerRef& worker);
 
   UniqueFd memory_;
   BoardContent* content_ = nullptr;

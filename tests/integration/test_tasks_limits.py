@@ -78,6 +78,26 @@ def test_a_result_for_which_there_is_no_room_says_why_and_leaves_nothing():
         assert mtd.pids("p") == pid, "nobody is to blame"
 
 
+def test_a_result_for_which_there_was_no_room_blames_nobody_though_the_broker_is_killed_in_its_middle(tmp_path):
+    gate = tmp_path / "gate"
+    mtd = Mtd({"p": task_pool(1, tasks={"max_result": "100K", "max_crashes": 1})}, daemon={"tasks": {"quota": "16M"}})
+    with mtd:
+        pid = mtd.wait_pool("p", ready=1) and mtd.pids("p")
+        with Tasks(mtd) as tasks:
+            number = tasks.expect(tasks.put("p", "parts", 40 << 20, str(gate)), "ok")["id"]
+            mtd.reports.expect("half", id=number)
+            later = tasks.wait(id=tasks.expect(tasks.put("p", "echo", "later"), "ok")["id"])
+            eventually(lambda: files(mtd) == [], what="there was no room, and what was there is gone")
+            kill_broker(mtd.keeper)
+            gate.write_text("")
+        with Tasks(mtd) as tasks:
+            end = tasks.expect(tasks.wait(id=number), "end")
+            assert (end["state"], end["reason"], end["attempts"]) == ("dead", "too_big", 1)
+            assert end["error"] == {"type": "ResultTooBig", "message": "the result cannot be kept: an earlier broker could not keep parts of it"}
+            assert tasks.run("p", "echo", "next")["state"] == "done"
+            assert mtd.pids("p") == pid, "nobody is to blame"
+
+
 def bytes_of(count):
     return bytes(i % 251 for i in range(count))
 

@@ -9,7 +9,7 @@ import tempfile
 
 import pytest
 from harness import BIN, ROOT, Mtd, eventually, pool, wait_gone
-from tasks import Tasks, broker_pid, call, kill_broker, task_pool, tasks_socket
+from tasks import Tasks, broker_pid, call, kill_broker, queue, task_pool, tasks_socket
 
 
 def test_the_store_stands_where_the_file_says_and_has_a_quota():
@@ -129,6 +129,55 @@ def test_callers_are_told_why_no_broker_can_work(closed_directory):
         with Tasks(mtd) as tasks:
             assert tasks.run("p", "echo", 1)["state"] == "done"
         assert mtd.log().count(told) == 1 and "tried again in 1s, then less and less often" in mtd.log()
+
+
+def test_a_broker_that_cannot_read_the_claims_does_no_task_twice_but_waits(tmp_path):
+    gate = tmp_path / "gate"
+    with Mtd({"p": task_pool(2)}, checks_descriptors=False) as mtd:  # of the broker that comes later
+        with Tasks(mtd) as tasks:
+            mtd.wait_pool("p", ready=2)
+            number = tasks.expect(tasks.put("p", "hold", str(gate)), "ok")["id"]
+            mtd.reports.expect("begin", id=number)
+        claims = os.path.join(mtd.state, "tasks", "claims")
+        os.rename(claims, claims + ".kept")
+        os.mkdir(claims)
+        kill_broker(mtd.keeper)
+        told = (f"nobody knows who works on which task: open {claims}: Is a directory; "
+                "none is done twice for that. If it stays so, stop mtd and remove that file")
+        mtd.until(lambda: told in mtd.ctl("status").stdout, what="status says it")
+        assert told in mtd.ctl("why", "p").stdout
+        os.rmdir(claims)
+        os.rename(claims + ".kept", claims)
+        mtd.ctl("reload")  # it would be tried again by itself
+        with Tasks(mtd) as tasks:
+            waiting = tasks.wait(id=number)
+            assert tasks.run("p", "echo", "the other worker")["state"] == "done"
+            gate.write_text("")
+            end = tasks.expect(waiting, "end")
+        assert (end["state"], end["attempts"]) == ("done", 1)
+        assert not [report for report in mtd.reports.seen if (report["what"], report.get("id")) == ("begin", number)], "it began once"
+
+
+def test_pools_come_and_go_by_more_names_than_there_are_places():
+    def some(life):
+        return {f"p{life}-{number}": pool(["/bin/true"], workers=0, tasks={}) for number in range(500)}
+
+    with Mtd({**some(0), "kept": task_pool(1)}) as mtd:
+        call(mtd, "Pause", pool="kept")
+        for life in range(1, 4):
+            if life == 2:  # its successor knows nothing of the pools that were
+                kill_broker(mtd.keeper)
+            mtd.pools = {**some(life), "kept": mtd.pools["kept"]}
+            mtd.write_config()
+            mtd.ctl("reload")
+            last = f"p{life}-499"
+            with Tasks(mtd) as tasks:
+                tasks.expect(tasks.put(last, "x", watch=False), "ok")
+            mtd.until(lambda: mtd.pool(last)["queue"]["waiting"] == 1, what="status says what waits")
+            call(mtd, "Pause", pool=last)
+        kill_broker(mtd.keeper)
+        for name, waiting in ((last, 1), ("kept", 0)):
+            mtd.until(lambda: queue(mtd, name)["waiting"] == waiting and queue(mtd, name)["paused"], what="it is known to the next broker")
 
 
 @pytest.fixture

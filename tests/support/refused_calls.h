@@ -4,6 +4,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <csignal>
+
 namespace mtd::test {
 
 // Of the next fsync(2) calls so many fail with this error (refused_calls.cpp has the call itself).
@@ -25,6 +27,27 @@ class NoDescriptors {
   NoDescriptors& operator=(const NoDescriptors&) = delete;
 
  private:
+  rlimit before_{};
+};
+
+// While it lives no file of this process may have a byte: EFBIG, for what is there as well.
+class NoFileSize {
+ public:
+  NoFileSize() : signal_(std::signal(SIGXFSZ, SIG_IGN)) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    rlimit none = before_;
+    none.rlim_cur = 0;
+    ::setrlimit(RLIMIT_FSIZE, &none);
+  }
+  ~NoFileSize() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    (void)std::signal(SIGXFSZ, signal_);
+  }
+  NoFileSize(const NoFileSize&) = delete;
+  NoFileSize& operator=(const NoFileSize&) = delete;
+
+ private:
+  void (*signal_)(int);
   rlimit before_{};
 };
 

@@ -1,10 +1,14 @@
 // The kernel seam of the task plane, against the kernel: peeking and whole frames on a task socket,
 // the link with its descriptors, the board.
 #include <doctest/doctest.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -254,4 +258,47 @@ TEST_CASE("the board has room for two workers of each slot there can be, and an 
   CHECK(incarnation < sys::kBoardWorkers);
   board->clear({2, 1, 2});
   CHECK(board->worker({2, 1, 3}) != nullptr);  // others have their place still
+}
+
+TEST_CASE("whoever looks finds a worker while its neighbour's place is given and taken again") {
+  auto board = sys::TaskBoard::create();
+  REQUIRE(board);
+  const broker::WorkerRef first{1, 5, 1}, behind{1, 5, 2};
+  REQUIRE(board->worker(first) != nullptr);
+  REQUIRE(board->worker(behind) != nullptr);
+  const pid_t writer = ::fork();
+  REQUIRE(writer >= 0);
+  if (writer == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (std::uint64_t incarnation = 3;; ++incarnation) {
+      board->clear({1, 5, incarnation == 3 ? 1 : incarnation - 1});
+      (void)board->worker({1, 5, incarnation});
+    }
+  }
+  int missed = 0;
+  for (int i = 0; i < 2'000'000; ++i)
+    missed += board->look(behind) ? 0 : 1;
+  REQUIRE(::kill(writer, SIGKILL) == 0);
+  REQUIRE(::waitpid(writer, nullptr, 0) == writer);
+  CHECK(missed == 0);
+  CHECK(board->look(behind));
+}
+
+TEST_CASE("places of pools that are gone are given again") {
+  auto board = sys::TaskBoard::create();
+  REQUIRE(board);
+  std::set<std::uint32_t> kept;
+  for (std::uint32_t pool = 1; pool <= sys::kBoardQueues; ++pool) {
+    REQUIRE(board->has_place(pool));
+    board->queue(pool)->waiting = pool;
+    if (pool % 100 == 0) kept.insert(pool);
+  }
+  CHECK_FALSE(board->has_place(5000));
+  CHECK(board->has_place(100));
+  board->keep_queues(kept);
+  for (const std::uint32_t pool : kept)
+    CHECK(board->look(pool)->waiting == pool);
+  CHECK_FALSE(board->look(1));
+  CHECK(board->has_place(5000));
+  CHECK(board->queue(5000)->waiting == 0);
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/broker/answer_assembly.h"
 #include "daemon/broker/part_spool.h"
 #include "tests/support/refused_calls.h"
 #include "tests/support/temporary_directory.h"
@@ -214,4 +215,72 @@ TEST_CASE("files of other names are left alone, and no directory is an error tha
   REQUIRE_FALSE(added);
   CHECK(added.error().message.find("/no/such") != std::string::npos);
   CHECK(PartSpool({}).add({1}, 1, 0, "x"));  // keeps nothing
+}
+
+// ---- Answers
+// ----------------------------------------------------------------------------------------
+namespace {
+
+constexpr task::WorkerKey kWorker{1, 1};
+
+struct Answers {
+  explicit Answers(const broker::SpoolOptions& options) : spool(options), answers(spool) {}
+  [[nodiscard]] bool takes_part(std::uint32_t part, std::size_t size = 100) {
+    return answers
+        .add_part(kWorker, {{7}, 1, part}, std::string(size, 'x'), {"p", kMaxInStore, false})
+        .has_value();
+  }
+  [[nodiscard]] Result<broker::AnswerAssembly::Answer> end(std::uint32_t parts) {
+    broker::AnswerFrame frame;
+    frame.id = {7};
+    frame.attempt = 1;
+    frame.done = true;
+    frame.parts = parts;
+    return answers.make(kWorker, frame, std::nullopt, {"p", kMaxInStore, false});
+  }
+  static constexpr std::uint64_t kMaxInStore = 1000;
+  PartSpool spool;
+  broker::AnswerAssembly answers;
+};
+
+}  // namespace
+
+TEST_CASE("parts that an earlier broker could not keep cost the answer, and blame nobody") {
+  const Directory directory;
+  auto options = at(directory);
+  options.quota = 2500;
+  std::uint32_t taken = 0;
+  {
+    Answers first(options);
+    for (; taken < 30; ++taken)
+      REQUIRE(first.takes_part(taken));  // more than there is room for
+    CHECK(std::filesystem::is_empty(directory.parts()));
+  }
+  Answers next(at(directory));
+  SUBCASE("more of them come") {
+    next.answers.inherit(kWorker, {{7}, 1});
+    REQUIRE(next.takes_part(taken));
+    REQUIRE(next.takes_part(taken + 1));
+    CHECK_FALSE(next.takes_part(taken + 3));  // what it leaves out now is its own fault
+    const auto answer = next.end(taken + 2);
+    REQUIRE(answer);
+    CHECK(answer->too_big);
+    CHECK(answer->content->error ==
+          R"({"type":"ResultTooBig","message":"the result cannot be kept: )"
+          R"(an earlier broker could not keep parts of it"})");
+  }
+  SUBCASE("it had taken all of them") {
+    next.answers.inherit(kWorker, {{7}, 1});
+    const auto answer = next.end(taken);
+    REQUIRE(answer);
+    CHECK(answer->too_big);
+  }
+  SUBCASE("but a worker that has the task from this one has left them out") {
+    CHECK_FALSE(next.takes_part(taken));
+    CHECK_FALSE(next.end(taken));
+  }
+  SUBCASE("nor may a worker leave out what has come") {
+    REQUIRE(next.takes_part(0));
+    CHECK_FALSE(next.end(2));
+  }
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/refused_calls.h"
 #include "tests/support/temporary_directory.h"
 
 using namespace mtd;
@@ -416,5 +417,52 @@ TEST_CASE("the next broker finds what was claimed with its worker") {
     CHECK(Rig(directory.open(), waiting(1)).task().state == TaskState::waiting);
     std::filesystem::resize_file(directory.file(), 77);
     CHECK(Rig(directory.open(), waiting(1)).task().state == TaskState::waiting);
+  }
+}
+
+TEST_CASE(
+    "claims that cannot be read are an error; that they cannot be written costs places only") {
+  const Directory directory;
+  const auto opened = [&](const char* life = "life") {
+    return sys::ClaimFile::open(directory.file(), "boot", life);
+  };
+  const auto claim_one = [&] {
+    Rig rig(directory.open());
+    (void)rig.submit(put_with_body(1, 3)).size();
+    (void)rig.later().index();
+    REQUIRE(rig.submit(claim_of(1)).size() == 1);
+  };
+  SUBCASE("no descriptor is left") {
+    claim_one();
+    {
+      const test::NoDescriptors none;
+      CHECK(opened().error().errno_value == EMFILE);
+    }
+    CHECK(Rig(directory.open(), waiting(1)).task().state == TaskState::running);
+  }
+  SUBCASE("something else has the name") {
+    std::filesystem::create_directory(directory.file());
+    CHECK_FALSE(opened());
+    std::filesystem::remove(directory.file());
+    std::filesystem::create_symlink("/dev/null", directory.file());
+    CHECK_FALSE(opened());
+  }
+  SUBCASE("there is none, and none can be made") {
+    const auto none = sys::ClaimFile::open(directory.path + "/no/claims", "boot", "life");
+    REQUIRE(none);
+    CHECK(none->trouble() == "make " + directory.path + "/no/claims: No such file or directory");
+  }
+  SUBCASE("it may have no bytes") {
+    claim_one();
+    {
+      const test::NoFileSize none;
+      auto unwritable = opened("other");
+      REQUIRE(unwritable);
+      CHECK(unwritable->left().size() == 1);  // known all the same
+      CHECK(unwritable->trouble() == directory.file() + ": write it: File too large");
+      unwritable->keep({});
+      CHECK_FALSE(unwritable->add({2, 1, 1, 1, 1}));
+    }
+    CHECK(opened()->trouble().empty());
   }
 }
