@@ -168,10 +168,12 @@ struct Client::State {
   Instant away_since = Instant::never();
   Instant try_again = Instant::never();
   std::int64_t pause_ms = 0;
-  bool turning = false;  // what is put meanwhile leaves at the end of the turn
+  bool turning = false;   // what is put meanwhile leaves at the end of the turn
+  std::string forgotten;  // frames that go with the next ones, or before the next wait
 
   void enqueue(const std::shared_ptr<Future::State>& future);
   void send_pending();
+  void send_forgotten();
   void send_cancel(Future::State& future);
   void cancel(Future::State& future);
   Result<void> take_all();
@@ -183,7 +185,8 @@ struct Client::State {
   void lose();
   void connect_again();
   Result<void> turn(std::vector<pollfd>& others, std::int64_t timeout_ms);
-  Result<void> attend(short happened);
+  bool wait(std::vector<pollfd>& others, std::int64_t timeout_ms);
+  Result<void> attend();
   std::string new_uid() { return name + "-" + std::to_string(++numbers); }
 };
 
@@ -230,6 +233,7 @@ Client& Client::operator=(Client&&) noexcept = default;
 
 Client::~Client() {
   if (!state_) return;
+  state_->send_forgotten();
   state_->socket.flush();
   for (const auto& future : state_->pending)
     future->client = nullptr;
@@ -330,8 +334,15 @@ void Client::State::enqueue(const std::shared_ptr<Future::State>& future) {
   send_pending();
 }
 
+// To tell it by itself would wake mtd for what nobody waits for.
+void Client::State::send_forgotten() {
+  socket.send(forgotten);
+  forgotten.clear();
+}
+
 void Client::State::send_pending() {
   if (!socket.is_open() || socket.is_ended()) return;
+  if (!pending.empty()) send_forgotten();
   while (!pending.empty() && socket.backlog() < kMostBacklog) {
     const std::shared_ptr<Future::State> future = pending.front();
     pending.pop_front();
@@ -456,7 +467,7 @@ void Client::State::take_end(std::shared_ptr<Future::State> future, End end) {
     return;
   }
   if (!options.keep && !future->members.empty()) {
-    socket.send("{\"t\":\"forget\",\"id\":" + std::to_string(end.id) + "}\n");
+    forgotten.append("{\"t\":\"forget\",\"id\":").append(std::to_string(end.id)).append("}\n");
   }
   finish(future, std::move(end));
 }
@@ -487,6 +498,7 @@ void Client::State::fail(const Error& error) {
 // The broker died, or mtd did. What has no end yet is put again in the old order.
 void Client::State::lose() {
   socket = client::FrameSocket();
+  forgotten.clear();
   std::deque<std::shared_ptr<Future::State>> again;
   for (const auto& [seq, future] : with_mtd) {
     future->seq = 0;
@@ -523,7 +535,22 @@ Result<void> Client::State::turn(std::vector<pollfd>& others, std::int64_t timeo
   if (!try_again.is_never() && client::now() >= try_again) connect_again();
   if (failure) return *failure;
   send_pending();
+  send_forgotten();
   if (socket.is_open()) socket.flush();
+  if (others.empty() && timeout_ms < 0 && try_again.is_never()) {
+    socket.receive_some();
+  } else if (!wait(others, timeout_ms)) {
+    return {};
+  }
+  turning = true;
+  Result<void> attended = attend();
+  turning = false;
+  if (socket.is_open()) socket.flush();
+  return attended;
+}
+
+// Reads and writes what it can. False: a signal has come.
+bool Client::State::wait(std::vector<pollfd>& others, std::int64_t timeout_ms) {
   std::vector<pollfd> entries = others;
   const short wanted = static_cast<short>(POLLIN | (socket.backlog() > 0 ? POLLOUT : 0));
   entries.push_back({socket.fd(), wanted, 0});
@@ -533,27 +560,21 @@ Result<void> Client::State::turn(std::vector<pollfd>& others, std::int64_t timeo
         0, (try_again.count_ns() - client::now().count_ns()) / 1'000'000 + 1);
     wait = wait < 0 ? pause : std::min(wait, pause);
   }
-  if (::poll(entries.data(), entries.size(), static_cast<int>(wait)) < 0) return {};  // EINTR
+  if (::poll(entries.data(), entries.size(), static_cast<int>(wait)) < 0) return false;
   const short happened = entries.back().revents;
   entries.pop_back();
   others = entries;
-  turning = true;
-  Result<void> attended = attend(happened);
-  turning = false;
-  if (socket.is_open()) socket.flush();
-  return attended;
+  if ((happened & POLLOUT) != 0) socket.flush();
+  if ((happened & ~POLLOUT) != 0) socket.receive();
+  return true;
 }
 
-Result<void> Client::State::attend(short happened) {
-  if ((happened & POLLOUT) != 0) socket.flush();
-  if ((happened & ~POLLOUT) != 0) {
-    socket.receive();
-    if (const Result<void> taken = take_all(); !taken) {
-      fail(taken.error());
-      return taken;
-    }
-    if (socket.is_ended()) lose();
+Result<void> Client::State::attend() {
+  if (const Result<void> taken = take_all(); !taken) {
+    fail(taken.error());
+    return taken;
   }
+  if (socket.is_ended()) lose();
   send_pending();
   return {};
 }

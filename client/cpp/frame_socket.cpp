@@ -80,7 +80,8 @@ FrameSocket::Got FrameSocket::read(int flags) {
   if (in_.size() - filled_ < kRoom) in_.resize(in_.size() + kBlock);
   const std::size_t room = in_.size() - filled_;
   const ssize_t got = ::recv(socket_.get(), in_.data() + filled_, room, flags);
-  if (got < 0 && (errno == EINTR || errno == EAGAIN || errno == EWOULDBLOCK)) return Got::nothing;
+  if (got < 0 && errno == EINTR) return Got::a_signal;
+  if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return Got::nothing;
   if (got <= 0) {
     ended_ = true;
     return Got::nothing;

@@ -41,7 +41,7 @@ class FrameSocket {
   [[nodiscard]] Result<std::optional<Message>> take();
 
  private:
-  enum class Got { nothing, some, all_there_was_room_for };
+  enum class Got { nothing, a_signal, some, all_there_was_room_for };
   Got read(int flags);
   void make_room();
 

@@ -231,16 +231,13 @@ void Broker::on_deadline() {
   arm_timer();
 }
 
-// While tasks run, a deadline that has gone leaves the timer as it is: to set it anew for each of
-// them costs more than to wake once too early. At rest it says exactly when there is something.
+// A deadline that has gone leaves the timer as it is: to set it anew for each task costs more than
+// to wake once too early, after which it says exactly when there is something.
 void Broker::arm_timer() {
   Instant first = Instant::never();
-  bool runs = false;
-  for (const auto& entry : queues_.all()) {
+  for (const auto& entry : queues_.all())
     first = std::min(first, entry.second->queue().next_deadline());
-    runs = runs || entry.second->queue().view().running > 0;
-  }
-  if (!runs || first < timer_.deadline()) timer_.arm(first);
+  if (first < timer_.deadline()) timer_.arm(first);
 }
 
 // After every handler: what it led to goes out together.
@@ -259,6 +256,8 @@ void Broker::tell_work() {
 void Broker::after_turn() {
   tell_work();
   store_.end_turn();
+  while (clients_.flush())
+    store_.end_turn();
   if (!changed_.empty()) {
     for (QueueRunner* queue : changed_)
       queue->show();

@@ -173,7 +173,15 @@ void ClientDesk::refuse(const task::Refused& refused, const std::string& pool) {
 
 void ClientDesk::call_in_a_moment(ClientStream& client) {
   moments_.add(client);
-  if (moment_.deadline().is_never()) moment_.arm(client.wait_ends());
+  if (client.wait_ends() < moment_.deadline()) moment_.arm(client.wait_ends());
+}
+
+bool ClientDesk::flush() {
+  if (to_flush_.empty()) return false;
+  for (const auto& one : std::exchange(to_flush_, {})) {
+    if (const auto client = one.lock()) client->flush_now();
+  }
+  return true;
 }
 
 void ClientDesk::on_moment() {

@@ -12,6 +12,7 @@
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "common/result.h"
 #include "daemon/broker/client_stream.h"
@@ -42,6 +43,10 @@ class ClientDesk final : public ClientHost {
   void stop();
   [[nodiscard]] const std::string* progress_of(task::TaskId id) const;
 
+  // At the end of a turn: sends what cannot wait for company. False: there was nothing; else
+  // clients may have put more.
+  bool flush();
+
   // ---- what queues and the store say ----
   void answer(const task::PutAccepted& accepted);
   void refuse(const task::Refused& refused, const std::string& pool);
@@ -61,6 +66,9 @@ class ClientDesk final : public ClientHost {
   void tell_later(ClientStream& client, std::int64_t seq, task::TaskId id) override;
   void closed(ClientStream& client) override;
   void call_in_a_moment(ClientStream& client) override;
+  void flush_this_turn(ClientStream& client) override {
+    to_flush_.push_back(client.weak_from_this());
+  }
   [[nodiscard]] std::size_t max_body() const override { return places_.queues.max_body(); }
   [[nodiscard]] Result<SpoolReader> open_result(const std::string& file) override {
     return places_.parts.open(file);
@@ -91,6 +99,7 @@ class ClientDesk final : public ClientHost {
   std::deque<std::pair<task::Ticket, std::optional<task::PutAccepted>>> unsynced_;
   std::unordered_multimap<std::uint64_t, std::weak_ptr<ClientStream>> watchers_;  // by task
   std::unordered_map<std::uint64_t, std::string> progress_;
+  std::vector<std::weak_ptr<ClientStream>> to_flush_;  // at the end of this turn
   Moments moments_;
   sys::EventLoop::Timer moment_;  // of the first of moments_
 };

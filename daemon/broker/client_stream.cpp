@@ -21,13 +21,14 @@ constexpr std::size_t kAskedAtOnce = 16;         // owed ends that are being loo
 constexpr std::size_t kMaxDeliveries = 64;       // results in files that are on their way
 constexpr std::size_t kPieceBytes = 256 * 1024;  // written at once
 constexpr Duration kMoment = Duration::nanoseconds(200'000);
+constexpr Duration kLongestMoment = Duration::nanoseconds(1'600'000);
 constexpr std::uint32_t kMostMisses = 8;  // then 2⁸ answers are sent at once
 constexpr Duration kProgressPause = Duration::milliseconds(100);
 
 }  // namespace
 
 ClientStream::ClientStream(ClientHost& host, sys::EventLoop& loop, UniqueFd socket)
-    : host_(host), loop_(loop), socket_(std::move(socket)) {}
+    : host_(host), loop_(loop), socket_(std::move(socket)), moment_(kMoment) {}
 
 Result<void> ClientStream::start(std::string unread) {
   input_ = std::move(unread);
@@ -132,17 +133,22 @@ void ClientStream::send(std::string frame) {
 
 void ClientStream::flush_soon() {
   if (std::exchange(flushing_, true)) return;
+  // It waits for the other handlers that are ready, if one of them may add to it.
+  if (watched_.empty() && open_calls_ == 0) return host_.flush_this_turn(*this);
   loop_.post(sys::Priority::client, [weak = weak_from_this()] {
-    const auto client = weak.lock();
-    if (!client) return;
-    client->flushing_ = false;
-    if (client->socket_) client->flush();
+    if (const auto client = weak.lock()) client->flush_now();
   });
+}
+
+void ClientStream::flush_now() {
+  flushing_ = false;
+  if (socket_) flush();
 }
 
 void ClientStream::moment_over() {
   if (wait_ends_.is_never() || !socket_) return;
   wait_ends_ = Instant::never();
+  moment_ = kMoment;
   misses_ = std::min(misses_ + 1, kMostMisses);
   no_wait_before_ = (1U << misses_) - 1;
   flush();
@@ -150,7 +156,10 @@ void ClientStream::moment_over() {
 
 void ClientStream::flush() {
   const auto self = shared_from_this();
-  if (!wait_ends_.is_never()) misses_ = 0;
+  if (!wait_ends_.is_never()) {
+    misses_ = 0;
+    moment_ = std::min(moment_ + moment_, kLongestMoment);
+  }
   wait_ends_ = Instant::never();
   while (sent_ < output_.size()) {
     const sys::Transfer sent =
@@ -200,7 +209,7 @@ void ClientStream::ok(std::int64_t seq, task::TaskId id, bool existed, bool and_
   if (!socket_) return;
   output_ += ok_frame(seq, id, existed);
   if (flushing_ || !wait_ends_.is_never()) return;
-  wait_ends_ = sys::now() + kMoment;
+  wait_ends_ = sys::now() + moment_;
   host_.call_in_a_moment(*this);
 }
 
@@ -217,15 +226,15 @@ void ClientStream::watch(task::TaskId id, std::int64_t seq) {
 void ClientStream::end(const TaskEnd& end) {
   attached_.erase(end.id);
   last_progress_.erase(end.id);
-  const auto [first, past] = watched_.equal_range(end.id);
-  for (auto at = first; at != past; ++at) {
+  for (auto at = watched_.find(end.id); at != watched_.end() && at->first == end.id;) {
+    const std::int64_t seq = at->second;
+    at = watched_.erase(at);
     if (takes_ends()) {
-      send_end(at->second, end);
+      send_end(seq, end);
     } else {
-      owed_.emplace_back(at->second, end.id);
+      owed_.emplace_back(seq, end.id);
     }
   }
-  watched_.erase(first, past);
 }
 
 void ClientStream::tell(std::int64_t seq, const TaskEnd& end) {

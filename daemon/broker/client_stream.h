@@ -3,7 +3,8 @@
 // the store, and nothing more is read from it. Nobody waits for it.
 //
 // That a task was accepted waits a moment for its end, as long as ends prove to come within one: to
-// wake a client twice for a quick task costs more than the task.
+// wake a client twice for a quick task costs more than the task. The moments become longer while
+// they do, so that their timer does not cost more than the tasks either.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +43,8 @@ class ClientHost {
   virtual void closed(ClientStream& client) = 0;
   // Calls moment_over(), not before wait_ends().
   virtual void call_in_a_moment(ClientStream& client) = 0;
+  // Calls flush_now() when what is being handled has been.
+  virtual void flush_this_turn(ClientStream& client) = 0;
   // Of an answer whose data is in a file.
   [[nodiscard]] virtual Result<SpoolReader> open_result(const std::string& file) = 0;
   [[nodiscard]] virtual std::size_t max_body() const = 0;
@@ -75,6 +78,7 @@ class ClientStream final : public std::enable_shared_from_this<ClientStream> {
   [[nodiscard]] bool is_open() const { return static_cast<bool>(socket_); }
   // Answers that are still to be sent, at once as far as the socket takes them.
   void flush();
+  void flush_now();
   // When it sends what waits for an end; never(): nothing does.
   [[nodiscard]] Instant wait_ends() const { return wait_ends_; }
   void moment_over();
@@ -102,6 +106,7 @@ class ClientStream final : public std::enable_shared_from_this<ClientStream> {
   std::size_t sent_ = 0;  // of output_
   bool flushing_ = false, over_ = false, refused_ = false;
   Instant wait_ends_ = Instant::never();
+  Duration moment_;                   // the next wait
   std::uint32_t misses_ = 0;          // waits for nothing, one after the other
   std::uint32_t no_wait_before_ = 0;  // answers that are sent at once before it is tried again
   std::size_t open_calls_ = 0;

@@ -1,7 +1,9 @@
 // Moments: which clients hold back what they are told, and until when. One entry for each wait, in
-// their order; a client that has sent meanwhile, and perhaps waits anew, holds up nobody behind it.
+// the order of their ends; a client that has sent meanwhile, and perhaps waits anew, holds up
+// nobody behind it.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <utility>
@@ -14,7 +16,11 @@ namespace mtd::broker {
 class Moments {
  public:
   void add(ClientStream& client) {
-    waits_.emplace_back(client.wait_ends(), client.weak_from_this());
+    const Instant ends = client.wait_ends();
+    const auto behind =
+        std::upper_bound(waits_.begin(), waits_.end(), ends,
+                         [](Instant at, const auto& wait) { return at < wait.first; });
+    waits_.emplace(behind, ends, client.weak_from_this());
   }
   // When to call end(); never(): nobody waits.
   [[nodiscard]] Instant next() const {

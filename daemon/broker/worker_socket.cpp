@@ -87,9 +87,11 @@ void WorkerSocket::settle(const AnswerOf& answer) {
   settle_seen(answer);
 }
 
+// First the worker has what it is to do: taking out wakes whoever waits at the other end, for
+// nothing if it has not been woken yet.
 void WorkerSocket::flush() {
-  take_out();
   write();
+  take_out();
 }
 
 void WorkerSocket::settle_seen(const AnswerOf& answer) {

@@ -5,9 +5,11 @@
 #include <array>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "daemon/broker/client_stream.h"
 #include "daemon/broker/moments.h"
+#include "daemon/sys/clock.h"
 
 using namespace mtd;
 using namespace mtd::broker;
@@ -22,11 +24,15 @@ struct Host final : ClientHost {
   void tell_later(ClientStream&, std::int64_t, task::TaskId) override {}
   void closed(ClientStream&) override {}
   void call_in_a_moment(ClientStream& client) override { moments.add(client); }
+  void flush_this_turn(ClientStream& client) override {
+    to_flush.push_back(client.weak_from_this());
+  }
   [[nodiscard]] Result<SpoolReader> open_result(const std::string&) override {
     return Error{"there is none"};
   }
   [[nodiscard]] std::size_t max_body() const override { return 1024; }
   Moments moments;
+  std::vector<std::weak_ptr<ClientStream>> to_flush;
 };
 
 struct Client {
@@ -67,4 +73,55 @@ TEST_CASE("a client whose tasks end quickly holds up nobody who waits behind it"
   host.moments.end(quick.stream->wait_ends());
   CHECK_FALSE(quick.heard().empty());
   CHECK(host.moments.next().is_never());
+}
+
+TEST_CASE(
+    "the last answer that a client waits for goes at the end of the turn, others in company") {
+  sys::EventLoop loop = *sys::EventLoop::create();
+  Host host;
+  const Client client(host, loop);
+  for (const std::uint64_t id : {1U, 2U})
+    client.stream->watch({id}, static_cast<std::int64_t>(id));
+  TaskEnd end;
+  end.id = {1};
+  client.stream->end(end);
+  CHECK(host.to_flush.empty());
+  CHECK(client.heard().empty());
+  REQUIRE(*loop.turn(Duration()));
+  CHECK(client.heard().find("\"seq\":1") != std::string::npos);
+  end.id = {2};
+  client.stream->end(end);
+  REQUIRE(host.to_flush.size() == 1);
+  CHECK(client.heard().empty());
+  host.to_flush.front().lock()->flush_now();
+  CHECK(client.heard().find("\"seq\":2") != std::string::npos);
+  CHECK_FALSE(*loop.turn(Duration()));
+}
+
+TEST_CASE("moments become longer as long as ends come within them, and short again") {
+  sys::EventLoop loop = *sys::EventLoop::create();
+  Host host;
+  const Client client(host, loop);
+  const auto moment = [&] {
+    const Instant before = sys::now();
+    client.stream->ok(1, {1}, false, true);
+    REQUIRE_FALSE(client.stream->wait_ends().is_never());
+    return client.stream->wait_ends().since(before);
+  };
+  // Each is measured from before it began: it may look longer than it is, never shorter.
+  CHECK(moment() >= Duration::nanoseconds(200'000));
+  for (int i = 0; i < 3; ++i) {
+    client.stream->flush();
+    (void)moment();
+  }
+  client.stream->flush();
+  CHECK(moment() >= Duration::nanoseconds(1'600'000));
+  client.stream->moment_over();  // nothing came
+  client.stream->ok(1, {1}, false, true);
+  CHECK(client.stream->wait_ends().is_never());  // the next one does not wait
+  client.stream->flush_now();
+  const Instant before = sys::now();
+  client.stream->ok(1, {1}, false, true);
+  CHECK(client.stream->wait_ends() <= sys::now() + Duration::nanoseconds(200'000));
+  CHECK(client.stream->wait_ends() >= before);
 }

@@ -7,10 +7,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <csignal>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "client/adapter/modes.h"
 #include "common/task_frames.h"
@@ -260,6 +263,39 @@ TEST_CASE("futures: done, refused, failed, cancelled") {
   Put large = put_of("p");
   large.body = std::string(1001, 'x');
   CHECK(client.submit(std::move(large)).get()->reason == "TooBig");
+}
+
+TEST_CASE("a signal ends a turn that has no end, and what is forgotten goes with the next put") {
+  std::atomic<bool> turned = false;
+  Broker broker([](Broker& self) {
+    Peer peer = self.accept();
+    CHECK(peer.receive().find(R"("seq":1)") != std::string::npos);
+    peer.line(R"({"t":"ok","seq":1,"id":11})");
+    peer.line(R"({"t":"end","seq":1,"id":11,"state":"done","attempts":1})");
+    CHECK(peer.receive() == R"({"t":"forget","id":11})");
+    CHECK(peer.receive().find(R"("seq":2)") != std::string::npos);
+    peer.receive();  // the end
+  });
+  Client client = connect(broker);
+  REQUIRE(client.submit(put_of("p")).get());
+  struct sigaction interrupts {
+  }, before{};
+  interrupts.sa_handler = [](int) {};
+  REQUIRE(::sigaction(SIGUSR1, &interrupts, &before) == 0);
+  client.submit(put_of("p"));
+  // Until the turn has heard one: it may not wait yet when the first ones come.
+  std::thread sender([&turned, to = ::pthread_self()] {
+    while (!turned) {
+      ::pthread_kill(to, SIGUSR1);
+      std::this_thread::yield();
+    }
+  });
+  std::vector<pollfd> none;
+  CHECK(client.turn(none, -1));
+  turned = true;
+  sender.join();
+  REQUIRE(::sigaction(SIGUSR1, &before, nullptr) == 0);
+  CHECK(client.unfinished() == 1);
 }
 
 TEST_CASE("a broker that dies: what has no end is put again under its name, in its order") {
