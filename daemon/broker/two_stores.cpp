@@ -78,10 +78,21 @@ std::vector<StoreDone> TwoStores::submit(std::vector<StoreOp> ops) {
     on_disk.push_back(std::move(op));
   }
   if (forgotten_.size() >= kForgottenTogether) forget_now(on_disk);
+  if (auto put = put_at_once(on_disk)) done.push_back(std::move(*put));
   disk_->submit(std::move(on_disk));
   if (in_memory.empty()) return done;
   std::vector<StoreDone> more = memory_.commit(std::move(in_memory));
   std::move(more.begin(), more.end(), std::back_inserter(done));
+  return done;
+}
+
+// What is alone, and small, need not be handed to the thread; then nothing is left of `ops`.
+std::optional<StoreDone> TwoStores::put_at_once(std::vector<StoreOp>& ops) {
+  if (ops.size() != 1) return std::nullopt;
+  auto done = disk_->put_at_once(ops.front());
+  if (!done) return std::nullopt;
+  ops.clear();
+  keep_bodies(*done);
   return done;
 }
 

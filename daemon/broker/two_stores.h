@@ -1,6 +1,7 @@
-// TwoStores: where the broker keeps tasks. On disk, by a thread of its own, because a disk makes
-// wait; and in memory those that need not outlive the broker (Durability::memory), at once, because
-// to hand them to a thread and back would take longer than they do. A task stays where it was put.
+// TwoStores: where the broker keeps tasks. On disk, by threads of their own, because a disk makes
+// wait (but see StoreThread::put_at_once); and in memory those that need not outlive the broker
+// (Durability::memory), at once, because to hand them to a thread and back would take longer than
+// they do. A task stays where it was put.
 //
 // A claim of a task on disk is kept in a file of its own (sys::ClaimFile), at once, and reaches the
 // store with what follows it: so a worker that has answered does not wait for a transaction until
@@ -73,6 +74,7 @@ class TwoStores {
 
   [[nodiscard]] bool is_of_memory(const task::StoreOp& op) const;
   void add_memory(const task::StoreQuestion& question, task::StoreReply& reply);
+  [[nodiscard]] std::optional<task::StoreDone> put_at_once(std::vector<task::StoreOp>& ops);
   [[nodiscard]] std::optional<task::StoreDone> claim(task::StoreOp& op);
   void note_end(task::StoreOp& op);
   void drop_body(task::TaskId id);

@@ -6,7 +6,6 @@ add_library(mtd_sys STATIC
   cgroup_left_overs.cpp
   cgroup_limits.cpp
   cgroup_paths.cpp
-  clock.cpp
   connection_probe.cpp
   directory_watch.cpp
   durable_file.cpp
@@ -35,7 +34,7 @@ add_library(mtd_sys STATIC
   seccomp_filter.cpp
 )
 mtd_compile_together(mtd_sys)
-target_link_libraries(mtd_sys PUBLIC mtd_common PRIVATE mtd_store_sys PkgConfig::SYSTEMD)
+target_link_libraries(mtd_sys PUBLIC mtd_common mtd_clock PRIVATE mtd_store_sys PkgConfig::SYSTEMD)
 if(SECCOMP_FOUND)
   target_link_libraries(mtd_sys PRIVATE PkgConfig::SECCOMP)
   target_compile_definitions(mtd_sys PRIVATE MTD_HAS_SECCOMP)

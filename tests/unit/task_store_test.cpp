@@ -6,18 +6,21 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <condition_variable>
 #include <cstdio>
 #include <deque>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <future>
+#include <mutex>
 #include <sstream>
 #include <thread>
 
 #include "daemon/broker/store/memory_store.h"
 #include "daemon/broker/store/sqlite_store.h"
 #include "daemon/broker/store/store_thread.h"
+#include "daemon/sys/clock.h"
 #include "tests/support/fault_disk.h"
 #include "tests/support/refused_calls.h"
 #include "tests/support/store_samples.h"
@@ -1010,4 +1013,139 @@ TEST_CASE("an end is told after its put was told as kept, and has two syncs at m
     CHECK(std::get<StoreDone>(store.next()).status == StoreStatus::committed);
   }
   CHECK(store.disk.syncs() - before <= 2 * kTasks);
+}
+
+namespace {
+
+// A store whose syncs wait until they are let go, and whose writes take as long as they are to.
+class SlowStore final : public TaskStore {
+ public:
+  [[nodiscard]] Result<StoreContents> load() override { return store_.load(); }
+  [[nodiscard]] std::vector<StoreDone> write(std::vector<StoreOp> batch) override {
+    const Instant end = sys::now() + write_takes;
+    while (sys::now() < end)
+      std::this_thread::yield();
+    return store_.write(std::move(batch));
+  }
+  [[nodiscard]] bool sync() override {
+    std::unique_lock hold(lock_);
+    ++begun_;
+    changed_.notify_all();
+    changed_.wait(hold, [this] { return !held_; });
+    return true;
+  }
+  [[nodiscard]] StoreReply answer(const StoreQuestion& question) override {
+    return store_.answer(question);
+  }
+  [[nodiscard]] StoreHealth health() const override { return StoreHealth::good; }
+
+  void hold_syncs() {
+    const std::lock_guard hold(lock_);
+    held_ = true;
+  }
+  void wait_for_sync(int count) {
+    std::unique_lock hold(lock_);
+    changed_.wait(hold, [&] { return begun_ >= count; });
+  }
+  void let_go() {
+    const std::lock_guard hold(lock_);
+    held_ = false;
+    changed_.notify_all();
+  }
+  Duration write_takes;
+
+ private:
+  MemoryStore store_{1 << 20};
+  std::mutex lock_;
+  std::condition_variable changed_;
+  bool held_ = false;
+  int begun_ = 0;
+};
+
+struct SlowThread {
+  SlowThread() {
+    auto made = std::make_unique<SlowStore>();
+    store = made.get();
+    auto started = StoreThread::start(std::move(made));
+    REQUIRE(started);
+    thread = std::move(*started);
+  }
+  // As soon as the threads are at rest.
+  StoreDone put(std::uint64_t id) const {
+    StoreOp op = put_of({task_of(id)});
+    for (;;) {
+      if (auto done = thread->put_at_once(op)) return std::move(*done);
+      (void)thread->take();  // what is not taken is under way
+      std::this_thread::yield();
+    }
+  }
+  SlowStore* store = nullptr;
+  std::unique_ptr<StoreThread> thread;
+};
+
+}  // namespace
+
+TEST_CASE("a single put is written at once where nothing else is under way, and synced") {
+  SlowThread slow;
+  slow.store->hold_syncs();
+  const StoreDone done = slow.put(1);
+  CHECK(done.status == StoreStatus::committed);
+  CHECK(done.puts == std::vector<PutOutcome>{{TaskId{1}, Existed::no}});
+  slow.store->wait_for_sync(1);
+  StoreOp second = put_of({task_of(2)});
+  CHECK_FALSE(slow.thread->put_at_once(second));  // the disk is busy
+  CHECK(std::get<PutOp>(second.what).tasks.size() == 1);
+  std::vector<StoreOp> ops;
+  ops.push_back(std::move(second));
+  slow.thread->submit(std::move(ops));
+  slow.store->let_go();
+  std::uint32_t puts = 0, written = 0;
+  while (puts < 2) {
+    pollfd ready{slow.thread->fd(), POLLIN, 0};
+    REQUIRE(::poll(&ready, 1, -1) == 1);
+    for (StoreOutput& one : slow.thread->take()) {
+      if (const auto* synced = std::get_if<StoreSynced>(&one)) puts += synced->puts;
+      if (std::holds_alternative<StoreDone>(one)) ++written;
+    }
+  }
+  CHECK(puts == 2);
+  CHECK(written == 1);
+}
+
+TEST_CASE("what is large, many or no put that waits for the disk is the threads'") {
+  const SlowThread slow;
+  for (StoreOp op :
+       {put_of({task_of(1), task_of(2)}), put_of({task_of(1)}, Durability::process),
+        put_of({task_of(1, {}, 64 * 1024)}), finish_of(1, 1, TaskState::done), claim_of(1)})
+    CHECK_FALSE(slow.thread->put_at_once(op));
+  CHECK(slow.put(1).status == StoreStatus::committed);
+}
+
+TEST_CASE("a put that made wait is followed by one that is handed over") {
+  const SlowThread slow;
+  slow.store->write_takes = Duration::milliseconds(3);
+  (void)slow.put(1).status;
+  slow.store->write_takes = {};
+  StoreOp second = put_of({task_of(2)});
+  CHECK_FALSE(slow.thread->put_at_once(second));
+  CHECK(slow.put(3).status == StoreStatus::committed);
+}
+
+TEST_CASE("a put at once that fails, and one whose sync fails") {
+  Thread store;
+  REQUIRE(store.status_of(put_of({task_of(1)})) == StoreStatus::committed);
+  REQUIRE(std::get<StoreSynced>(store.next()).kept);
+  const auto put = [&](std::uint64_t id) {
+    StoreOp op = put_of({task_of(id)});
+    for (;;) {
+      if (auto done = store.thread->put_at_once(op)) return done->status;
+      std::this_thread::yield();  // the sync's thread tidies
+    }
+  };
+  store.disk.fail_sync(store.disk.syncs() + 1);
+  CHECK(put(2) == StoreStatus::committed);
+  CHECK_FALSE(std::get<StoreSynced>(store.next()).kept);
+  CHECK(put(3) == StoreStatus::failed);
+  store.disk.fail_sync(0);
+  CHECK(store.status_of(claim_of(1)) == StoreStatus::failed);  // told next: nothing was to be kept
 }

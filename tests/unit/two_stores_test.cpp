@@ -112,7 +112,14 @@ struct Rig {
   std::vector<StoreDone> submit(StoreOp op) {
     std::vector<StoreOp> ops;
     ops.push_back(std::move(op));
-    return stores->submit(std::move(ops));
+    const bool is_put = std::holds_alternative<PutOp>(ops.front().what);
+    const bool is_on_disk = ops.front().durability != Durability::memory;
+    std::vector<StoreDone> done = stores->submit(std::move(ops));
+    if (!is_put || !is_on_disk) return done;
+    // At once if the threads are at rest; here in the order of the others in any case.
+    for (StoreDone& one : done)
+      output.emplace_back(std::move(one));
+    return {};
   }
   // The next of the thread.
   StoreOutput later() {

@@ -5,17 +5,30 @@
 #include <iterator>
 #include <utility>
 
+#include "daemon/sys/clock.h"
+
 namespace mtd::task {
 namespace {
 
 // A little longer than a worker that has nothing to do needs to say so.
 constexpr std::chrono::microseconds kMoment{250};
 constexpr std::uint32_t kMostMisses = 8;  // then 2⁸ syncs begin at once
+// What is put by the loop itself, and how long it may take.
+constexpr std::uint64_t kSmallBytes = 16 * 1024;
+constexpr Duration kSlow = Duration::milliseconds(1);
+constexpr std::uint32_t kMostSlow = 10;  // then 2¹⁰ puts are handed over
 
 // Tasks, not operations: a put may hold thousands.
 std::size_t weight(const StoreOp& op) {
   const auto* put = std::get_if<PutOp>(&op.what);
   return put != nullptr ? put->tasks.size() : 1;
+}
+
+bool is_small_put(const StoreOp& op) {
+  const auto* put = std::get_if<PutOp>(&op.what);
+  if (put == nullptr || put->tasks.size() != 1) return false;
+  const BodyRef& body = put->tasks.front().body;
+  return !body || body->bytes() <= kSmallBytes;
 }
 
 }  // namespace
@@ -84,14 +97,44 @@ std::vector<StoreOutput> StoreThread::take() {
 void StoreThread::run() {
   std::unique_lock hold(lock_);
   for (;;) {
-    has_input_.wait(hold, [this] { return may_write() || (ending_ && input_.empty()); });
-    if (input_.empty()) break;
-    write(hold);
+    has_input_.wait(hold,
+                    [this] { return may_write() || may_sync() || (ending_ && input_.empty()); });
+    if (may_write()) {
+      write(hold);
+    } else if (!may_sync()) {
+      break;
+    }
     if (syncing_ || unsynced_.empty() || wait_for_more(hold)) continue;
     if (may_write()) has_input_.notify_one();  // the other one goes on meanwhile
     sync_all(hold);
   }
   has_input_.notify_one();
+}
+
+std::optional<StoreDone> StoreThread::put_at_once(StoreOp& op) {
+  if (!needs_sync(op) || !is_small_put(op)) return std::nullopt;
+  if (handed_over_ > 0) {
+    --handed_over_;
+    return std::nullopt;
+  }
+  std::unique_lock hold(lock_);
+  if (!is_at_rest()) return std::nullopt;
+  writing_ = true;
+  hold.unlock();
+  const Instant began = sys::now();
+  std::vector<StoreOp> batch;
+  batch.push_back(std::move(op));
+  std::vector<StoreDone> done = store_->write(std::move(batch));
+  const bool is_slow = sys::now().since(began) > kSlow;
+  slow_ = is_slow ? std::min(slow_ + 1, kMostSlow) : 0;
+  handed_over_ = is_slow ? (1U << slow_) - 1 : 0;
+  hold.lock();
+  writing_ = false;
+  if (is_unsynced_put(done.front())) unsynced_.insert(unsynced_.end(), StoreSynced{1, true});
+  const bool is_to_be_synced = may_sync();
+  hold.unlock();
+  if (is_to_be_synced) has_input_.notify_one();
+  return std::move(done.front());
 }
 
 std::vector<StoreOp> StoreThread::next_batch() {

@@ -8,7 +8,9 @@
 // as long as such moments prove worth while.
 //
 // Two threads, of which at most one writes and at most one syncs. Whoever has written syncs, unless
-// the other one does and will go on with it.
+// the other one does and will go on with it. Where both are at rest, a single put is written by the
+// loop itself, into the kernel's memory: to hand it over and back would take as long as it does. A
+// write that has made wait is one of the threads' again, for ever longer as long as that goes on.
 //
 // Never fork without exec while it lives: a copy of an open store that ends in an orderly way would
 // write into it.
@@ -19,6 +21,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -55,6 +58,9 @@ class StoreThread {
 
   // In order, among each other and with questions.
   void submit(std::vector<StoreOp> ops);
+  // Instead of submit(): what became of a put that StoreSynced is to follow, if nothing else is
+  // under way. Nothing: it has to be submitted, and is as it was.
+  [[nodiscard]] std::optional<StoreDone> put_at_once(StoreOp& op);
   void ask(std::uint64_t token, StoreQuestion question);
 
   // Readable while there is output.
@@ -74,6 +80,12 @@ class StoreThread {
       : store_(std::move(store)), wake_(std::move(wake)) {}
   void run();
   [[nodiscard]] bool may_write() const { return !writing_ && !input_.empty(); }
+  [[nodiscard]] bool may_sync() const {
+    return !writing_ && !syncing_ && !waits_ && !unsynced_.empty();
+  }
+  [[nodiscard]] bool is_at_rest() const {
+    return !writing_ && !syncing_ && input_.empty() && output_.empty() && !ending_;
+  }
   void write(std::unique_lock<std::mutex>& hold);
   void sync_all(std::unique_lock<std::mutex>& hold);
   [[nodiscard]] bool is_worth_waiting() const;
@@ -96,6 +108,8 @@ class StoreThread {
   bool waited_ = false;               // … or has done so
   std::uint32_t misses_ = 0;          // waits for nothing, one after the other
   std::uint32_t no_wait_before_ = 0;  // syncs that begin at once before it is tried again
+  std::uint32_t slow_ = 0;            // puts by the loop that made it wait, one after the other
+  std::uint32_t handed_over_ = 0;     // puts that are the threads' before it tries again
   sys::Thread threads_[2];            // last: joined before the rest goes
 };
 
