@@ -98,33 +98,29 @@ bool take_value(std::string_view& rest, FlatValue& value, int depth) {
 
 }  // namespace flat_json
 
+// One place to return from: the object is large, and must not be copied.
 std::optional<FlatObject> FlatObject::parse(std::string_view json) {
-  using namespace flat_json;
   std::optional<FlatObject> object(std::in_place);
-  if (!take(json, '{')) return std::nullopt;
-  if (take(json, '}')) return json.empty() ? object : std::nullopt;
-  for (;;) {
-    std::string_view name;
-    if (object->count_ == kMostMembers || !take_text(json, name) || !take(json, ':'))
-      return std::nullopt;
-    name = name.substr(1, name.size() - 2);
-    if (object->find(name) != nullptr) return std::nullopt;
-    Member& member = object->members_[object->count_];
-    member.name = name;
-    if (!take_value(json, member.value)) return std::nullopt;
-    ++object->count_;
-    if (take(json, '}')) break;
-    if (!take(json, ',')) return std::nullopt;
-  }
-  if (!json.empty()) return std::nullopt;
+  if (!object->read(json)) object.reset();
   return object;
 }
 
-const FlatValue* FlatObject::find(std::string_view name) const {
-  for (const Member& member : *this) {
-    if (member.name == name) return &member.value;
+bool FlatObject::read(std::string_view json) {
+  using namespace flat_json;
+  if (!take(json, '{')) return false;
+  if (take(json, '}')) return json.empty();
+  for (;;) {
+    std::string_view name;
+    if (count_ == kMostMembers || !take_text(json, name) || !take(json, ':')) return false;
+    name = name.substr(1, name.size() - 2);
+    if (find(name) != nullptr) return false;
+    Member& member = members_[count_];
+    member.name = name;
+    if (!take_value(json, member.value)) return false;
+    ++count_;
+    if (take(json, '}')) return json.empty();
+    if (!take(json, ',')) return false;
   }
-  return nullptr;
 }
 
 }  // namespace mtd

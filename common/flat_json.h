@@ -34,12 +34,23 @@ class FlatObject {
   // `json` is to outlive it.
   [[nodiscard]] static std::optional<FlatObject> parse(std::string_view json);
 
-  [[nodiscard]] const FlatValue* find(std::string_view name) const;
+  // Most names differ in length or in the first letter, which needs no call.
+  [[nodiscard]] const FlatValue* find(std::string_view name) const {
+    for (const Member& member : *this) {
+      if (member.name.size() != name.size()) continue;
+      if (!name.empty() && member.name.front() != name.front()) continue;
+      if (member.name == name) return &member.value;
+    }
+    return nullptr;
+  }
   [[nodiscard]] const Member* begin() const { return members_.data(); }
   [[nodiscard]] const Member* end() const { return members_.data() + count_; }
 
  private:
   static constexpr std::size_t kMostMembers = 24;
+
+  // False: it is not as plain as that.
+  [[nodiscard]] bool read(std::string_view json);
 
   std::array<Member, kMostMembers> members_;
   std::size_t count_ = 0;

@@ -193,12 +193,12 @@ void Broker::handle(const Stop&) {
 
 // ---- queues and the store ----
 
-void Broker::submit(QueueRunner& queue, task::StoreOp op) {
+void Broker::submit(QueueRunner& queue, task::StoreOp&& op) {
   op.token = queue.settings().token;
   store_.submit(std::move(op));
 }
 
-void Broker::done(task::StoreDone done) {
+void Broker::done(task::StoreDone&& done) {
   clients_.written(done);
   if (QueueRunner* queue = queues_.by_token(done.op.token)) queue->apply(std::move(done));
 }
@@ -240,7 +240,6 @@ void Broker::arm_timer() {
   if (first < timer_.deadline()) timer_.arm(first);
 }
 
-// After every handler: what it led to goes out together.
 void Broker::handle(const Ping&) {
   pinged_ = true;
   link_.send(Pong{});
@@ -253,6 +252,7 @@ void Broker::tell_work() {
   link_.send(Working{});
 }
 
+// After every handler: what it led to goes out together.
 void Broker::after_turn() {
   tell_work();
   store_.end_turn();

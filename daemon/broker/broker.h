@@ -55,7 +55,7 @@ class Broker final : public QueueHost, public StoreHost {
   void when_drained(const std::string& pool, std::shared_ptr<control::Call> call);
 
   // ---- QueueHost ----
-  void submit(QueueRunner& queue, task::StoreOp op) override;
+  void submit(QueueRunner& queue, task::StoreOp&& op) override;
   void ask(task::StoreQuestion question, Replied replied) override {
     store_.ask(std::move(question), std::move(replied));
   }
@@ -73,7 +73,7 @@ class Broker final : public QueueHost, public StoreHost {
   void changed(QueueRunner& queue) override { changed_.insert(&queue); }
 
   // ---- StoreHost ----
-  void done(task::StoreDone done) override;
+  void done(task::StoreDone&& done) override;
   void synced(const task::StoreSynced& synced) override { clients_.synced(synced); }
 
  private:

@@ -248,7 +248,7 @@ void ClientDesk::tell_later(ClientStream& client, std::int64_t seq, task::TaskId
 }
 
 void ClientDesk::settled(const task::Settled& settled) {
-  progress_.erase(settled.id.value);
+  if (!progress_.empty()) progress_.erase(settled.id.value);
   const auto [first, past] = watchers_.equal_range(settled.id.value);
   if (first == past) return;
   std::vector<std::shared_ptr<ClientStream>> told;
@@ -315,8 +315,8 @@ void ClientDesk::closed(ClientStream& client) {
 }
 
 void ClientDesk::stop_watching(const std::shared_ptr<ClientStream>& client) {
-  for (const auto& entry : client->watched()) {
-    const auto [first, past] = watchers_.equal_range(entry.first.value);
+  for (const task::TaskId id : client->watched()) {
+    const auto [first, past] = watchers_.equal_range(id.value);
     for (auto at = first; at != past;)
       at = at->second.lock() == client ? watchers_.erase(at) : std::next(at);
   }

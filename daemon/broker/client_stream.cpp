@@ -220,13 +220,28 @@ void ClientStream::no(std::optional<std::int64_t> seq, std::string_view error,
 }
 
 void ClientStream::watch(task::TaskId id, std::int64_t seq) {
-  watched_.emplace(id, seq);
+  watched_.emplace(id.value, seq);
+}
+
+std::vector<task::TaskId> ClientStream::watched() const {
+  std::vector<task::TaskId> ids;
+  for (const auto& entry : watched_)
+    ids.push_back({entry.first});
+  return ids;
+}
+
+std::vector<task::TaskId> ClientStream::attached() const {
+  std::vector<task::TaskId> ids;
+  for (const std::uint64_t id : attached_)
+    ids.push_back({id});
+  std::sort(ids.begin(), ids.end());
+  return ids;
 }
 
 void ClientStream::end(const TaskEnd& end) {
-  attached_.erase(end.id);
-  last_progress_.erase(end.id);
-  for (auto at = watched_.find(end.id); at != watched_.end() && at->first == end.id;) {
+  attached_.erase(end.id.value);
+  if (!last_progress_.empty()) last_progress_.erase(end.id);
+  for (auto at = watched_.find(end.id.value); at != watched_.end() && at->first == end.id.value;) {
     const std::int64_t seq = at->second;
     at = watched_.erase(at);
     if (takes_ends()) {
@@ -279,7 +294,7 @@ void ClientStream::progress(task::TaskId id, const std::string& members, Instant
   auto& last = last_progress_[id];
   if (last != Instant() && now.since(last) < kProgressPause) return;
   last = now;
-  const auto [first, past] = watched_.equal_range(id);
+  const auto [first, past] = watched_.equal_range(id.value);
   for (auto at = first; at != past; ++at)
     send(progress_frame(at->second, id, members));
 }

@@ -13,9 +13,10 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -60,7 +61,7 @@ class ClientStream final : public std::enable_shared_from_this<ClientStream> {
   void no(std::optional<std::int64_t> seq, std::string_view error, std::string_view message,
           std::optional<std::int64_t> retry_ms = std::nullopt, task::TaskId id = {});
   void watch(task::TaskId id, std::int64_t seq);
-  [[nodiscard]] bool watches(task::TaskId id) const { return watched_.count(id) != 0; }
+  [[nodiscard]] bool watches(task::TaskId id) const { return watched_.count(id.value) != 0; }
   // To every watch of the task, once.
   void end(const TaskEnd& end);
   // To one that was owed.
@@ -68,12 +69,12 @@ class ClientStream final : public std::enable_shared_from_this<ClientStream> {
   void progress(task::TaskId id, const std::string& members, Instant now);
   // A put that was accepted or refused: the client may send one more.
   void answered() { --open_calls_; }
-  [[nodiscard]] const std::multimap<task::TaskId, std::int64_t>& watched() const {
-    return watched_;
-  }
+  // In no order.
+  [[nodiscard]] std::vector<task::TaskId> watched() const;
   // Tasks that are cancelled when this client goes before it was told their end.
-  void attach(task::TaskId id) { attached_.insert(id); }
-  [[nodiscard]] const std::set<task::TaskId>& attached() const { return attached_; }
+  void attach(task::TaskId id) { attached_.insert(id.value); }
+  // As they came.
+  [[nodiscard]] std::vector<task::TaskId> attached() const;
   void close();
   [[nodiscard]] bool is_open() const { return static_cast<bool>(socket_); }
   // Answers that are still to be sent, at once as far as the socket takes them.
@@ -110,8 +111,8 @@ class ClientStream final : public std::enable_shared_from_this<ClientStream> {
   std::uint32_t misses_ = 0;          // waits for nothing, one after the other
   std::uint32_t no_wait_before_ = 0;  // answers that are sent at once before it is tried again
   std::size_t open_calls_ = 0;
-  std::multimap<task::TaskId, std::int64_t> watched_;
-  std::set<task::TaskId> attached_;
+  std::unordered_multimap<std::uint64_t, std::int64_t> watched_;  // seq by task
+  std::unordered_set<std::uint64_t> attached_;
   std::deque<std::pair<std::int64_t, task::TaskId>> owed_;
   std::size_t asked_ = 0;  // of owed ones, under way
   struct Delivery {        // an end whose result is told in parts before it

@@ -97,11 +97,11 @@ class FrameMembers {
   void for_each_name(Each each) const {
     if (flat_ != nullptr) {
       for (const FlatObject::Member& member : *flat_)
-        each(std::string(member.name));
+        each(member.name);
       return;
     }
     for (auto member = parsed_->begin(); member != parsed_->end(); ++member)
-      each(member.key());
+      each(std::string_view(member.key()));
   }
   // An object among the members: none of a plain one's is one.
   [[nodiscard]] const nlohmann::json* object(std::string_view name) const {

@@ -26,12 +26,15 @@ class Moments {
   [[nodiscard]] Instant next() const {
     return waits_.empty() ? Instant::never() : waits_.front().first;
   }
-  // Tells those whose wait is over.
+  // Tells those whose wait is over. What has been sent meanwhile costs no further look.
   void end(Instant now) {
-    while (!waits_.empty() && waits_.front().first <= now) {
-      const auto client = waits_.front().second.lock();
+    while (!waits_.empty()) {
+      const auto [ends, waiting] = waits_.front();
+      const auto client = waiting.lock();
+      const bool waits = client && client->wait_ends() == ends;
+      if (waits && ends > now) break;
       waits_.pop_front();
-      if (client && client->wait_ends() <= now) client->moment_over();
+      if (waits) client->moment_over();
     }
   }
 

@@ -53,7 +53,7 @@ QueueRunner::QueueRunner(QueueHost& host, Places places, QueueSettings settings,
   workers_.report_loads(settings_.reports_load);
 }
 
-void QueueRunner::apply(task::Event event) {
+void QueueRunner::apply(task::Event&& event) {
   if (applying_) {
     pending_.push_back(std::move(event));
     return;
@@ -70,7 +70,7 @@ void QueueRunner::apply(task::Event event) {
   host_.changed(*this);
 }
 
-void QueueRunner::operate(task::Event event) {
+void QueueRunner::operate(task::Event&& event) {
   apply(std::move(event));
   if (board_ == nullptr) return;
   const task::QueueView view = queue_.view();
@@ -78,12 +78,13 @@ void QueueRunner::operate(task::Event event) {
   board_->closed = view.closed ? 1 : 0;
 }
 
-void QueueRunner::step(task::Event event) {
+void QueueRunner::step(task::Event&& event) {
   body_.reset();
   if (const auto* done = std::get_if<task::StoreDone>(&event)) body_ = done->body;
-  auto actions = queue_.step(std::move(event), host_.now(), host_.entropy());
-  for (auto& action : actions)
+  queue_.step(std::move(event), host_.now(), host_.entropy(), actions_);
+  for (task::Action& action : actions_)
     std::visit([this](auto& each) { perform(each); }, action);
+  actions_.clear();
 }
 
 void QueueRunner::reconfigure(QueueSettings settings) {

@@ -31,7 +31,7 @@ class QueueRunner;
 class QueueHost {
  public:
   virtual ~QueueHost() = default;
-  virtual void submit(QueueRunner& queue, task::StoreOp op) = 0;
+  virtual void submit(QueueRunner& queue, task::StoreOp&& op) = 0;
   using Replied = std::function<void(task::StoreReply)>;
   virtual void ask(task::StoreQuestion question, Replied replied) = 0;
   virtual void answer(const task::PutAccepted& accepted) = 0;
@@ -70,10 +70,10 @@ class QueueRunner {
   [[nodiscard]] const task::Queue& queue() const { return queue_; }
   [[nodiscard]] const std::string& pool() const { return queue_.spec().pool; }
   [[nodiscard]] const QueueSettings& settings() const { return settings_; }
-  void apply(task::Event event);
+  void apply(task::Event&& event);
   // What a person asks of the queue itself, to pause or to close it: another broker knows it at
   // once, before the person is answered.
-  void operate(task::Event event);
+  void operate(task::Event&& event);
   void reconfigure(QueueSettings settings);
   // Its place on the board is for others.
   void leave_board();
@@ -96,7 +96,7 @@ class QueueRunner {
   [[nodiscard]] std::uint64_t busy_workers() const { return workers_.busy(); }
 
  private:
-  void step(task::Event event);
+  void step(task::Event&& event);
   // Frames of a worker.
   Result<std::optional<AnswerOf>> on_frame(const task::WorkerKey& key, std::string_view line,
                                            std::optional<std::string_view> body);
@@ -137,7 +137,8 @@ class QueueRunner {
   QueueWorkers workers_;
   AnswerAssembly answers_;
   std::deque<task::Event> pending_;
-  task::BodyRef body_;  // of the claim whose completion is being applied
+  std::vector<task::Action> actions_;  // of the step that is being made
+  task::BodyRef body_;                 // of the claim whose completion is being applied
   bool applying_ = false, synced_ = false;
 };
 

@@ -53,7 +53,9 @@ void StoreTraffic::send() {
   while (!batch_.empty() || (!nested && !done_at_once_.empty())) {
     if (!batch_.empty()) {
       under_way_ += batch_.size();
-      auto at_once = stores_.submit(std::exchange(batch_, {}));
+      std::vector<task::StoreOp> next;
+      next.reserve(std::exchange(last_batch_, batch_.size()));  // as many as before, perhaps
+      auto at_once = stores_.submit(std::exchange(batch_, std::move(next)));
       under_way_ -= at_once.size();
       if (!nested && done_at_once_.empty()) {
         for (task::StoreDone& one : at_once)
@@ -92,7 +94,7 @@ void StoreTraffic::on_output() {
   }
 }
 
-void StoreTraffic::done(task::StoreDone done) {
+void StoreTraffic::done(task::StoreDone&& done) {
   for (const std::string& file : done.files)
     parts_.remove_result(file);
   host_.done(std::move(done));

@@ -20,7 +20,7 @@ namespace mtd::broker {
 class StoreHost {
  public:
   virtual ~StoreHost() = default;
-  virtual void done(task::StoreDone done) = 0;
+  virtual void done(task::StoreDone&& done) = 0;
   virtual void synced(const task::StoreSynced& synced) = 0;
 };
 
@@ -33,7 +33,7 @@ class StoreTraffic {
   // Once, before anything is submitted.
   void add_claims(task::StoreContents& contents) { stores_.add_claims(contents); }
 
-  void submit(task::StoreOp op) { batch_.push_back(std::move(op)); }
+  void submit(task::StoreOp&& op) { batch_.push_back(std::move(op)); }
   void remove(std::vector<task::TaskId> ids);
   using Replied = std::function<void(task::StoreReply)>;
   void ask(task::StoreQuestion question, Replied replied);
@@ -45,7 +45,7 @@ class StoreTraffic {
 
  private:
   void on_output();
-  void done(task::StoreDone done);
+  void done(task::StoreDone&& done);
   void replied(std::uint64_t token, task::StoreReply reply);
 
   StoreHost& host_;
@@ -55,6 +55,7 @@ class StoreTraffic {
   sys::EventLoop::Watch watch_;
   sys::EventLoop::Timer forget_;
   std::vector<task::StoreOp> batch_;
+  std::size_t last_batch_ = 0;                // operations in it
   std::uint64_t under_way_ = 0;               // operations at the disk
   std::deque<task::StoreDone> done_at_once_;  // in memory; not told yet
   bool sending_ = false;

@@ -57,13 +57,20 @@ std::string base64(std::string_view bytes) {
 
 std::vector<std::string> task_frames_of(const task::SendTask& action, const task::TaskBody& body,
                                         bool takes_bodies) {
-  std::string object = head("task", action.id, action.attempt);
+  std::string object;
+  object.reserve(128 + body.name.size() + body.args.size());
+  object += head("task", action.id, action.attempt);
   if (!body.name.empty()) add_text(object, "name", body.name);
   object += ",\"args\":";
   object += body.args.empty() ? std::string_view("[]") : std::string_view(body.args);
   if (action.timeout) object += ",\"timeout_ms\":" + std::to_string(action.timeout->count_ms());
   if (action.again) object += ",\"again\":true";
-  if (body.data.empty()) return {object + "}\n"};
+  if (body.data.empty()) {
+    object += "}\n";
+    std::vector<std::string> frames;
+    frames.push_back(std::move(object));
+    return frames;
+  }
   const std::string_view data = body.data;
   const std::string encoded = takes_bodies ? std::string() : base64(data);
   const std::size_t whole = object.size() + 32 + (takes_bodies ? data.size() : encoded.size());
@@ -168,8 +175,10 @@ TaskEnd without_result(const TaskEnd& end, std::string_view why) {
 }
 
 std::string end_frame(std::int64_t seq, const TaskEnd& end, std::uint32_t parts) {
-  std::string text =
-      "{\"t\":\"end\",\"seq\":" + std::to_string(seq) + ",\"id\":" + std::to_string(end.id.value);
+  std::string text;
+  text.reserve(128 + (end.answer ? end.answer->result.size() + end.answer->error.size() : 0));
+  text.append("{\"t\":\"end\",\"seq\":").append(std::to_string(seq));
+  text.append(",\"id\":").append(std::to_string(end.id.value));
   add_text(text, "state", task::name_of(end.state));
   if (end.reason != task::Reason::none) add_text(text, "reason", task::name_of(end.reason));
   if (end.attempts) text += ",\"attempts\":" + std::to_string(*end.attempts);
@@ -192,7 +201,10 @@ std::string end_frame(std::int64_t seq, const TaskEnd& end, std::uint32_t parts)
   }
   text += '}';
   // A line has its limit; the result of such a length is passed as a body by those who make it.
-  if (answer.data.empty()) return text + "\n";
+  if (answer.data.empty()) {
+    text += '\n';
+    return text;
+  }
   return task_frames::frame(text, answer.data);
 }
 

@@ -3,13 +3,6 @@
 
 namespace mtd::task {
 
-void Turn::submit(Durability durability, decltype(StoreOp::what) what) {
-  StoreOp op;
-  op.durability = durability;
-  op.what = std::move(what);
-  emit(Submit{std::move(op)});
-}
-
 void Turn::apply(StoreDone&& done) {
   std::visit([&](auto& op) { complete(op, done); }, done.op.what);
 }

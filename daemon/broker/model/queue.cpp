@@ -9,11 +9,18 @@ namespace mtd::task {
 Queue::Queue(QueueSpec spec, Recovered recovered, Now now) : state_(std::make_unique<State>()) {
   state_->spec = std::move(spec);
   state_->clock_offset_ns = now.wall.ns - now.instant.count_ns();
-  Turn(*state_, now, 0).recover(std::move(recovered));
+  std::vector<Action> none;
+  Turn(*state_, now, 0, none).recover(std::move(recovered));
 }
 
 std::vector<Action> Queue::step(Event event, Now now, std::uint64_t entropy) {
-  return Turn(*state_, now, entropy).run(std::move(event));
+  std::vector<Action> actions;
+  step(std::move(event), now, entropy, actions);
+  return actions;
+}
+
+void Queue::step(Event&& event, Now now, std::uint64_t entropy, std::vector<Action>& actions) {
+  Turn(*state_, now, entropy, actions).run(std::move(event));
 }
 
 Instant Queue::next_deadline() const {

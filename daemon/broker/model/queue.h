@@ -78,6 +78,8 @@ class Queue {
 
   // entropy: a fresh random number per call; all jitter is drawn from it.
   [[nodiscard]] std::vector<Action> step(Event event, Now now, std::uint64_t entropy);
+  // The same; what is to be done is added to `actions`.
+  void step(Event&& event, Now now, std::uint64_t entropy, std::vector<Action>& actions);
   // When it wants to be called with Tick; never() when nothing is waited for.
   [[nodiscard]] Instant next_deadline() const;
 

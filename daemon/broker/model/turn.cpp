@@ -4,14 +4,13 @@
 
 namespace mtd::task {
 
-std::vector<Action> Turn::run(Event event) {
+void Turn::run(Event&& event) {
   adjust_clock();
   std::visit([this](auto& which) { apply(std::move(which)); }, event);
   fire_deadlines();
   admit_blocked();
   dispatch();
   if (something_left_ && state_.by_id.empty()) emit(QueueDrained{});
-  return std::move(actions_);
 }
 
 Slot Turn::find(TaskId id) const {

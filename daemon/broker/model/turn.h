@@ -18,10 +18,10 @@ namespace mtd::task {
 
 class Turn {
  public:
-  Turn(Queue::State& state, Now now, std::uint64_t entropy)
-      : state_(state), now_(now), entropy_(entropy) {}
+  Turn(Queue::State& state, Now now, std::uint64_t entropy, std::vector<Action>& actions)
+      : state_(state), now_(now), entropy_(entropy), actions_(actions) {}
 
-  [[nodiscard]] std::vector<Action> run(Event event);
+  void run(Event&& event);
   // A new queue takes over what the store had.
   void recover(Recovered recovered);
 
@@ -126,7 +126,12 @@ class Turn {
   void finish_left_cancelled();
 
   // The store (completions.cpp)
-  void submit(Durability durability, decltype(StoreOp::what) what);
+  template <class Op>
+  void submit(Durability durability, Op&& what) {
+    StoreOp& op = std::get<Submit>(actions_.emplace_back(std::in_place_type<Submit>)).op;
+    op.durability = durability;
+    op.what = std::forward<Op>(what);
+  }
   void store_is_full(Durability durability);
   void store_has_failed();
   [[nodiscard]] bool took(StoreDone& done);
@@ -144,12 +149,15 @@ class Turn {
   void plan_collect(StoreSide& side);
   void note_final(Durability durability, TaskState state, WallTime finished);
 
-  void emit(Action action) { actions_.push_back(std::move(action)); }
+  template <class Which>
+  void emit(Which&& action) {
+    actions_.emplace_back(std::forward<Which>(action));
+  }
 
   Queue::State& state_;
   Now now_;
   Entropy entropy_;
-  std::vector<Action> actions_;
+  std::vector<Action>& actions_;
   bool something_left_ = false;  // a task has gone in this step
 };
 

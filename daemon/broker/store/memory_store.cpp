@@ -78,14 +78,10 @@ StoreStatus MemoryStore::apply(const PutOp& op, StoreDone& done) {
     Entry& entry = tasks_[task.facts.id.value];
     entry.row.pool = op.pool;
     entry.row.facts = task.facts;
-    if (task.body) {
-      entry.row.uid = task.body->uid;
-      entry.row.name = task.body->name;
-    }
     entry.body = task.body;
     bytes_ += task.facts.bytes;
     last_id_ = std::max(last_id_, task.facts.id);
-    if (!entry.row.uid.empty()) by_uid_[entry.row.uid] = task.facts.id.value;
+    if (task.body && !task.body->uid.empty()) by_uid_[task.body->uid] = task.facts.id.value;
     if (!task.facts.unique.empty()) by_unique_[{op.pool, task.facts.unique}] = task.facts.id.value;
   }
   return StoreStatus::committed;
@@ -202,7 +198,7 @@ bool MemoryStore::remove(std::uint64_t id, std::vector<std::string>& files) {
   ended(entry.row).erase({entry.row.finished, id});
   if (entry.answer && !entry.answer->file.empty()) files.push_back(entry.answer->file);
   bytes_ -= entry.row.facts.bytes + size_of(entry.answer);
-  if (!entry.row.uid.empty()) by_uid_.erase(entry.row.uid);
+  if (entry.body && !entry.body->uid.empty()) by_uid_.erase(entry.body->uid);
   tasks_.erase(found);
   return true;
 }
@@ -239,6 +235,10 @@ StoreReply MemoryStore::answer(const StoreQuestion& question) {
 FoundTask MemoryStore::found(const Entry& entry, bool body, bool answer, bool history) const {
   FoundTask task;
   task.row = entry.row;
+  if (entry.body) {
+    task.row.uid = entry.body->uid;
+    task.row.name = entry.body->name;
+  }
   if (body) task.body = entry.body;
   if (answer) task.answer = entry.answer;
   if (history) task.history = entry.history;

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 
@@ -26,7 +27,7 @@ class MemoryStore final : public TaskStore {
 
  private:
   struct Entry {
-    TaskRow row;
+    TaskRow row;  // without its names, which stand in the body
     BodyRef body;
     AnswerRef answer;
     std::vector<AttemptRecord> history;
@@ -65,7 +66,7 @@ class MemoryStore final : public TaskStore {
   bool apart_ = false;  // of the operation that is being applied: claimed_apart
   TaskId last_id_;
   std::map<std::uint64_t, Entry> tasks_;
-  std::unordered_map<std::string, std::uint64_t> by_uid_;
+  std::unordered_map<std::string_view, std::uint64_t> by_uid_;  // the names are the bodies' own
   std::map<std::pair<std::string, std::string>, std::uint64_t> by_unique_;  // pool, key: live ones
   std::map<std::string, Ended> ended_;
 };
