@@ -529,17 +529,29 @@ void TaskPlane::arm_watch() {
 }
 
 void TaskPlane::watch_broker() {
+  using Step = model::BrokerWatch::Step;
   watched_ = Instant::never();
-  const auto step = watch_.due(sys::now(), serving_);
-  if (step == model::BrokerWatch::Step::ask) link_.send(broker::Ping{});
-  if (step == model::BrokerWatch::Step::end && (running_ || spawning_)) {
-    problem_ =
-        "the broker has not answered for " +
-        format_duration(serving_ ? model::BrokerWatch::kAnswer : model::BrokerWatch::kFirstAnswer);
-    spdlog::error("tasks: {}: it is ended", problem_);
-    keeper_.signal(key_, SIGKILL, keeper::Scope::group);
+  const Step step = watch_.due(sys::now(), serving_);
+  if (step == Step::ask) link_.send(broker::Ping{});
+  if (step == Step::end && !is_stopped()) end_broker();
+  if (step == Step::give_up && !is_stopped()) {
+    spdlog::error("tasks: the broker does not end even by SIGKILL; it is left to the kernel");
+    given_up_ = true;
+    if (hooks_.failed) hooks_.failed(problem_);
   }
   arm_watch();
+}
+
+// Its store can be opened again when it is gone, which the kernel may not allow at once.
+void TaskPlane::end_broker() {
+  const Duration answer = serving_ ? model::BrokerWatch::kAnswer : model::BrokerWatch::kFirstAnswer;
+  problem_ = stopping_ ? "the broker has not ended in time"
+                       : "the broker has not answered for " + format_duration(answer);
+  spdlog::error("tasks: {}: it is killed", problem_);
+  keeper_.signal(key_, SIGKILL, keeper::Scope::group);
+  if (stopping_) return;
+  if (hooks_.failed) hooks_.failed(problem_);
+  refuse();
 }
 
 void TaskPlane::flush() {
@@ -560,11 +572,11 @@ void TaskPlane::stop() {
   stop_told_ = true;
   if (link_ && serving_) {
     link_.send(broker::Stop{});
-    watch_.expect_at_once(sys::now());
-    arm_watch();
   } else if (running_) {  // it has nothing that must be finished
     keeper_.signal(key_, SIGKILL, keeper::Scope::group);
   }
+  watch_.stop(sys::now());
+  arm_watch();
 }
 
 }  // namespace mtd::supervisor

@@ -99,7 +99,7 @@ class TaskPlane {
   void replace_listener(UniqueFd listener);
   // At the end of mtd, when every worker is gone.
   void stop();
-  [[nodiscard]] bool is_stopped() const { return !running_ && !spawning_; }
+  [[nodiscard]] bool is_stopped() const { return given_up_ || (!running_ && !spawning_); }
 
  private:
   struct Worker {
@@ -149,6 +149,7 @@ class TaskPlane {
   }
   void expect();
   void watch_broker();
+  void end_broker();
   void arm_watch();
   void forget(std::map<broker::WorkerRef, Worker>::iterator worker);
   [[nodiscard]] broker::Pool message_of(const config::PoolSpec& spec, std::uint32_t id) const;
@@ -175,7 +176,7 @@ class TaskPlane {
   std::string problem_, told_problem_, socket_path_;
   keeper::Key key_{};  // of the broker that runs
   bool running_ = false, spawning_ = false, begun_ = false, syncing_ = false, serving_ = false;
-  bool stopping_ = false, stop_told_ = false, said_why_ = false;
+  bool stopping_ = false, stop_told_ = false, said_why_ = false, given_up_ = false;
 };
 
 }  // namespace mtd::supervisor

@@ -243,9 +243,28 @@ TEST_CASE("a broker that does not answer is ended, later where it may still read
   }
   // That the supervisor itself was stopped meanwhile says nothing about the broker.
   BrokerWatch watch;
-  watch.expect_at_once(at_ms(1'000));
-  CHECK(watch.next() == at_ms(1'000));
-  CHECK(watch.due(at_ms(1'000), true) == Step::ask);
+  watch.expect(at_ms(0));
+  CHECK(watch.due(at_ms(15'000), true) == Step::ask);
   CHECK(watch.due(at_ms(999'000), true) == Step::ask);
   CHECK(watch.due(at_ms(1'029'000), true) == Step::end);
+}
+
+TEST_CASE("a broker that is told to end must do so in time, and is not waited for without end") {
+  using Step = BrokerWatch::Step;
+  BrokerWatch deaf;
+  deaf.stop(at_ms(1'000));
+  CHECK(deaf.next() == at_ms(1'000));
+  CHECK(deaf.due(at_ms(1'000), true) == Step::ask);
+  CHECK(deaf.due(at_ms(31'000), true) == Step::end);
+  CHECK(deaf.next() == at_ms(36'000));
+  CHECK(deaf.due(at_ms(36'000), true) == Step::give_up);
+  CHECK(deaf.next().is_never());
+  // It answers, but its disk does not.
+  BrokerWatch stuck;
+  stuck.stop(at_ms(0));
+  CHECK(stuck.due(at_ms(0), true) == Step::ask);
+  stuck.heard(at_ms(1));
+  CHECK(stuck.next() == at_ms(60'000));
+  CHECK(stuck.due(at_ms(60'000), true) == Step::end);
+  CHECK(stuck.due(at_ms(65'000), true) == Step::give_up);
 }

@@ -1,5 +1,7 @@
 #include "daemon/supervisor/model/broker_watch.h"
 
+#include <utility>
+
 namespace mtd::model {
 
 void BrokerWatch::expect(Instant now) {
@@ -8,7 +10,8 @@ void BrokerWatch::expect(Instant now) {
   next_ = now + kQuiet;
 }
 
-void BrokerWatch::expect_at_once(Instant now) {
+void BrokerWatch::stop(Instant now) {
+  stop_by_ = now + kEnd;
   if (state_ == State::asked) return;
   state_ = State::at_once;
   next_ = now;
@@ -22,6 +25,13 @@ void BrokerWatch::heard(Instant now) {
 }
 
 BrokerWatch::Step BrokerWatch::due(Instant now, bool serves) {
+  if (now >= stop_by_) {
+    next_ = Instant::never();
+    state_ = State::idle;
+    const bool again = std::exchange(ended_, true);
+    stop_by_ = again ? Instant::never() : now + kGone;
+    return again ? Step::give_up : Step::end;
+  }
   if (state_ == State::idle || now < next_) return Step::nothing;
   if (state_ == State::waiting && now < heard_ + kQuiet) {
     next_ = heard_ + kQuiet;
@@ -31,6 +41,8 @@ BrokerWatch::Step BrokerWatch::due(Instant now, bool serves) {
   if (state_ == State::asked && !late) {
     state_ = State::idle;
     next_ = Instant::never();
+    if (!stop_by_.is_never()) stop_by_ = now + kGone;
+    ended_ = true;
     return Step::end;
   }
   state_ = State::asked;

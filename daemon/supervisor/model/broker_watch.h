@@ -3,6 +3,8 @@
 // and it is asked some time after the last sign of life. It must answer a question from its loop.
 #pragma once
 
+#include <algorithm>
+
 #include "common/time.h"
 
 namespace mtd::model {
@@ -16,21 +18,27 @@ class BrokerWatch {
   // Who looks so late was stopped or asleep itself, and the broker perhaps with it.
   static constexpr Duration kLate = Duration::seconds(5);
 
-  enum class Step { nothing, ask, end };
+  // While mtd stops: from being told to its end, and from SIGKILL to the end of all waiting. A disk
+  // that hangs holds a process in the kernel.
+  static constexpr Duration kEnd = Duration::seconds(60);
+  static constexpr Duration kGone = Duration::seconds(5);
+
+  enum class Step { nothing, ask, end, give_up };
 
   // It has work, or owes an answer.
   void expect(Instant now);
-  // It must answer now, not some time after the last sign of life.
-  void expect_at_once(Instant now);
+  // It was told to end: it must do so, and answer until then.
+  void stop(Instant now);
   void heard(Instant now);
   // What is to be done at `now`; to be called at next(). `serves`: it has read its tasks.
   [[nodiscard]] Step due(Instant now, bool serves);
-  [[nodiscard]] Instant next() const { return next_; }  // never: nothing is expected
+  [[nodiscard]] Instant next() const { return std::min(next_, stop_by_); }  // never: nothing to do
 
  private:
   enum class State { idle, waiting, at_once, asked };
   State state_ = State::idle;
-  Instant heard_, next_ = Instant::never();
+  Instant heard_, next_ = Instant::never(), stop_by_ = Instant::never();
+  bool ended_ = false;
 };
 
 }  // namespace mtd::model
