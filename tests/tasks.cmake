@@ -34,7 +34,8 @@ set(MTD_SEEDED_TASK_FAULTS
   late_answer_accepted sent_before_commit accepted_before_commit crashes_not_counted
   stop_counts_as_crash credit_ignored limit_ignored drain_gives_more lost_claim_forgotten
   cancel_of_claim_lost timeout_without_kill stalled_answer_dropped give_back_to_the_end
-  expired_while_running retry_before_commit orphan_kept closed_worker_kept)
+  expired_while_running retry_before_commit orphan_kept closed_worker_kept
+  full_store_stands)
 set(MTD_SEEDED_TASK_SOURCES)
 get_target_property(MTD_TASK_MODEL_FILES mtd_task_model SOURCES)
 foreach(file ${MTD_TASK_MODEL_FILES})
@@ -57,6 +58,7 @@ set(walk_stalled_answer_dropped "no room in the store")
 set(walk_expired_while_running "expiry, pause, full queue")
 set(walk_orphan_kept "another broker takes over")
 set(walk_closed_worker_kept "sockets that are closed")
+set(walk_full_store_stands "a store that its tasks have filled")
 set(number 0)
 foreach(fault ${MTD_SEEDED_TASK_FAULTS})
   math(EXPR number "${number} + 1")

@@ -123,13 +123,11 @@ int main(int argc, char** argv) {
   auto opened = broker::open_store(arguments.store);
   if (!opened) return fail(link, opened.error());
   if (!opened->warning.empty()) spdlog::error("{}", opened->warning);
-  auto contents = opened->store->load();
-  if (!contents) return fail(link, contents.error());
   auto thread = task::StoreThread::start(std::move(opened->store));
   if (!thread) return fail(link, thread.error());
   broker::Broker broker(
       arguments.options, std::move(*loop), std::move(link), std::move(*listener), std::move(*board),
       broker::TwoStores(std::move(*thread), broker::kMemoryLimit, std::move(opened->claims)),
-      std::move(*contents));
+      std::move(opened->contents));
   return broker.run();
 }

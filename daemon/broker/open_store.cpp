@@ -44,7 +44,10 @@ Result<OpenedStore> open_store(StorePlace place) {
   options.boot_id = boot ? *boot : options.time;
   auto disk = task::SqliteStore::open(std::move(options));
   if (!disk) return disk.error();
+  auto contents = (*disk)->load();
+  if (!contents) return contents.error();
   OpenedStore opened;
+  opened.contents = std::move(*contents);
   opened.warning = (*disk)->note();
   opened.store = std::move(*disk);
   if (!claims->trouble().empty()) {  // it works without, if slower

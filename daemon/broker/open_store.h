@@ -21,6 +21,7 @@ struct StorePlace {
 };
 struct OpenedStore {
   std::unique_ptr<task::TaskStore> store;
+  task::StoreContents contents;  // what it has loaded
   sys::ClaimFile claims;
   std::string warning;  // what an operator should know; empty: nothing
 };

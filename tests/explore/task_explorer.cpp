@@ -107,6 +107,11 @@ std::vector<Walk> walks() {
     walk.menu.crash = true;
   }
   {
+    Walk& walk = add("a store that its tasks have filled");
+    walk.menu.tight = walk.menu.full = walk.menu.crash = true;
+    walk.menu.puts = 3;
+  }
+  {
     Walk& walk = add("the store breaks");
     walk.menu.broken = walk.menu.crash = true;
     walk.menu.cancels = 1;

@@ -59,6 +59,9 @@ void TaskRig::take(const Choice& choice, std::uint64_t entropy) {
     case Kind::commit_full:
       commit(StoreStatus::full);
       break;
+    case Kind::tighten:
+      tight_ = true;
+      break;
     case Kind::commit_broken:
       broken_ = true;
       commit(StoreStatus::failed);

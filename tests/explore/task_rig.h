@@ -40,6 +40,7 @@ struct TaskMenu {
   bool expire = false;         // every second task expires
   bool priority = false;       // later tasks are more urgent
   bool full = false;           // the store refuses for want of room
+  bool tight = false;          // from some time on it has no room for new tasks any more
   bool broken = false;         // the store fails for good
   bool restart = false;        // the broker dies and another one takes over …
   std::uint32_t restarts = 2;  // … so often
@@ -60,6 +61,7 @@ class TaskRig {
       commit,
       commit_early,
       commit_full,
+      tighten,
       commit_broken,
       done,
       fail,
@@ -175,7 +177,7 @@ class TaskRig {
   std::uint64_t next_id_ = 1, next_ticket_ = 1;
   std::uint32_t spares_ = 0, cancels_ = 0, restarts_ = 0, revives_ = 0;
   std::uint64_t group_live_ = 0;
-  bool paused_ = false, broken_ = false, group_told_ = false;
+  bool paused_ = false, broken_ = false, tight_ = false, group_told_ = false;
   std::string wrong_;
 };
 

@@ -34,7 +34,8 @@ class Hash {
 std::uint64_t TaskRig::canonical() const {
   const Queue::State& state = queue_.state();
   Hash hash;
-  hash.add((paused_ ? 1U : 0U) | (broken_ ? 2U : 0U) | (state.adopting ? 4U : 0U));
+  hash.add((paused_ ? 1U : 0U) | (broken_ ? 2U : 0U) | (state.adopting ? 4U : 0U) |
+           (tight_ ? 8U : 0U));
   hash.add(next_id_);
   hash.add(spares_ | (cancels_ << 8U) | (restarts_ << 16U) | (revives_ << 24U));
   std::map<std::uint64_t, Slot> tasks(state.by_id.begin(), state.by_id.end());
@@ -76,7 +77,8 @@ std::uint64_t TaskRig::canonical() const {
   for (const auto& [turn, key] : state.free_workers)
     hash.add(700 + key.slot);
   for (const StoreSide& side : state.sides) {
-    hash.add((side.full ? 1U : 0U) | (side.probing ? 2U : 0U) | (side.collecting ? 4U : 0U));
+    hash.add((side.full ? 1U : 0U) | (side.probing ? 2U : 0U) | (side.collecting ? 4U : 0U) |
+             (side.stands ? 8U : 0U));
     hash.add(side.probe_at, now_);
     hash.add(side.stalled.size());
     for (const StoreOp& op : side.stalled)

@@ -31,6 +31,7 @@ std::vector<TaskRig::Choice> TaskRig::choices() const {
     if (menu_.full && !broken_) add("no room", Kind::commit_full);
     if (menu_.broken && !broken_) add("store breaks", Kind::commit_broken);
   }
+  if (menu_.tight && !tight_) add("no room for more", Kind::tighten);
   for (const auto& [key, body] : bodies_) {
     for (const auto& [id, attempt] : body.has) {
       if (unsettled_.count({id, attempt}) != 0 || body.closed) continue;  // answered, or cannot

@@ -95,6 +95,10 @@ void TaskRig::commit(StoreStatus status) {
   StoreDone done;
   done.op = under_way_.front();
   under_way_.pop_front();
+  const bool wants_room = std::holds_alternative<PutOp>(done.op.what) ||
+                          std::holds_alternative<ReviveOp>(done.op.what) ||
+                          std::holds_alternative<ProbeOp>(done.op.what);
+  if (tight_ && wants_room) status = StoreStatus::full;
   if (broken_) status = StoreStatus::failed;
   done.status = status == StoreStatus::committed ? apply(done.op, done) : status;
   const bool optional = std::holds_alternative<PromoteOp>(done.op.what) ||

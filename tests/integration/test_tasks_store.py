@@ -43,6 +43,21 @@ def test_the_store_stands_where_the_file_says_and_has_a_quota():
         assert tasks.run("p", "echo", 2)["state"] == "done"
 
 
+def test_a_queue_that_has_filled_the_quota_is_worked_off():
+    keys = {"max_queue_bytes": "1G", "durability": "process", "result_ttl": "1s"}
+    with Mtd({"p": task_pool(2, tasks=keys)}, daemon={"tasks": {"quota": "32M"}}) as mtd, Tasks(mtd) as tasks:
+        mtd.wait_pool("p", ready=2)
+        call(mtd, "Pause", pool="p")
+        accepted, body = 0, os.urandom(1 << 20)  # more of them than the broker keeps in memory
+        while not tasks.refused("p", "echo", "x", body=body):
+            accepted += 1
+            assert accepted < 32
+        assert accepted > 20 and call(mtd, "Stats")["store"]["state"] == "full"
+        call(mtd, "Resume", pool="p")
+        mtd.until(lambda: queue(mtd)["done"] == accepted, what="all of them are done")
+        eventually(lambda: not tasks.refused("p", "echo", "again"), what="there is room again")
+
+
 def test_wrong_places_and_quotas_are_told(tmp_path):
     config = tmp_path / "mtd.json"
     for tasks, wrong in (('{"directory": "tasks"}', 'tasks.directory: must be an absolute path, not "tasks"'),
@@ -266,8 +281,8 @@ def small_disk(root):
     os.rmdir(directory)
 
 
-def on_disk(directory):
-    mtd = Mtd({"p": task_pool(1)})
+def on_disk(directory, **keys):
+    mtd = Mtd({"p": task_pool(1, tasks=keys)})
     mtd.state = os.path.join(directory, "state")
     return mtd
 
@@ -309,8 +324,23 @@ def test_a_full_disk_refuses_puts_lets_answers_in_and_goes_on_when_there_is_room
         os.unlink(filler)
         assert tasks.expect(waiting, "end")["result"] == ["waiting"]
         assert all(end["state"] == "done" for end in tasks.ends(accepted))
-        assert tasks.run("p", "echo", "room")["state"] == "done"
+        eventually(lambda: not tasks.refused("p", "echo", "room"), what="puts are taken again")
         assert call(mtd, "Stats")["store"]["state"] == "good"
+
+
+def test_a_disk_that_tasks_have_filled_themselves_is_worked_off(small_disk):
+    with on_disk(small_disk, result_ttl="1s") as mtd, Tasks(mtd) as tasks:
+        mtd.wait_pool("p", ready=1)
+        call(mtd, "Pause", pool="p")
+        accepted, body = 0, os.urandom(100_000)
+        while not tasks.refused("p", "echo", "x", body=body):
+            accepted += 1
+            assert accepted < 120
+        kill_broker(mtd.keeper)  # so the bodies are on the disk alone
+        call(mtd, "Resume", pool="p")
+        mtd.until(lambda: queue(mtd)["done"] == accepted, what="all of them are done")
+        with Tasks(mtd) as again:
+            eventually(lambda: not again.refused("p", "echo", "again"), what="there is room again")
 
 
 def test_a_disk_that_is_full_at_the_start_refuses_puts_only(small_disk):

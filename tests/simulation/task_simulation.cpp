@@ -38,6 +38,7 @@ TaskMenu menu_of(Entropy& dice) {
   menu.expire = coin();
   menu.priority = coin();
   menu.full = coin();
+  menu.tight = dice.next() % 4 == 0;
   menu.restart = coin();
   menu.restarts = 6;
   menu.pause = coin();

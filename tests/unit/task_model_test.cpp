@@ -50,6 +50,9 @@ struct Bench {
       StoreDone done;
       done.op = std::move(under_way.front());
       under_way.pop_front();
+      const bool wants_room = std::holds_alternative<PutOp>(done.op.what) ||
+                              std::holds_alternative<ProbeOp>(done.op.what);
+      if (tight && wants_room) done.status = StoreStatus::full;
       if (const auto* put = std::get_if<PutOp>(&done.op.what)) {
         for (const NewTask& task : put->tasks)
           done.puts.push_back({task.facts.id, Existed::no});
@@ -105,6 +108,7 @@ struct Bench {
   std::vector<SendTask> sent;
   std::map<std::uint32_t, std::uint64_t> incarnations;
   bool committing = false;
+  bool tight = false;  // the store has no room for more tasks
 };
 
 }  // namespace
@@ -151,6 +155,26 @@ TEST_CASE("a full queue refuses, or lets puts wait for their turn and their time
   bench.step(Resume{});
   bench.put(7);
   CHECK(bench.all<PutAccepted>().back().ticket.value == 7);
+}
+
+TEST_CASE("tasks are worked off though their store has no room for more") {
+  Bench bench;
+  for (std::uint64_t id = 1; id <= 3; ++id)
+    bench.put(id);
+  bench.tight = true;
+  bench.put(4);
+  CHECK(bench.all<Refused>().back().why == Refusal::store_full);
+  bench.worker(0);
+  for (std::size_t i = 0; i < 3; ++i)
+    bench.done(bench.sent.at(i));
+  CHECK(bench.queue.view().done == 3);
+  bench.wait(Duration::seconds(10));
+  bench.put(5);
+  CHECK(bench.all<Refused>().back().ticket.value == 5);
+  bench.tight = false;
+  bench.wait(Duration::seconds(10));
+  bench.put(6);
+  CHECK(bench.all<PutAccepted>().back().ticket.value == 6);
 }
 
 TEST_CASE("bytes are bounded as well, and a batch that never fits is refused at once") {

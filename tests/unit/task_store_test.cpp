@@ -532,7 +532,7 @@ TEST_CASE("no change is half done when the room ends in the middle of a batch") 
   }
 }
 
-TEST_CASE("the quota refuses puts; every answer still has room") {
+TEST_CASE("the quota refuses puts; every claim and every answer still has room") {
   const Directory directory;
   SqliteOptions options = directory.options();
   options.quota = 2ULL << 20U;
@@ -544,9 +544,11 @@ TEST_CASE("the quota refuses puts; every answer still has room") {
   while (put(id) == StoreStatus::committed)
     REQUIRE(++id < 10'000);
   CHECK(id > 500);
-  CHECK(one(*store, claim_of(1)).status == StoreStatus::full);
-  for (std::uint64_t task = 1; task < id; ++task)
-    REQUIRE(one(*store, finish_of(task, 0, TaskState::cancelled)).status == StoreStatus::committed);
+  CHECK(store->health() == StoreHealth::full);
+  for (std::uint64_t task = 1; task < id; ++task) {  // or no task would ever make room
+    REQUIRE(one(*store, claim_of(task)).status == StoreStatus::committed);
+    REQUIRE(one(*store, finish_of(task, 1, TaskState::done)).status == StoreStatus::committed);
+  }
   CHECK(one(*store, probe()).status == StoreStatus::full);
   RemoveTasks remove;
   remove.filter.limit = 10'000;
@@ -810,6 +812,107 @@ TEST_CASE("a damaged database is set aside with its name and a loud note") {
     CHECK(contents->last_id == TaskId{1'000'000});  // a worker may still have one of before
     CHECK(one(**store, put_of({task_of(1'000'001)})).status == StoreStatus::committed);
   }
+}
+
+namespace {
+
+void spoil(const std::string& path, std::streamoff from, std::size_t bytes) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(from);
+  file << std::string(bytes, '\x5a');
+}
+
+}  // namespace
+
+TEST_CASE("damage that shows when tasks are loaded sets the database aside, too") {
+  const Directory directory;
+  SqliteOptions options = directory.options();
+  options.last_id_anew = 1'000'000;
+  {
+    const auto store = opened(options);
+    for (std::uint64_t id = 1; id < 200; ++id)
+      (void)one(*store, put_of({task_of(id, "", 600)}));
+  }
+  spoil(options.path, 100'000, 20'000);
+  {
+    auto store = SqliteStore::open(options);  // in the same boot not all of it is looked at
+    REQUIRE(store);
+    CHECK((*store)->note().empty());
+    const auto contents = (*store)->load();
+    REQUIRE(contents);
+    CHECK(contents->pools.empty());
+    CHECK(contents->last_id == TaskId{1'000'000});
+    CHECK((*store)->note().find("stands in " + options.path + ".bad.") != std::string::npos);
+    CHECK(one(**store, put_of({task_of(1'000'001)})).status == StoreStatus::committed);
+  }
+  CHECK(opened(options)->answer(ListTasks()).tasks.size() == 1);
+}
+
+TEST_CASE("damage that shows in use is looked for at the next opening") {
+  const Directory directory;
+  const SqliteOptions options = directory.options();
+  {
+    const auto store = opened(options);
+    (void)one(*store, put_of({task_of(1, "", 600'000), task_of(2)}));
+  }
+  spoil(options.path, 200'000, 100'000);
+  {
+    const auto store = opened(options);
+    FindTask body;
+    body.id.value = 1;
+    body.with_body = true;
+    CHECK_FALSE(store->answer(body).error.empty());
+    CHECK(store->health() == StoreHealth::failed);
+  }
+  {
+    const auto store = opened(options);
+    CHECK(store->note().find("is damaged") != std::string::npos);
+    CHECK(one(*store, put_of({task_of(3)})).status == StoreStatus::committed);
+  }
+  CHECK(opened(options)->note().empty());  // once
+}
+
+TEST_CASE("a database of before dead letters had an index gets one, and lists as before") {
+  const Directory directory;
+  const SqliteOptions options = directory.options();
+  const auto list = [&](SqliteStore& store) {
+    std::string ids;
+    for (const auto& states :
+         {std::vector{TaskState::dead}, {TaskState::waiting}, {TaskState::dead, TaskState::done}}) {
+      ListTasks which;
+      which.filter.pool = "pool";
+      which.filter.states = states;
+      which.filter.after.value = 1;
+      for (const FoundTask& task : store.answer(which).tasks)
+        ids += std::to_string(task.row.facts.id.value) + " ";
+      ids += "| ";
+    }
+    return ids;
+  };
+  const std::string expected =
+      "4 6 8 10 12 14 16 18 | 2 3 5 7 | 4 6 8 9 10 11 12 13 14 15 16 17 18 19 | ";
+  {
+    const auto store = opened(options);
+    for (std::uint64_t id = 1; id < 20; ++id)
+      (void)one(*store, put_of({task_of(id)}));
+    for (std::uint64_t id = 19; id > 3; --id) {
+      if (id % 2 == 1 && id < 8) continue;
+      (void)one(*store, finish_of(id, 0, id % 2 == 0 ? TaskState::dead : TaskState::done));
+    }
+    CHECK(list(*store) == expected);
+  }
+  {
+    Database database;
+    REQUIRE(database.open(options.path, nullptr) == SQLITE_OK);
+    REQUIRE(database.execute("DROP INDEX task_dead_letter") == SQLITE_OK);
+  }
+  CHECK(list(*opened(options)) == expected);
+  Database database;
+  std::int64_t indices = 0;
+  REQUIRE(database.open(options.path, nullptr) == SQLITE_OK);
+  REQUIRE(database.number("SELECT COUNT(*) FROM sqlite_master WHERE name='task_dead_letter'",
+                          indices) == SQLITE_OK);
+  CHECK(indices == 1);
 }
 
 TEST_CASE("a database that is somebody else's, newer, or in use is refused and left alone") {

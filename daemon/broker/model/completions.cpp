@@ -15,7 +15,7 @@ bool Turn::took(StoreDone& done) {
     if (kSeededFault != SeededFault::stalled_answer_dropped) {
       state_.side_of(durability).stalled.push_back(std::move(done.op));
     }
-    store_is_full(durability);
+    store_stands(durability);
   }
   if (done.status == StoreStatus::failed) store_has_failed();
   return false;
@@ -26,6 +26,12 @@ void Turn::store_is_full(Durability durability) {
   if (side.full) return;
   side.full = true;
   side.probe_at = now_.instant + kProbeInterval;
+}
+
+// No task is begun before that has been tried once more.
+void Turn::store_stands(Durability durability) {
+  state_.side_of(durability).stands = true;
+  store_is_full(durability);
 }
 
 void Turn::store_has_failed() {
@@ -148,12 +154,14 @@ void Turn::complete(ProbeOp&, StoreDone& done) {
   StoreSide& side = state_.side_of(done.op.durability);
   side.probing = false;
   if (done.status == StoreStatus::failed) return store_has_failed();
-  if (done.status != StoreStatus::committed) {
-    side.probe_at = now_.instant + kProbeInterval;
-    return;
-  }
-  side.full = false;
-  side.probe_at = Instant::never();
+  side.full = done.status != StoreStatus::committed;
+  side.probe_at = side.full ? now_.instant + kProbeInterval : Instant::never();
+  try_again(side);
+}
+
+void Turn::try_again(StoreSide& side) {
+  if (kSeededFault == SeededFault::full_store_stands && side.full) return;
+  side.stands = false;
   std::vector<StoreOp> stalled = std::exchange(side.stalled, {});
   for (StoreOp& op : stalled)
     emit(Submit{std::move(op)});

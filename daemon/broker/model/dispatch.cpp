@@ -7,7 +7,7 @@ void Turn::dispatch() {
   if (state_.adopting || state_.paused || state_.failed) return;
   while (!state_.ready.empty() && !state_.free_workers.empty()) {
     const Slot slot = state_.ready.begin()->slot;
-    if (state_.side_of(task_at(slot).durability).full) return;
+    if (state_.side_of(task_at(slot).durability).stands) return;
     const WorkerKey key = state_.free_workers.begin()->second;
     Worker& worker = state_.workers.at(key);
     unlist(key, worker);
@@ -96,7 +96,7 @@ void Turn::complete(ClaimOp& op, StoreDone& done) {
   if (done.status == StoreStatus::missing) return drop(slot);  // somebody has removed it
   --task_at(slot).counters.attempts;
   move(slot, Waiting{});
-  if (done.status == StoreStatus::full) store_is_full(done.op.durability);
+  if (done.status == StoreStatus::full) store_stands(done.op.durability);
   if (done.status == StoreStatus::failed) return store_has_failed();
   (void)finish_if_cancelled(slot);
 }

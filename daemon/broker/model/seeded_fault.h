@@ -24,6 +24,7 @@ enum class SeededFault {
   retry_before_commit,     // a failed task is given out before its failure is on record
   orphan_kept,             // after a restart a task stays with a worker that is not there
   closed_worker_kept,      // a worker that closed its socket keeps its task for ever
+  full_store_stands,       // what once found no room waits until there is room for new tasks
 };
 
 #ifdef MTD_SEEDED_FAULTS

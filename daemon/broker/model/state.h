@@ -124,7 +124,8 @@ struct CancelCount {
 
 // One of the two stores: what is on disk, and what is in memory (Durability::memory).
 struct StoreSide {
-  bool full = false;
+  bool full = false;    // no room for new tasks; those that are there make some when they end
+  bool stands = false;  // … nor for what goes on with them, at the last try: no task is begun
   bool probing = false;
   Instant probe_at = Instant::never();
   std::vector<StoreOp> stalled;  // operations that found no room, in order; they are tried again

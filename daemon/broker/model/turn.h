@@ -133,6 +133,8 @@ class Turn {
     op.what = std::forward<Op>(what);
   }
   void store_is_full(Durability durability);
+  void store_stands(Durability durability);
+  void try_again(StoreSide& side);
   void store_has_failed();
   [[nodiscard]] bool took(StoreDone& done);
 

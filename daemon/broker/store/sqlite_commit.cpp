@@ -8,12 +8,6 @@
 namespace mtd::task {
 namespace {
 
-// Whether it makes the store grow: the first to be refused.
-bool is_growth(const StoreOp& op) {
-  return std::holds_alternative<PutOp>(op.what) || std::holds_alternative<ClaimOp>(op.what) ||
-         std::holds_alternative<ReviveOp>(op.what);
-}
-
 std::int64_t signed_of(std::uint64_t value) {
   return static_cast<std::int64_t>(value);
 }
@@ -41,11 +35,11 @@ std::vector<StoreDone> SqliteStore::write(std::vector<StoreOp> batch) {
       if (std::holds_alternative<ProbeOp>(batch[i].what))
         (void)apply(std::get<ProbeOp>(batch[i].what), completions[i]);
     }
-    if (!no_room_ && !may_grow(batch)) no_room();
+    if (room_ == Room::enough && !may_grow(batch)) refuse_growth();
     code = try_write(batch, completions);
-    if (is_want_of_room(code)) {  // once more, with the ballast's room and without what grows
-      no_room();
-      code = try_write(batch, completions);
+    while (is_want_of_room(code) && room_ != Room::for_ends_only) {
+      narrow();  // once more, with the ballast's room and without what can wait
+      code = failed_ ? SQLITE_IOERR : try_write(batch, completions);
     }
   }
   if (code == SQLITE_OK) note_files(batch, completions);
@@ -66,7 +60,7 @@ int SqliteStore::try_write(std::vector<StoreOp>& batch, std::vector<StoreDone>& 
     const bool is_probe = std::holds_alternative<ProbeOp>(batch[i].what);
     if (is_probe) continue;
     completions[i] = StoreDone();
-    if (no_room_ && is_growth(batch[i])) {
+    if (is_refused(batch[i])) {
       completions[i].status = StoreStatus::full;
       continue;
     }
@@ -134,6 +128,7 @@ void SqliteStore::note_failed_sync() {
 void SqliteStore::note_failure(int code, const char* doing) {
   if (failed_) return;
   failed_ = true;
+  if (is_damage(code)) suspect();
   message_ = std::string("the database of tasks cannot be used any more: ") + doing + ": " +
              sqlite3_errstr(code) + " (code " + std::to_string(code) + ")";
 }

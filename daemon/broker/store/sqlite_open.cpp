@@ -2,6 +2,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <utility>
 
 #include "daemon/broker/store/sqlite_schema.h"
 #include "daemon/broker/store/sqlite_store.h"
@@ -11,6 +12,7 @@ namespace mtd::task {
 namespace {
 
 constexpr int kCacheKib = 8 * 1024;
+constexpr const char* kSuspected = ".suspected";  // behind the path, a file of this name
 
 Error error_of(const Database& database, const std::string& path, int code) {
   if ((code & 0xff) == SQLITE_BUSY) {
@@ -35,7 +37,7 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(SqliteOptions options) {
   if (auto opened = store->open_or_set_aside(); !opened) return opened.error();
   if (store->options_.ballast != 0) {
     if (auto taken = store->ballast_.take(); !taken) {
-      store->no_room_ = true;
+      store->room_ = Room::for_what_is_there;
       store->message_ = "no disk space can be held back: " + taken.error().message;
     }
   }
@@ -43,23 +45,33 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(SqliteOptions options) {
 }
 
 Result<void> SqliteStore::open_or_set_aside() {
-  for (const bool again : {false, true}) {
-    if (options_.vfs == nullptr) {
-      if (auto made = sys::ensure_private_file(options_.path); !made) return made.error();
-    }
-    int code = open_file();
-    if (code == SQLITE_OK) {
-      if (auto known = identify(code); !known) return known.error();
-    }
-    if (code == SQLITE_OK) code = check_damage();
-    if (code == SQLITE_OK) code = begin_life();
-    if (code == SQLITE_OK) code = prepare_all();
-    if (code == SQLITE_OK && again) code = keep_ids_apart();
-    if (code == SQLITE_OK) return keep_names();
-    if (!is_damage(code) || again) return error_of(database_, options_.path, code);
-    note_ = set_aside(code);
+  int code = SQLITE_OK;
+  if (auto opened = open_as_it_is(code, false); !opened) return opened;
+  return code == SQLITE_OK ? Result<void>() : begin_anew(code);
+}
+
+// `code`: what is wrong with the file that is there.
+Result<void> SqliteStore::begin_anew(int code) {
+  if (!is_damage(code)) return error_of(database_, options_.path, code);
+  note_ = set_aside(code);
+  if (auto opened = open_as_it_is(code, true); !opened) return opened;
+  return code == SQLITE_OK ? Result<void>() : error_of(database_, options_.path, code);
+}
+
+Result<void> SqliteStore::open_as_it_is(int& code, bool is_anew) {
+  if (options_.vfs == nullptr) {
+    if (auto made = sys::ensure_private_file(options_.path); !made) return made.error();
   }
-  return {};
+  code = open_file();
+  if (code == SQLITE_OK) {
+    if (auto known = identify(code); !known) return known.error();
+  }
+  if (code == SQLITE_OK) code = check_damage();
+  if (code == SQLITE_OK) code = add_indices();
+  if (code == SQLITE_OK) code = begin_life();
+  if (code == SQLITE_OK) code = prepare_all();
+  if (code == SQLITE_OK && is_anew) code = keep_ids_apart();
+  return code == SQLITE_OK ? keep_names() : Result<void>();
 }
 
 // Of the files that are there now. SQLite leaves it at a try where no descriptor is left.
@@ -93,6 +105,7 @@ int SqliteStore::configure() {
   const std::string sql =
       "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA wal_autocheckpoint=0;"
       "PRAGMA journal_size_limit=16777216;PRAGMA cell_size_check=ON;PRAGMA temp_store=MEMORY;"
+      "PRAGMA secure_delete=FAST;"
       "PRAGMA cache_size=-" +
       std::to_string(kCacheKib) + ";PRAGMA max_page_count=" + std::to_string(pages) + ";";
   return database_.execute(sql.c_str());
@@ -127,7 +140,28 @@ int SqliteStore::make_schema() {
   return database_.execute(sql.c_str());
 }
 
-// All of it once after each boot: only a crash of the machine can have damaged it.
+// Those that a database of an earlier release lacks; every release can do with them and without.
+int SqliteStore::add_indices() {
+  const int code = with_wants(database_.execute(kLaterIndices), database_.log());
+  return is_want_of_room(code) ? SQLITE_OK : code;  // the next time, perhaps
+}
+
+// So that it is looked at as a whole when it is opened again.
+void SqliteStore::suspect() const {
+  if (options_.vfs == nullptr) (void)sys::ensure_private_file(options_.path + kSuspected);
+}
+
+bool SqliteStore::is_suspected() const {
+  return options_.vfs == nullptr && std::filesystem::exists(options_.path + kSuspected);
+}
+
+void SqliteStore::clear_suspicion() const {
+  std::error_code ignored;
+  if (options_.vfs == nullptr) std::filesystem::remove(options_.path + kSuspected, ignored);
+}
+
+// All of it once after each boot, for only a crash of the machine is likely to have damaged it, and
+// after it was found to be damaged while it was in use.
 int SqliteStore::check_damage() {
   Statement known;
   int code = database_.prepare(known, "SELECT value FROM meta WHERE name='boot'");
@@ -136,14 +170,18 @@ int SqliteStore::check_damage() {
   if (!is_success(code)) return code;
   const bool same_boot = code == SQLITE_ROW && known.text(0) == options_.boot_id;
   known.reset();
-  if (same_boot && !options_.boot_id.empty()) return SQLITE_OK;
+  if (same_boot && !options_.boot_id.empty() && !is_suspected()) return SQLITE_OK;
   Statement check;
   code = database_.prepare(check, "PRAGMA quick_check(1)");
   if (code != SQLITE_OK) return code;
   code = check.step();
   if (!is_success(code)) return code;
-  if (code == SQLITE_ROW && check.text(0) != "ok") return SQLITE_CORRUPT;
+  if (code == SQLITE_ROW && check.text(0) != "ok") {
+    damage_ = check.text(0);
+    return SQLITE_CORRUPT;
+  }
   check.reset();
+  clear_suspicion();
   Statement note;
   code = database_.prepare(note, "INSERT OR REPLACE INTO meta(name,value)VALUES('boot',?1)");
   if (code != SQLITE_OK) return code;
@@ -203,8 +241,9 @@ int SqliteStore::prepare_all() {
 
 // Damaged: kept for whoever wants to look at it, and out of the way.
 std::string SqliteStore::set_aside(int code) {
-  const std::string what = database_.message();
+  const std::string what = damage_.empty() ? database_.message() : std::exchange(damage_, {});
   close_all();
+  clear_suspicion();
   const std::string to = options_.path + ".bad." + options_.time;
   for (const char* const suffix : {"", "-wal", "-shm"}) {
     std::error_code ignored;
@@ -230,7 +269,7 @@ void SqliteStore::close_all() {
 
 StoreHealth SqliteStore::health() const {
   if (failed_ || log_.has_failed()) return StoreHealth::failed;
-  return no_room_ ? StoreHealth::full : StoreHealth::good;
+  return room_ == Room::enough ? StoreHealth::good : StoreHealth::full;
 }
 
 }  // namespace mtd::task

@@ -33,15 +33,27 @@ struct Conditions {
   }
 };
 
+// With what lets an index serve for them.
+void add_states(Conditions& conditions, const std::vector<TaskState>& states) {
+  if (states.empty()) return;
+  std::string list;
+  bool all_live = true, all_dead = true;
+  for (const TaskState state : states) {
+    list += (list.empty() ? "" : ",") + std::to_string(static_cast<int>(state));
+    all_live = all_live && !is_final(state);
+    all_dead = all_dead && state == TaskState::dead;
+  }
+  if (all_dead) return conditions.add("dead=1");
+  if (all_live) conditions.add("live=1");
+  conditions.add("state IN(" + list + ")");
+}
+
 Conditions conditions_of(const TaskFilter& filter) {
   Conditions conditions;
   if (filter.after.value != 0) conditions.add("task.id>" + std::to_string(filter.after.value));
   conditions.add_text("pool=(SELECT id FROM pool WHERE name=?)", filter.pool);
   conditions.add_text("grp=?", filter.group);
-  std::string states;
-  for (const TaskState state : filter.states)
-    states += (states.empty() ? "" : ",") + std::to_string(static_cast<int>(state));
-  if (!states.empty()) conditions.add("state IN(" + states + ")");
+  add_states(conditions, filter.states);
   return conditions;
 }
 
@@ -49,15 +61,23 @@ Conditions conditions_of(const TaskFilter& filter) {
 
 Result<StoreContents> SqliteStore::load() {
   StoreContents contents;
-  const auto refused = [this](int code) {
-    note_failure(code, "read");
-    return Error{message_, 0};
-  };
+  int code = read(contents);
+  if (is_damage(code)) {
+    if (auto anew = begin_anew(code); !anew) return anew.error();
+    contents = {};
+    code = read(contents);
+  }
+  if (code == SQLITE_OK) return contents;
+  note_failure(code, "read");
+  return Error{message_, 0};
+}
+
+int SqliteStore::read(StoreContents& contents) {
   std::int64_t last = 0, kept = 0;
   int code = database_.number("SELECT MAX(id) FROM task", last);
   if (code == SQLITE_OK)
     code = database_.number("SELECT value FROM meta WHERE name='last_id'", kept);
-  if (code != SQLITE_OK) return refused(code);
+  if (code != SQLITE_OK) return code;
   last_id_ = static_cast<std::uint64_t>(std::max(last, kept));
   contents.last_id.value = last_id_;
   Statement live;
@@ -68,7 +88,7 @@ Result<StoreContents> SqliteStore::load() {
     if (another_life_) row.facts.worker.incarnation = 0;
     contents.pools[row.pool].tasks.push_back(std::move(row.facts));
   }
-  if (!is_success(code)) return refused(code);
+  if (!is_success(code)) return code;
   Statement oldest;
   code = database_.prepare(
       oldest,
@@ -79,8 +99,8 @@ Result<StoreContents> SqliteStore::load() {
     if (!oldest.is_null(1)) pool.oldest_done.ns = oldest.number(1);
     if (!oldest.is_null(2)) pool.oldest_dead.ns = oldest.number(2);
   }
-  if (!is_success(code)) return refused(code);
-  return contents;
+  if (!is_success(code)) return code;
+  return SQLITE_OK;
 }
 
 StoreReply SqliteStore::answer(const StoreQuestion& question) {

@@ -9,6 +9,7 @@ namespace {
 constexpr std::uint64_t kPage = 4096;
 constexpr int kCheckpointPages = 1000;
 constexpr std::uint64_t kVacuumPages = 4096;
+constexpr int kVacuumSteps = 8;  // at once, where room is wanted: two megabytes
 
 // Of the quota: for what ends tasks.
 std::uint64_t reserve_of(std::uint64_t quota) {
@@ -48,45 +49,96 @@ bool SqliteStore::may_grow(const std::vector<StoreOp>& batch) {
   return !is_over_quota(used, more);
 }
 
-void SqliteStore::no_room() {
-  no_room_ = true;
-  message_ = "there is no room for more tasks in " + options_.path;
-  (void)ballast_.give_up();
+bool SqliteStore::is_refused(const StoreOp& op) const {
+  if (std::holds_alternative<PutOp>(op.what) || std::holds_alternative<ReviveOp>(op.what))
+    return room_ != Room::enough;
+  return std::holds_alternative<ClaimOp>(op.what) && room_ == Room::for_ends_only;
 }
 
-// Room again? The ballast is the first to have it.
+void SqliteStore::refuse_growth() {
+  room_ = Room::for_what_is_there;
+  message_ = "there is no room for more tasks in " + options_.path;
+}
+
+// What was left has not been enough.
+void SqliteStore::narrow() {
+  if (room_ == Room::enough) {
+    refuse_growth();
+  } else {
+    room_ = Room::for_ends_only;
+  }
+  give_up_ballast();
+}
+
+// And use it at once for what needs it most: with the log in the file, what follows is written over
+// the log.
+void SqliteStore::give_up_ballast() {
+  (void)ballast_.give_up();
+  const int code = checkpoint();
+  if (code != SQLITE_OK && !is_want_of_room(code)) note_failed_checkpoint(code);
+}
+
+// Room again? The ballast is the first to have it. Perhaps there is enough for claims, at least.
 int SqliteStore::apply(const ProbeOp&, StoreDone& done) {
   done.status = StoreStatus::committed;
-  if (!no_room_) return SQLITE_OK;
+  if (room_ == Room::enough) return SQLITE_OK;
+  room_ = Room::for_what_is_there;
   std::uint64_t used = 0;
   const int code = used_bytes(used);
   if (code != SQLITE_OK) return code;
   done.status = StoreStatus::full;
   if (is_over_quota(used, reserve_of(options_.quota) / 4)) return SQLITE_OK;
-  if (options_.ballast != 0 && !ballast_.take()) return SQLITE_OK;
-  no_room_ = false;
+  if (!take_ballast()) return SQLITE_OK;
+  room_ = Room::enough;
   message_.clear();
   done.status = StoreStatus::committed;
   return SQLITE_OK;
 }
 
-// The log into the file, and free pages back to the disk, when there are many of them.
+// The log into the file.
+int SqliteStore::checkpoint() {
+  const int code = sqlite3_wal_checkpoint_v2(database_.raw(), nullptr, SQLITE_CHECKPOINT_PASSIVE,
+                                             nullptr, nullptr);
+  wal_pages_ = 0;
+  return with_wants(code, database_.file());
+}
+
+int SqliteStore::free_some_pages() {
+  return with_wants(database_.execute("PRAGMA incremental_vacuum(256)"), database_.log());
+}
+
+void SqliteStore::note_failed_checkpoint(int code) {
+  log_.give_up();  // whatever waits for a sync hears of it as well
+  note_failure(code, "checkpoint");
+}
+
+// And free pages back to the disk, when there are many of them.
 void SqliteStore::tidy() {
   if (failed_ || wal_pages_ < kCheckpointPages) return;
-  int code = sqlite3_wal_checkpoint_v2(database_.raw(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr,
-                                       nullptr);
-  code = with_wants(code, database_.file());
-  wal_pages_ = 0;
-  if (is_want_of_room(code)) return no_room();
-  if (code != SQLITE_OK) {
-    log_.give_up();  // whatever waits for a sync hears of it as well
-    return note_failure(code, "checkpoint");
+  int code = checkpoint();
+  if (is_want_of_room(code)) {
+    if (room_ == Room::enough) refuse_growth();
+    return give_up_ballast();
   }
+  if (code != SQLITE_OK) return note_failed_checkpoint(code);
   Use count(statement(Sql::free_pages));
   if (count->step() != SQLITE_ROW) return;
   if (static_cast<std::uint64_t>(count->number(0)) < kVacuumPages) return;
-  code = with_wants(database_.execute("PRAGMA incremental_vacuum(1024)"), database_.log());
+  code = free_some_pages();
   if (code != SQLITE_OK && !is_want_of_room(code)) note_failure(code, "give back free pages");
+}
+
+// On a disk that the database itself has filled its free pages are all the room there will be.
+bool SqliteStore::take_ballast() {
+  if (options_.ballast == 0 || ballast_.take()) return true;
+  int code = checkpoint();  // first, so that the log is no longer than what follows
+  for (int step = 0; code == SQLITE_OK && step < kVacuumSteps; ++step) {
+    code = free_some_pages();
+    if (code == SQLITE_OK) code = checkpoint();
+    if (code == SQLITE_OK && ballast_.take()) return true;
+  }
+  if (code != SQLITE_OK && !is_want_of_room(code)) note_failed_checkpoint(code);
+  return false;
 }
 
 }  // namespace mtd::task

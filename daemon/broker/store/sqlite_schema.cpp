@@ -29,6 +29,10 @@ CREATE TABLE attempt(task INTEGER, attempt INTEGER, slot INTEGER, incarnation IN
   PRIMARY KEY(task, attempt)) WITHOUT ROWID;
 )";
 
+// Dead letters of a pool in the order of their ids, however many others there are.
+const char* const kLaterIndices =
+    "CREATE INDEX IF NOT EXISTS task_dead_letter ON task(pool) WHERE dead=1";
+
 const char* const kRowColumns =
     "task.id,(SELECT name FROM pool WHERE pool.id=task.pool),state,priority,ord,attempts,failures,"
     "crashes,recoveries,max_attempts,timeout,due,due_by_wall,expires,created,started,slot,"

@@ -19,6 +19,8 @@ inline constexpr std::int64_t kSchemaVersion = 1;
 inline constexpr std::size_t kInlineBytes = 1024;
 
 extern const char* const kSchema;
+// Indices that came later: a database without them gets them.
+extern const char* const kLaterIndices;
 
 // Columns of a task in the order in which read_row() takes them.
 extern const char* const kRowColumns;

@@ -6,13 +6,15 @@
 // then asks it to keep the log of what was written. So claims, whose loss with the power breaks no
 // promise, need not wait for the sync of what came with them.
 //
-// Room: `quota` bounds the file; a part of it is kept for operations that end tasks, so that puts
-// are refused before answers are. A ballast file is given up when somebody else has filled the
-// disk; then puts and claims are refused, what ends tasks goes on, and a probe that can take the
+// Room: `quota` bounds the file; a part of it is kept for what goes on with tasks that are there,
+// so that puts are refused before claims and answers are: a store that its own tasks have filled
+// makes room by ending them. On a full disk a ballast file is given up, and puts are refused; when
+// that is used up, claims as well. A probe lets claims be tried again, and one that can take the
 // ballast again ends it. Any other error of writing, a failed fsync above all, is final.
 //
-// A damaged database is set aside as PATH.bad.TIME, never deleted, and an empty one is begun; what
-// happened stands in note(). A database that is somebody else's, or of a newer mtd, is an error.
+// A damaged database is set aside as PATH.bad.TIME, never deleted, and an empty one is begun, also
+// where load() finds the damage; what happened stands in note(). A database that is somebody
+// else's, or of a newer mtd, is an error.
 #pragma once
 
 #include <array>
@@ -63,7 +65,7 @@ class SqliteStore final : public TaskStore {
   [[nodiscard]] StoreHealth health() const override;
   void tidy() override;
 
-  // What was found at opening and an operator should know; empty: nothing.
+  // What was found at opening or loading and an operator should know; empty: nothing.
   [[nodiscard]] const std::string& note() const { return note_; }
 
  private:
@@ -115,6 +117,12 @@ class SqliteStore final : public TaskStore {
   [[nodiscard]] int begin_life();
   [[nodiscard]] int prepare_all();
   [[nodiscard]] Result<void> open_or_set_aside();
+  [[nodiscard]] Result<void> open_as_it_is(int& code, bool is_anew);
+  [[nodiscard]] Result<void> begin_anew(int code);
+  [[nodiscard]] int add_indices();
+  void suspect() const;
+  [[nodiscard]] bool is_suspected() const;
+  void clear_suspicion() const;
   [[nodiscard]] std::string set_aside(int code);
   [[nodiscard]] int keep_ids_apart();
   void close_all();
@@ -150,12 +158,20 @@ class SqliteStore final : public TaskStore {
   [[nodiscard]] int used_bytes(std::uint64_t& used);
   [[nodiscard]] bool is_over_quota(std::uint64_t used, std::uint64_t more) const;
   [[nodiscard]] bool may_grow(const std::vector<StoreOp>& batch);
-  void no_room();
+  [[nodiscard]] int checkpoint();
+  [[nodiscard]] int free_some_pages();
+  void note_failed_checkpoint(int code);
+  [[nodiscard]] bool take_ballast();
+  void refuse_growth();
+  void narrow();
+  void give_up_ballast();
+  [[nodiscard]] bool is_refused(const StoreOp& op) const;
   [[nodiscard]] std::uint64_t file_bytes() const {
     return options_.file_bytes ? options_.file_bytes->load() : 0;
   }
 
   // Questions (sqlite_questions.cpp)
+  [[nodiscard]] int read(StoreContents& contents);
   [[nodiscard]] int reply(const FindTask& question, StoreReply& reply);
   [[nodiscard]] int reply(const ListTasks& question, StoreReply& reply);
   [[nodiscard]] int reply(const CountTasks& question, StoreReply& reply);
@@ -179,14 +195,16 @@ class SqliteStore final : public TaskStore {
   std::unordered_map<std::string, std::int64_t> pools_;
   std::uint64_t last_id_ = 0;
   bool last_id_kept_ = true;
-  bool apart_ = false;    // of the operation that is being applied: claimed_apart
-  bool no_room_ = false;  // puts and claims are refused until a probe finds room
+  bool apart_ = false;  // of the operation that is being applied: claimed_apart
+  enum class Room : std::uint8_t { enough, for_what_is_there, for_ends_only };
+  Room room_ = Room::enough;
   bool failed_ = false;
   bool another_life_ = false;  // and there was no room to write that down
   int wal_pages_ = 0;          // since the last checkpoint
   std::mutex files_lock_;
   std::vector<std::string> unsynced_files_;  // for sync() as well
   std::string message_;
+  std::string damage_;  // what the look at the whole of it has found
   std::string note_;
 };
 

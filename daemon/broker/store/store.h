@@ -5,10 +5,10 @@
 // Guarantees of commit(): the operations of a batch apply in their order, each whole or not at all;
 // a status of `committed` is true after kill -9, and after a loss of power as well where the batch
 // has an operation with Durability::fsync that is not a promotion, a requeue, or a claim that
-// another attempt may follow. `full`:
-// nothing of that operation was changed; operations that end tasks go on as long as possible when
-// puts and claims are refused already. `failed`: the store is broken for the rest of this process's
-// life and never says otherwise again; what the batch has changed is unknown.
+// another attempt may follow. `full`: nothing of that operation was changed; claims go on as long
+// as possible when puts are refused already, and what ends tasks when claims are, too. `failed`:
+// the store is broken for the rest of this process's life and never says otherwise again; what the
+// batch has changed is unknown.
 #pragma once
 
 #include <cstdint>
