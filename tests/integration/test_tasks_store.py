@@ -244,7 +244,7 @@ def test_a_broker_that_hangs_is_replaced_and_holds_up_no_stop(tmp_path):
             os.kill(pid, signal.SIGSTOP)
             gate.write_text("")
             assert wait_gone(pid, 300)
-        assert "the broker has not answered for 30s: it is ended" in mtd.log()
+        assert "the broker has not answered for 30s: it is killed" in mtd.log()
         with Tasks(mtd) as tasks:
             assert tasks.expect(tasks.wait(id=number), "end")["state"] == "done"
         os.kill(broker_pid(mtd.keeper), signal.SIGSTOP)
