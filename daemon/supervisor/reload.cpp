@@ -211,6 +211,21 @@ ReloadOutcome Supervisor::apply_configuration(config::Configuration wanted, bool
     spdlog::error("{}", problem);
   hold_older(outcome.plan);
 
+  // The broker hears of a queue before it gets the socket of a worker of it.
+  std::vector<PoolRunner*> added;
+  for (const auto& change : outcome.plan.pools) {
+    if (change.apply != config::Apply::add) continue;
+    const config::PoolSpec* spec = find_spec(wanted, change.pool);
+    if (PoolRunner* pool = find(change.pool)) {
+      pool->successor = *spec;  // the one of that name is still ending
+    } else {
+      added.push_back(add_pool(*spec));
+    }
+  }
+  tasks_->configure(wanted);
+  for (PoolRunner* pool : added)
+    pool->apply(model::Tick{});
+
   bool any = !outcome.plan.daemon_keys.empty();
   for (const auto& change : outcome.plan.pools) {
     PoolRunner* pool = find(change.pool);
@@ -218,13 +233,7 @@ ReloadOutcome Supervisor::apply_configuration(config::Configuration wanted, bool
     any = any || change.apply != config::Apply::unchanged;
     switch (change.apply) {
       case config::Apply::unchanged:
-        break;
       case config::Apply::add:
-        if (pool != nullptr) {
-          pool->successor = *spec;  // the one of that name is still ending
-        } else {
-          add_pool(*spec)->apply(model::Tick{});
-        }
         break;
       case config::Apply::remove:
         pool->set_removing(true);
@@ -250,7 +259,6 @@ ReloadOutcome Supervisor::apply_configuration(config::Configuration wanted, bool
   hold_older({});
   hold_configuration();
   apply_daemon_settings();
-  tasks_->configure(configuration_);
   for (const auto& key : outcome.plan.daemon_restart_keys) {
     spdlog::warn("reload: {} changes with the next start of mtd only", key);
   }

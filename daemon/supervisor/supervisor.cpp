@@ -285,7 +285,9 @@ void Supervisor::drop_emptied_pools() {
     spdlog::info("pool {}: removed", name);
     at = pools_.erase(at);
     if (successor && !stopping_) {
-      add_pool(std::move(*successor))->apply(model::Tick{});
+      PoolRunner* again = add_pool(std::move(*successor));
+      tasks_->configure(configuration_);  // the queue is its now
+      again->apply(model::Tick{});
       dirty_ = true;
       return;  // the rest at the next look
     }
