@@ -1,4 +1,6 @@
 // events: the stream of state changes, each printed as soon as it comes.
+#include <optional>
+
 #include <nlohmann/json.hpp>
 
 #include "ctl/commands.h"
@@ -34,9 +36,23 @@ void print_event(const Context& context, const Json& event) {
   }
 }
 
+// Of what was asked for, as 'status' says it; nothing: all of it is there.
+std::optional<Failure> missing(const Context& context) {
+  if (context.invocation.words.empty()) return std::nullopt;
+  Outcome<Session> session = Session::open(context.options(), context.surroundings);
+  if (!session) return std::nullopt;
+  const Outcome<Json> status = session->call("Status", {{"select", context.invocation.words}});
+  if (status || status.failure().code != CtlExit::no_such) return std::nullopt;
+  return status.failure();
+}
+
 // Until the end of the stream or an interruption. A cursor goes along with what is printed.
 Outcome<CtlExit> show(Context& context, const Interrupts& interrupts) {
   std::string cursor;
+  bool printed = false;
+  const std::optional<Failure> nobody = missing(context);
+  if (nobody && context.invocation.has("--follow"))
+    context.err.line("mtctl: " + nobody->message + "; events of it are shown once there are any");
   Outcome<Session> session = Session::open(context.options(), context.surroundings);
   if (!session) return session.failure();
   const auto begun = session->begin("Events", parameters_of(context.invocation, cursor));
@@ -56,11 +72,16 @@ Outcome<CtlExit> show(Context& context, const Interrupts& interrupts) {
       continue;
     }
     for (const Json& event : array(part->parameters, "events")) {
+      printed = true;
       print_event(context, event);
       if (const std::string at = text(event, "cursor"); !at.empty()) cursor = at;
     }
     if (const std::string at = text(part->parameters, "cursor"); !at.empty()) cursor = at;
     if (part->last) break;
+  }
+  if (nobody && !context.invocation.has("--follow")) {
+    if (!printed) return *nobody;
+    context.err.line("mtctl: " + nobody->message);  // but events of it, or of the others, are kept
   }
   return CtlExit::ok;
 }
@@ -68,7 +89,7 @@ Outcome<CtlExit> show(Context& context, const Interrupts& interrupts) {
 }  // namespace
 
 Outcome<CtlExit> run_events(Context& context) {
-  const Interrupts interrupts;
+  const Interrupts interrupts(context.out);
   return show(context, interrupts);
 }
 

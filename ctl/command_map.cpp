@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <map>
 #include <memory>
 
@@ -20,6 +19,7 @@
 #include "ctl/private_daemon.h"
 #include "ctl/progress_bar.h"
 #include "ctl/session.h"
+#include "ctl/stall_note.h"
 #include "ctl/task_calls.h"
 
 namespace mtd::ctl {
@@ -30,13 +30,7 @@ constexpr std::int64_t kMaxWindow = 100000;
 constexpr std::int64_t kMaxChunk = 10000;
 constexpr std::size_t kMaxHeld = 64;      // windows of results that wait for an earlier one
 constexpr std::size_t kMaxReported = 20;  // failures with their lines, at the end
-constexpr std::int64_t kBarEveryMs = 100;
-
-std::int64_t now_ms() {
-  timespec time{};
-  ::clock_gettime(CLOCK_MONOTONIC, &time);
-  return std::int64_t{time.tv_sec} * 1000 + time.tv_nsec / 1'000'000;
-}
+constexpr Duration kBarEvery = Duration::milliseconds(100);
 
 struct MapOptions {
   std::string pool;
@@ -44,6 +38,7 @@ struct MapOptions {
   std::size_t window = 0;
   std::size_t chunk = 1;
   std::optional<std::int64_t> timeout_ms;
+  Duration patience;
   bool ordered = true;
   bool fail_fast = false;
   char separator = '\n';
@@ -57,12 +52,15 @@ struct Failed {
 
 class Map {
  public:
-  Map(Context& context, Client& client, const MapOptions& options)
+  Map(Context& context, Client& client, const MapOptions& options, StalledAt where)
       : context_(context),
         client_(client),
         options_(options),
+        note_(context, options.patience, std::move(where), [this] { clear_bar(); }),
+        interrupts_(context.out),
         input_(STDIN_FILENO, options.separator),
         shows_bar_(context.error_screen.cursor && !context.options().quiet) {
+    note_.watch_pool(options.pool);
     if (shows_bar_) total_lines_ = count_lines(STDIN_FILENO, options.separator);
   }
 
@@ -119,6 +117,7 @@ class Map {
   }
 
   void take(std::int64_t number, std::int64_t line, const std::string& first, const End& end) {
+    note_.heard();
     early_ended_ = futures_.erase(number) == 0;
     --unfinished_;
     ++done_;
@@ -181,9 +180,13 @@ class Map {
     std::vector<pollfd> others{{interrupts_.fd(), POLLIN, 0},
                                {reads ? input_.fd() : -1, POLLIN, 0},
                                {context_.out.fd(), 0, 0}};
-    if (const Result<void> turned = client_.turn(others, shows_bar_ ? kBarEveryMs : -1); !turned) {
+    if (unfinished_ == 0) note_.heard();  // what is waited for is the input
+    note_.add_to(others);
+    const Instant bar = shows_bar_ ? monotonic_now() + kBarEvery : Instant::never();
+    if (const Result<void> turned = client_.turn(others, note_.due_in_ms(bar)); !turned) {
       return client_failure(turned.error());
     }
+    note_.look();
     if (others[0].revents != 0 && interrupts_.take() == Interruption::stop) {
       if (std::exchange(interrupted_, true)) {
         return Failure{static_cast<CtlExit>(130), "interrupted twice; mtd cancels what is left"};
@@ -201,13 +204,14 @@ class Map {
   }
 
   void show_bar() {
-    if (!shows_bar_ || now_ms() - bar_at_ms_ < kBarEveryMs) return;
-    bar_at_ms_ = now_ms();
+    const Instant now = monotonic_now();
+    if (!shows_bar_ || now < next_bar_) return;
+    next_bar_ = now + kBarEvery;
     MapProgress progress;
     progress.done = done_;
     progress.failed = failed_;
     progress.running = static_cast<std::int64_t>(unfinished_);
-    progress.elapsed_ms = now_ms() - started_ms_;
+    progress.elapsed_ms = now.since(started_).count_ms();
     progress.connected = client_.is_connected();
     progress.stopping = stopping_;
     const auto chunk = static_cast<std::int64_t>(options_.chunk);
@@ -248,6 +252,7 @@ class Map {
   Context& context_;
   Client& client_;
   const MapOptions& options_;
+  StallNote note_;
   const Interrupts interrupts_;
   LineInput input_;
   std::vector<std::string> chunk_;
@@ -268,8 +273,8 @@ class Map {
   const bool shows_bar_;
   bool bar_shown_ = false;
   std::optional<std::int64_t> total_lines_;
-  const std::int64_t started_ms_ = now_ms();
-  std::int64_t bar_at_ms_ = 0;
+  const Instant started_ = monotonic_now();
+  Instant next_bar_ = started_;
 };
 
 Failure usage(const std::string& message) {
@@ -298,6 +303,9 @@ Outcome<MapOptions> options_of(const Context& context) {
   if (!context.options().timeout.is_infinite()) {
     options.timeout_ms = context.options().timeout.count_ms();
   }
+  const Outcome<Duration> patience = patience_of(context);
+  if (!patience) return patience.failure();
+  options.patience = *patience;
   return options;
 }
 
@@ -306,12 +314,15 @@ std::size_t window_for(std::int64_t workers) {
   return static_cast<std::size_t>(std::max<std::int64_t>(16, 4 * workers));
 }
 
-Outcome<CtlExit> map_with(Context& context, MapOptions options, ClientOptions where) {
-  where.attached = true;
-  where.gather = true;
-  Result<Client> client = Client::connect(std::move(where));
+Outcome<CtlExit> map_with(Context& context, const MapOptions& options, StalledAt where) {
+  ClientOptions how;
+  how.paths = where.tasks;
+  how.attached = true;
+  how.gather = true;
+  how.patience_ms = options.patience.count_ms();
+  Result<Client> client = Client::connect(std::move(how));
   if (!client) return client_failure(client.error());
-  return Map(context, *client, options).run();
+  return Map(context, *client, options, std::move(where)).run();
 }
 
 Outcome<CtlExit> map_here(Context& context, MapOptions options) {
@@ -341,9 +352,9 @@ Outcome<CtlExit> map_here(Context& context, MapOptions options) {
   if (!daemon) return daemon.failure();
   options.pool = PrivateDaemon::kPool;
   if (options.window == 0) options.window = window_for(pool.workers);
-  ClientOptions where;
-  where.paths = {daemon->runtime_directory() + "/io.mtd.Tasks"};
-  return map_with(context, std::move(options), std::move(where));
+  const std::string directory = daemon->runtime_directory();
+  return map_with(context, options,
+                  {{directory + "/io.mtd.Tasks"}, {directory + "/" + std::string(kSocketName)}});
 }
 
 Outcome<std::size_t> window_of_pool(Context& context, const std::string& pool) {
@@ -375,9 +386,7 @@ Outcome<CtlExit> run_map(Context& context) {
   const Outcome<std::size_t> window = window_of_pool(context, options->pool);
   if (!window) return window.failure();
   if (options->window == 0) options->window = *window;
-  ClientOptions where;
-  where.paths = task_sockets(context);
-  return map_with(context, *std::move(options), std::move(where));
+  return map_with(context, *options, stalled_at(context));
 }
 
 }  // namespace mtd::ctl

@@ -7,7 +7,6 @@
 #include <cstring>
 #include <ctime>
 #include <fstream>
-#include <iterator>
 
 #include <nlohmann/json.hpp>
 
@@ -16,12 +15,23 @@
 #include "ctl/interrupts.h"
 #include "ctl/json_access.h"
 #include "ctl/session.h"
+#include "ctl/stall_note.h"
 #include "ctl/task_calls.h"
 
 namespace mtd::ctl {
 namespace {
 
 constexpr std::int64_t kLastSecond = 253402300799;  // of the year 9999
+constexpr std::size_t kMostInput = 64u << 20;       // the largest body that can be configured
+// mtd ends an attempt that took too long itself, and tells more of it than that.
+constexpr Duration kTimeToTell = Duration::seconds(1);
+constexpr Duration kTimeToCancel = Duration::seconds(10);
+
+Failure too_much(const std::string& what) {
+  return {CtlExit::failed, what +
+                               ": more than a task's body may have (64M); tasks name large "
+                               "files instead of carrying them"};
+}
 
 Outcome<std::string> all_of_input() {
   std::string data;
@@ -34,6 +44,7 @@ Outcome<std::string> all_of_input() {
     }
     if (got == 0) return data;
     data.append(block.data(), static_cast<std::size_t>(got));
+    if (data.size() > kMostInput) return too_much("standard input");
   }
 }
 
@@ -42,7 +53,16 @@ Outcome<std::string> all_of_file(const std::string& path) {
   if (!file) {
     return Failure{CtlExit::failed, escape_for_terminal(path) + ": " + std::strerror(errno)};
   }
-  return std::string(std::istreambuf_iterator<char>(file), {});
+  std::string data;
+  for (std::array<char, 65536> block{}; file;) {
+    file.read(block.data(), block.size());
+    data.append(block.data(), static_cast<std::size_t>(file.gcount()));
+    if (data.size() > kMostInput) return too_much(escape_for_terminal(path));
+  }
+  if (file.bad()) {
+    return Failure{CtlExit::failed, escape_for_terminal(path) + ": " + std::strerror(errno)};
+  }
+  return data;
 }
 
 // "2026-11-27T18:00:00Z", as events and status print times; or seconds since 1970 after an @.
@@ -104,16 +124,23 @@ Outcome<Put> put_of(Context& context) {
   return put;
 }
 
-// Until the future is ready; false: interrupted.
-Outcome<bool> wait_for(Client& client, const Future& future, const Interrupts& interrupts) {
+enum class Ended { yes, interrupted, too_late };
+
+// Until the future is ready.
+Outcome<Ended> wait_for(Client& client, const Future& future, const Interrupts& interrupts,
+                        StallNote& note, Instant deadline) {
   while (!future.is_ready()) {
     std::vector<pollfd> others{{interrupts.fd(), POLLIN, 0}};
-    if (const Result<void> turned = client.turn(others, -1); !turned) {
+    note.add_to(others);
+    if (const Result<void> turned = client.turn(others, note.due_in_ms(deadline)); !turned) {
       return client_failure(turned.error());
     }
-    if (others[0].revents != 0 && interrupts.take() == Interruption::stop) return false;
+    if (others[0].revents != 0 && interrupts.take() == Interruption::stop)
+      return Ended::interrupted;
+    if (monotonic_now() >= deadline && !future.is_ready()) return Ended::too_late;
+    note.look();
   }
-  return true;
+  return Ended::yes;
 }
 
 Failure as_own(Failure failure) {
@@ -131,15 +158,24 @@ Outcome<CtlExit> run_put(Context& context) {
   Outcome<Client> client = connect_client(context, std::move(options));
   if (!client) return client.failure();
   const std::string pool = put->pool;
+  StallNote note(context, *patience_of(context), stalled_at(context));
+  note.watch_pool(pool);
   const Future future = client->submit(*std::move(put));
   const Interrupts interrupts;
   while (future.id() == 0 && !future.is_ready()) {
     std::vector<pollfd> others{{interrupts.fd(), POLLIN, 0}};
-    if (const Result<void> turned = client->turn(others, -1); !turned) {
+    note.add_to(others);
+    if (const Result<void> turned = client->turn(others, note.due_in_ms()); !turned) {
       return client_failure(turned.error());
     }
     if (others[0].revents != 0 && interrupts.take() == Interruption::stop) {
       return Failure{static_cast<CtlExit>(130), "interrupted; the task may have been accepted"};
+    }
+    note.look();
+    if (note.is_unanswered()) {
+      return Failure{CtlExit::unreachable,
+                     "mtd does not answer for its tasks, and may have accepted this one or not; "
+                     "with --id a second put of it is the same task"};
     }
   }
   if (future.id() == 0) {
@@ -167,17 +203,33 @@ Outcome<CtlExit> run_run(Context& context) {
   }
   ClientOptions options;
   options.attached = true;
-  Outcome<Client> client = connect_client(context, std::move(options));
+  const Duration timeout = context.options().timeout;
+  Outcome<Client> client = connect_client(context, std::move(options),
+                                          timeout.is_infinite() ? timeout : timeout + kTimeToTell);
+  if (!client && client.failure().code == CtlExit::timed_out)
+    return Failure{CtlExit::task_timed_out, "timed out: mtd has not answered within --timeout"};
   if (!client) return as_own(client.failure());
   const Interrupts interrupts;
+  StallNote note(context, *patience_of(context), stalled_at(context));
+  note.watch_pool(put->pool);
+  const Instant deadline =
+      timeout.is_infinite() ? Instant::never() : monotonic_now() + timeout + kTimeToTell;
   Future future = client->submit(*std::move(put));
-  Outcome<bool> ended = wait_for(*client, future, interrupts);
+  Outcome<Ended> ended = wait_for(*client, future, interrupts, note, deadline);
   if (!ended) return as_own(ended.failure());
-  if (!*ended) {
+  if (*ended == Ended::too_late) {
+    future.cancel();
+    ended = wait_for(*client, future, interrupts, note, monotonic_now() + kTimeToCancel);
+    if (!ended || *ended != Ended::yes || future.get(0)->state == "cancelled") {
+      return Failure{CtlExit::task_timed_out,
+                     "timed out: the task has not ended within --timeout; it is cancelled"};
+    }
+  }
+  if (*ended == Ended::interrupted) {
     future.cancel();
     context.err.line("mtctl: interrupted; the task is being cancelled");
-    ended = wait_for(*client, future, interrupts);
-    if (!ended || !*ended) return static_cast<CtlExit>(130);
+    ended = wait_for(*client, future, interrupts, note, Instant::never());
+    if (!ended || *ended != Ended::yes) return static_cast<CtlExit>(130);
   }
   const Result<End> end = future.get(0);
   if (!end) return as_own(client_failure(end.error()));

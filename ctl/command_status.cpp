@@ -124,7 +124,7 @@ Outcome<CtlExit> follow(Context& context, WatchScreen& screen, const Interrupts&
 }
 
 Outcome<CtlExit> watch(Context& context) {
-  const Interrupts interrupts;
+  const Interrupts interrupts(context.out);
   WatchScreen screen(context);
   for (;;) {
     screen.forget();

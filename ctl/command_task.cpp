@@ -1,7 +1,7 @@
 // wait (for tasks), result, cancel, task, dead, drain, pool: what there is to say about tasks.
 #include <algorithm>
 #include <ctime>
-#include <map>
+#include <set>
 
 #include <nlohmann/json.hpp>
 
@@ -10,6 +10,7 @@
 #include "ctl/interrupts.h"
 #include "ctl/json_access.h"
 #include "ctl/phrases.h"
+#include "ctl/stall_note.h"
 #include "ctl/table.h"
 #include "ctl/task_calls.h"
 
@@ -161,7 +162,7 @@ Outcome<Json> chosen(Context& context, const std::vector<std::string>& words, bo
 
 Outcome<CtlExit> count_changed(Context& context, std::string_view method, const Json& parameters,
                                const std::string& did) {
-  const Outcome<Json> reply = call_tasks(context, method, parameters);
+  const Outcome<Json> reply = call_tasks_at_length(context, method, parameters, {});
   if (!reply) return reply.failure();
   if (context.options().wants_json()) {
     context.print(*reply);
@@ -169,6 +170,14 @@ Outcome<CtlExit> count_changed(Context& context, std::string_view method, const 
     context.out.line(counted(integer(*reply, "count").value_or(0), "task") + " " + did);
   }
   return CtlExit::ok;
+}
+
+// A cancel that met no task at all.
+bool is_nobody(const Json& reply) {
+  for (const char* count : {"cancelled", "asked", "finished"}) {
+    if (integer(reply, count).value_or(0) > 0) return false;
+  }
+  return true;
 }
 
 // One line for a task that has ended.
@@ -192,11 +201,15 @@ struct Waiting {
 Outcome<CtlExit> wait_for_tasks(Context& context, const std::vector<std::int64_t>& ids, bool any) {
   ClientOptions options;
   options.keep = true;
-  Outcome<Client> client = connect_client(context, std::move(options));
+  Outcome<Client> client = connect_client(context, std::move(options), context.options().timeout);
   if (!client) return client.failure();
   Waiting waiting;
+  std::set<std::int64_t> open(ids.begin(), ids.end());
+  StallNote note(context, *patience_of(context), stalled_at(context));
   for (const std::int64_t id : ids) {
-    (void)client->watch(id, [&context, &waiting, id](const End& end) {
+    (void)client->watch(id, [&context, &waiting, &open, &note, id](const End& end) {
+      open.erase(id);
+      note.heard();
       ++waiting.ended;
       waiting.all_done = waiting.all_done && end.is_done();
       waiting.missing = waiting.missing || end.is_refused();
@@ -205,21 +218,23 @@ Outcome<CtlExit> wait_for_tasks(Context& context, const std::vector<std::int64_t
   }
   const Interrupts interrupts;
   const Duration timeout = context.options().timeout;
-  const std::int64_t deadline = timeout.is_infinite() ? 0 : wall_ms() + timeout.count_ms();
+  const Instant deadline = monotonic_now() + timeout;
   while (waiting.ended < ids.size() && !(any && waiting.ended > 0)) {
-    const std::int64_t left = deadline == 0 ? -1 : deadline - wall_ms();
-    if (deadline != 0 && left <= 0) {
+    if (monotonic_now() >= deadline) {
       return Failure{CtlExit::timed_out,
                      counted(static_cast<std::int64_t>(ids.size() - waiting.ended), "task") +
                          " did not end within --timeout; they go on"};
     }
+    if (!open.empty()) note.watch_task(*open.begin());
     std::vector<pollfd> others{{interrupts.fd(), POLLIN, 0}};
-    if (const Result<void> turned = client->turn(others, left); !turned) {
+    note.add_to(others);
+    if (const Result<void> turned = client->turn(others, note.due_in_ms(deadline)); !turned) {
       return client_failure(turned.error());
     }
     if (others[0].revents != 0 && interrupts.take() == Interruption::stop) {
       return Failure{static_cast<CtlExit>(130), "interrupted; the tasks go on"};
     }
+    note.look();
   }
   if (waiting.missing) return CtlExit::no_such;
   return waiting.all_done ? CtlExit::ok : CtlExit::failed;
@@ -261,10 +276,14 @@ Outcome<CtlExit> run_result(Context& context) {
   }
   ClientOptions options;
   options.keep = true;
-  Outcome<Client> client = connect_client(context, std::move(options));
+  Outcome<Client> client = connect_client(context, std::move(options), context.options().timeout);
   if (!client) return client.failure();
   Future future = client->watch(ids->front());
-  const Result<End> end = future.get();
+  const Duration timeout = context.options().timeout;
+  const Result<End> end =
+      future.get((timeout.is_infinite() ? *patience_of(context) : timeout).count_ms());
+  if (!end && end.error().errno_value == ETIMEDOUT && !timeout.is_infinite())
+    return no_answer_in_time();
   if (!end) return client_failure(end.error());
   if (end->is_refused()) return Failure{CtlExit::no_such, failure_phrase(*end)};
   if (context.options().wants_json()) {
@@ -290,8 +309,11 @@ Outcome<CtlExit> run_cancel(Context& context) {
     parameters = *std::move(given);
   }
   if (invocation.has("--now")) parameters["now"] = true;
-  const Outcome<Json> reply = call_tasks(context, "Cancel", parameters);
+  const Outcome<Json> reply = call_tasks_at_length(context, "Cancel", parameters, {});
   if (!reply) return reply.failure();
+  if (const std::string group = text(parameters, "group"); !group.empty() && is_nobody(*reply)) {
+    return Failure{CtlExit::no_such, "no task is in group " + escape_for_terminal(group)};
+  }
   if (context.options().wants_json()) {
     context.print(*reply);
   } else if (!context.options().quiet) {
@@ -352,7 +374,8 @@ Outcome<CtlExit> run_drain(Context& context) {
   Json parameters{{"pool", context.invocation.words.front()}};
   if (context.invocation.has("--close")) parameters["close"] = true;
   if (!context.options().wait) parameters["wait"] = false;
-  const Outcome<Json> reply = call_tasks(context, "Drain", parameters);
+  const Outcome<Json> reply =
+      call_tasks_at_length(context, "Drain", parameters, context.invocation.words.front());
   if (!reply) return reply.failure();
   const std::int64_t remaining = integer(*reply, "remaining").value_or(0);
   if (context.options().wants_json()) {

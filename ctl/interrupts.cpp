@@ -17,7 +17,13 @@ Interrupts::Interrupts() {
   fd_.reset(::signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
+Interrupts::Interrupts(Output& output) : Interrupts() {
+  output_ = &output;
+  output.heed(fd());
+}
+
 Interrupts::~Interrupts() {
+  if (output_ != nullptr) output_->heed(-1);
   sigprocmask(SIG_SETMASK, &before_, nullptr);
 }
 

@@ -5,6 +5,7 @@
 #include <csignal>
 
 #include "common/unique_fd.h"
+#include "ctl/output.h"
 
 namespace mtd::ctl {
 
@@ -13,6 +14,8 @@ enum class Interruption { none, stop, resized };
 class Interrupts {
  public:
   Interrupts();
+  // Lets `output` wait for its reader no longer than that.
+  explicit Interrupts(Output& output);
   ~Interrupts();
   Interrupts(const Interrupts&) = delete;
   Interrupts& operator=(const Interrupts&) = delete;
@@ -24,6 +27,7 @@ class Interrupts {
  private:
   sigset_t before_{};
   UniqueFd fd_;
+  Output* output_ = nullptr;
 };
 
 // Waits until `stream_fd` is readable, or interrupted. `output_fd`: its reader going away is

@@ -14,6 +14,11 @@ class Output {
   void write(std::string_view text);
   void line(std::string_view text) { write(std::string(text) + "\n"); }
 
+  // While a reader takes nothing, write() waits for room. Once `fd` is readable it waits no longer:
+  // what was to be written is dropped, as after the reader has gone. -1: it waits as long as it
+  // takes.
+  void heed(int fd) { heeded_ = fd; }
+
   [[nodiscard]] bool reader_gone() const { return reader_gone_; }
   // errno of the first other failure (a full disk), 0 when all was written.
   [[nodiscard]] int error() const { return error_; }
@@ -21,7 +26,10 @@ class Output {
   [[nodiscard]] int fd() const { return fd_; }
 
  private:
+  [[nodiscard]] bool has_room();
+
   int fd_;
+  int heeded_ = -1;
   bool reader_gone_ = false;
   int error_ = 0;
 };

@@ -34,6 +34,19 @@ std::string lines_of(const std::vector<std::string>& lines) {
 }
 
 constexpr int kMostReconnects = 100;
+constexpr Duration kAnswer = Duration::seconds(30);  // of what does not wait for anything
+
+Failure supervisor_unanswered() {
+  return {CtlExit::unreachable,
+          "mtd has not answered for " + format_duration(kAnswer) +
+              ": it is there, and its supervisor may be stopped or busy; its log says more"};
+}
+
+bool is_answered_at_once(std::string_view method) {
+  const control::Method* row = control::find_method(method);
+  return row != nullptr && row->streaming != control::Streaming::required &&
+         (row->tier == control::Tier::read || method == "GetConfig") && method != "Wait";
+}
 
 bool is_repeatable(const std::string& method, const Json& parameters) {
   const control::Method* row = control::find_method(method);
@@ -97,16 +110,30 @@ Failure failure_of_error(std::string_view error, const Json& parameters) {
 }
 
 Outcome<Session> Session::open(const Options& options, const Surroundings& surroundings) {
-  Outcome<Connection> connection =
-      connect_first(socket_candidates(options.socket, surroundings), options.timeout);
-  if (!connection) return connection.failure();
+  Outcome<Connection> connection = connect_first(socket_candidates(options.socket, surroundings),
+                                                 std::min(options.timeout, kAnswer));
+  if (!connection) {
+    const bool is_ours = options.timeout.is_infinite();
+    return connection.failure().code == CtlExit::timed_out && is_ours ? supervisor_unanswered()
+                                                                      : connection.failure();
+  }
+  connection->client.set_timeout(options.timeout);
   return Session(*std::move(connection));
 }
 
 Session::Session(Connection connection)
     : connection_(std::move(connection)), parameters_(Json::object()) {}
 
+// What waits until something is so has the time that it was given, be it without end.
+void Session::limit(std::string_view method) {
+  if (!has_own_limit_ && !connection_.client.time_left().is_infinite()) return;  // --timeout
+  has_own_limit_ = is_answered_at_once(method);
+  connection_.client.set_timeout(has_own_limit_ ? kAnswer : Duration::infinite());
+}
+
 Failure Session::failure_of_transport(const Error& error) {
+  if (has_own_limit_ && varlink::failure_of(error) == varlink::Failure::timed_out)
+    return supervisor_unanswered();
   was_cut_ = varlink::failure_of(error) == varlink::Failure::closed;
   Failure failure = transport_failure(error);
   if (was_cut_ && !is_repeatable(method_, parameters_)) {
@@ -139,6 +166,7 @@ bool Session::can_begin_again() {
 Outcome<Json> Session::call(std::string_view method, const Json& parameters) {
   method_ = method;
   parameters_ = parameters;
+  limit(method);
   for (;;) {
     Result<varlink::Reply> reply = connection_.client.call(method, parameters);
     if (reply && reply->is_error()) return failure_of_error(reply->error(), reply->parameters());
@@ -152,6 +180,7 @@ Outcome<bool> Session::begin(std::string_view method, const Json& parameters) {
   method_ = method;
   parameters_ = parameters;
   has_parts_ = false;
+  limit(method);
   const Result<void> sent = connection_.client.call_more(method, parameters);
   if (!sent) return failure_of_transport(sent.error());
   return true;

@@ -1,4 +1,5 @@
-// One conversation with the daemon: calls, and what its errors mean for a person.
+// One conversation with the daemon: calls, and what its errors mean for a person. What only asks
+// how things are is answered at once, or, without --timeout, given up after 30 seconds.
 //
 // A supervisor that dies is replaced at once behind the same socket. A call that was cut off by
 // that is made again, within the time it has, where doing so twice is doing it once; of any other
@@ -44,12 +45,14 @@ class Session {
   explicit Session(Connection connection);
   [[nodiscard]] Failure failure_of_transport(const Error& error);
   [[nodiscard]] bool connect_again();
+  void limit(std::string_view method);
 
   Connection connection_;
   std::string method_;  // of the last call
   Json parameters_;
   bool has_parts_ = false;  // of it
   bool was_cut_ = false;
+  bool has_own_limit_ = false;  // without --timeout
   int reconnects_ = 0;
 };
 

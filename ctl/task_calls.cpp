@@ -1,5 +1,8 @@
 #include "ctl/task_calls.h"
 
+#include <poll.h>
+
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 
@@ -7,6 +10,7 @@
 
 #include "common/escape.h"
 #include "common/signals.h"
+#include "common/task_methods.h"
 #include "common/varlink_json.h"
 #include "ctl/json_access.h"
 #include "ctl/phrases.h"
@@ -30,6 +34,102 @@ std::optional<std::int64_t> parse_number(std::string_view text) {
   return value;
 }
 
+constexpr Duration kPatience = Duration::seconds(30);
+constexpr Duration kLeastPatience = Duration::milliseconds(100);
+constexpr Duration kMostPatience = Duration::seconds(24 * 60 * 60);
+constexpr int kRepeatPauseMs = 20;  // × the number of times
+constexpr int kLongestPauseMs = 500;
+
+Failure broker_unanswered() {
+  return {CtlExit::unreachable,
+          "mtd does not answer for its tasks: it is there, and its broker may be stopped, or stuck "
+          "at a disk; 'mtctl status' and its log say more. What was asked for may still be done"};
+}
+
+// One call of io.mtd.Tasks, made as often as brokers die of it.
+class TaskCall {
+ public:
+  TaskCall(const Context& context, std::string_view method, const Json& parameters,
+           Duration patience)
+      : context_(context),
+        method_(method),
+        parameters_(parameters),
+        patience_(patience),
+        deadline_(monotonic_now() + context.options().timeout) {}
+
+  // Of --timeout.
+  [[nodiscard]] Instant deadline() const { return deadline_; }
+
+  // The connection over which the answer comes.
+  Result<varlink::Client*> send() {
+    if (repeats_ > 0) ::poll(nullptr, 0, std::min(kRepeatPauseMs * repeats_, kLongestPauseMs));
+    const Duration left = is_limited() ? deadline_.since(monotonic_now()) : patience_;
+    Outcome<Connection> found = connect_first(task_sockets(context_), left);
+    if (!found) {
+      unreachable_ = found.failure();
+      if (unreachable_->code == CtlExit::timed_out && !is_limited())
+        unreachable_ = broker_unanswered();
+      return Error{"", ENOENT};
+    }
+    client_ = std::move(found->client);
+    client_->set_timeout(left);
+    if (auto sent =
+            client_->call_more(std::string(kTaskSocket) + "." + std::string(method_), parameters_);
+        !sent) {
+      return sent.error();
+    }
+    return &*client_;
+  }
+
+  // The broker died before it answered, and there is time left.
+  bool may_be_repeated(const Error& error) {
+    const control::Method* row = control::find_method(control::task_interface(), method_);
+    if (row == nullptr || row->repeat != control::Repeat::yes) return false;
+    if (varlink::failure_of(error) != varlink::Failure::closed) return false;
+    if (is_limited() && monotonic_now() >= deadline_) return false;
+    return ++repeats_ <= kMostRepeats;
+  }
+
+  [[nodiscard]] Failure failure_of(const Error& error) const {
+    if (unreachable_) return *unreachable_;
+    if (varlink::failure_of(error) != varlink::Failure::timed_out || is_limited())
+      return transport_failure(error);
+    return broker_unanswered();
+  }
+
+ private:
+  static constexpr int kMostRepeats = 20;
+  [[nodiscard]] bool is_limited() const { return !deadline_.is_never(); }
+
+  const Context& context_;
+  std::string_view method_;
+  const Json& parameters_;
+  Duration patience_;
+  Instant deadline_;
+  int repeats_ = 0;
+  std::optional<varlink::Client> client_;
+  std::optional<Failure> unreachable_;
+};
+
+Outcome<Json> outcome_of(varlink::Reply reply) {
+  if (reply.is_error()) return failure_of_error(reply.error(), reply.parameters());
+  return std::move(reply).take_parameters();
+}
+
+// Until the answer can be read.
+Outcome<bool> wait_for_answer(const varlink::Client& client, Instant deadline, StallNote& note) {
+  for (;;) {
+    std::vector<pollfd> entries{{client.fd(), POLLIN, 0}};
+    note.add_to(entries);
+    const std::int64_t wait = std::min<std::int64_t>(note.due_in_ms(deadline), 1 << 30);
+    if (::poll(entries.data(), entries.size(), static_cast<int>(wait)) < 0) continue;  // EINTR
+    if (entries.front().revents != 0) return true;
+    if (monotonic_now() >= deadline) return no_answer_in_time();
+    note.look();
+    if (note.is_unanswered()) return broker_unanswered();
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> task_sockets(const Context& context) {
@@ -43,19 +143,65 @@ std::vector<std::string> task_sockets(const Context& context) {
   return paths;
 }
 
-Outcome<Json> call_tasks(const Context& context, std::string_view method, const Json& parameters) {
-  Outcome<Connection> connection = connect_first(task_sockets(context), context.options().timeout);
-  if (!connection) return connection.failure();
-  Result<varlink::Reply> reply =
-      connection->client.call(std::string(kTaskSocket) + "." + std::string(method), parameters);
-  if (!reply) return transport_failure(reply.error());
-  if (reply->is_error()) return failure_of_error(reply->error(), reply->parameters());
-  return (*std::move(reply)).take_parameters();
+StalledAt stalled_at(const Context& context) {
+  return {task_sockets(context), socket_candidates(context.options().socket, context.surroundings)};
 }
 
-Outcome<Client> connect_client(const Context& context, ClientOptions options) {
+Outcome<Duration> patience_of(const Context& context) {
+  if (!context.invocation.has("--patience")) return kPatience;
+  const Result<Duration> given = parse_duration(context.invocation.value("--patience"));
+  if (!given) return usage(context, "--patience: " + given.error().message);
+  if (*given < kLeastPatience || *given > kMostPatience) {
+    return usage(context, "--patience: must be from " + format_duration(kLeastPatience) + " to " +
+                              format_duration(kMostPatience));
+  }
+  return *given;
+}
+
+Failure no_answer_in_time() {
+  return transport_failure({"", ETIMEDOUT});
+}
+
+Outcome<Json> call_tasks(const Context& context, std::string_view method, const Json& parameters) {
+  const Outcome<Duration> patience = patience_of(context);
+  if (!patience) return patience.failure();
+  TaskCall call(context, method, parameters, *patience);
+  for (;;) {
+    Result<varlink::Client*> sent = call.send();
+    if (!sent) return call.failure_of(sent.error());
+    Result<varlink::Reply> reply = (*sent)->receive();
+    if (reply) return outcome_of(*std::move(reply));
+    if (!call.may_be_repeated(reply.error())) return call.failure_of(reply.error());
+  }
+}
+
+Outcome<Json> call_tasks_at_length(Context& context, std::string_view method,
+                                   const Json& parameters, const std::string& pool) {
+  const Outcome<Duration> patience = patience_of(context);
+  if (!patience) return patience.failure();
+  TaskCall call(context, method, parameters, *patience);
+  StallNote note(context, *patience, stalled_at(context));
+  note.watch_pool(pool);
+  for (;;) {
+    Result<varlink::Client*> sent = call.send();
+    if (!sent) return call.failure_of(sent.error());
+    if (const Outcome<bool> came = wait_for_answer(**sent, call.deadline(), note); !came)
+      return came.failure();
+    (*sent)->set_timeout(*patience);  // for the rest of an answer that has begun
+    Result<varlink::Reply> reply = (*sent)->receive();
+    if (reply) return outcome_of(*std::move(reply));
+    if (!call.may_be_repeated(reply.error())) return call.failure_of(reply.error());
+  }
+}
+
+Outcome<Client> connect_client(const Context& context, ClientOptions options, Duration at_most) {
+  const Outcome<Duration> patience = patience_of(context);
+  if (!patience) return patience.failure();
+  options.patience_ms = std::min(*patience, at_most).count_ms();
   options.paths = task_sockets(context);
   Result<Client> client = Client::connect(std::move(options));
+  if (!client && client.error().errno_value == ETIMEDOUT && at_most < *patience)
+    return no_answer_in_time();
   if (!client) return client_failure(client.error());
   return *std::move(client);
 }
@@ -63,7 +209,6 @@ Outcome<Client> connect_client(const Context& context, ClientOptions options) {
 Failure client_failure(const Error& error) {
   CtlExit code = CtlExit::unreachable;
   if (error.errno_value == EACCES) code = CtlExit::permission_denied;
-  if (error.errno_value == ETIMEDOUT) code = CtlExit::timed_out;
   if (error.errno_value == EPROTO) code = CtlExit::failed;
   std::string message;
   for (std::size_t at = 0; at <= error.message.size();) {

@@ -14,15 +14,30 @@
 #include "ctl/commands.h"
 #include "ctl/json.h"
 #include "ctl/outcome.h"
+#include "ctl/stall_note.h"
 
 namespace mtd::ctl {
 
 // Beside the control sockets that would be tried.
 [[nodiscard]] std::vector<std::string> task_sockets(const Context& context);
-// One call of io.mtd.Tasks; the parameters of its answer.
+// The places that StallNote asks.
+[[nodiscard]] StalledAt stalled_at(const Context& context);
+// How long mtd may be away or silent: --patience, else 30 seconds.
+[[nodiscard]] Outcome<Duration> patience_of(const Context& context);
+// One call of io.mtd.Tasks; the parameters of its answer. Without --timeout an mtd that does not
+// answer within the patience has failed. A call that was cut off by the broker's death is made
+// again where doing it twice is doing it once.
 [[nodiscard]] Outcome<Json> call_tasks(const Context& context, std::string_view method,
                                        const Json& parameters);
-[[nodiscard]] Outcome<Client> connect_client(const Context& context, ClientOptions options);
+// The same for what may take its time: as long as mtd answers others. What keeps `pool` from its
+// tasks is told on the standard error output; empty: it does not matter.
+[[nodiscard]] Outcome<Json> call_tasks_at_length(Context& context, std::string_view method,
+                                                 const Json& parameters, const std::string& pool);
+// No end of it came within --timeout.
+[[nodiscard]] Failure no_answer_in_time();
+// Waits for mtd as long as the patience, or `at_most`, and then says that --timeout is over.
+[[nodiscard]] Outcome<Client> connect_client(const Context& context, ClientOptions options,
+                                             Duration at_most = Duration::infinite());
 [[nodiscard]] Failure client_failure(const Error& error);
 
 // Numbers of tasks; the failure names the word that is none.

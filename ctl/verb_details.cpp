@@ -1,6 +1,12 @@
 #include "ctl/verb_details.h"
 
 namespace mtd::ctl {
+namespace {
+
+constexpr const char* kPatienceText =
+    "How long mtd may be away or silent, 30s; after a third of it the reason of a wait is told";
+
+}  // namespace
 
 const std::vector<VerbDetail>& verb_details() {
   static const std::vector<VerbDetail> rows{
@@ -106,7 +112,8 @@ const std::vector<VerbDetail>& verb_details() {
        {{"mtctl signal HUP web", ""}, {"mtctl signal USR1 web/2 --whom tree", ""}}},
       {"events",
        "Without -f: what is kept, then the end. Every event has a cursor to go on from; a gap is "
-       "shown as an event \"lagged\".",
+       "shown as an event \"lagged\". Exits 4 when nothing is kept of what was asked for and there "
+       "is no such pool or worker; with -f that is told, and waited for.",
        0,
        kAnyNumber,
        false,
@@ -127,7 +134,8 @@ const std::vector<VerbDetail>& verb_details() {
        WordKind::selector,
        {{"--for", "STATE", "ready (default) or stopped", "ready stopped"},
         {"--group", "G", "The tasks that were put with --group G", ""},
-        {"--any", "", "Until one of the tasks has ended", ""}},
+        {"--any", "", "Until one of the tasks has ended", ""},
+        {"--patience", "TIME", kPatienceText, ""}},
        {{"mtctl wait web --for ready --timeout 30s", ""},
         {"mtctl wait --all --for stopped", ""},
         {"mtctl wait 17 18", "two tasks"}}},
@@ -260,7 +268,9 @@ const std::vector<VerbDetail>& verb_details() {
        "'-' alone is the standard input as the task's body, @FILE the contents of a file. Once "
        "the number is printed the task survives the death of mtd, and of the machine where the "
        "pool's durability says so.\n\n"
-       "--timeout limits each attempt.",
+       "--timeout limits each attempt. Without --block it gives up when mtd has not answered for "
+       "--patience, and nobody knows whether it was accepted; put again with the same --id it is "
+       "the same task.",
        1,
        kAnyNumber,
        false,
@@ -273,7 +283,8 @@ const std::vector<VerbDetail>& verb_details() {
         {"--priority", "N", "From -100 to 100, lower first", ""},
         {"--unique", "KEY", "Refuse it while another task with this key has not ended", ""},
         {"--group", "G", "For wait, cancel and task ls", ""},
-        {"--block", "TIME", "Wait for room in a full queue; without it: exit 75", ""}},
+        {"--block", "TIME", "Wait for room in a full queue; without it: exit 75", ""},
+        {"--patience", "TIME", kPatienceText, ""}},
        {{"mtctl put thumbs a.jpg 200", ""},
         {"mtctl put --delay 10m --id nightly report", ""},
         {"mtctl put images @photo.raw", "a file as the body"}},
@@ -282,7 +293,9 @@ const std::vector<VerbDetail>& verb_details() {
        {}},
       {"run",
        "As put, and then waits for the end. The result is printed: bytes and texts as they are, "
-       "other JSON on one line. If it is interrupted, the task is cancelled.\n\n"
+       "other JSON on one line. If it is interrupted, the task is cancelled, and so it is when it "
+       "has not ended within --timeout, however often it was tried. What keeps the pool from its "
+       "tasks, because it is stopped for example, is told on standard error.\n\n"
        "Exits as the command of the task did, with 128+n if signal n killed it, 124 if it timed "
        "out (--timeout), 75 if the queue is full, 125 if mtctl itself failed, and 1 for any "
        "other failure.",
@@ -295,7 +308,8 @@ const std::vector<VerbDetail>& verb_details() {
         {"--priority", "N", "From -100 to 100, lower first", ""},
         {"--unique", "KEY", "Refuse it while another task with this key has not ended", ""},
         {"--expires", "TIME", "Give up if it has not begun within this time", ""},
-        {"--block", "TIME", "Wait for room in a full queue; without it: exit 75", ""}},
+        {"--block", "TIME", "Wait for room in a full queue; without it: exit 75", ""},
+        {"--patience", "TIME", kPatienceText, ""}},
        {{"mtctl run thumbs a.jpg 200", ""},
         {"mtctl run --timeout 10s -o json thumbs a.jpg", ""},
         {"mtctl run convert -- -resize 50% a.jpg", "arguments that begin with -"}},
@@ -309,7 +323,8 @@ const std::vector<VerbDetail>& verb_details() {
        "queue may be endless.\n\n"
        "With -j and a command no daemon is needed: a private mtd runs the command for each line, "
        "with the line as its last argument or in the place of %{arg}, N at a time, and is ended "
-       "with the job. What workers and mtd meet meanwhile loses no line.\n\n"
+       "with the job. What workers and mtd meet meanwhile loses no line. --timeout limits each "
+       "attempt of a task.\n\n"
        "A task that fails does not stop the others unless --fail-fast; failures are reported at "
        "the end, and the exit code is 1. An interrupt cancels what is under way; a second one "
        "does not wait for it.",
@@ -328,7 +343,8 @@ const std::vector<VerbDetail>& verb_details() {
         {"--keep-going", "", "Go on after a failure (default)", ""},
         {"--fail-fast", "", "Stop at the first failure", ""},
         {"--name", "NAME", "What to call in the worker", ""},
-        {"-0,--null", "", "Lines end with a NUL byte, as find -print0 writes them", ""}},
+        {"-0,--null", "", "Lines end with a NUL byte, as find -print0 writes them", ""},
+        {"--patience", "TIME", kPatienceText, ""}},
        {{"mtctl map thumbs < names", ""},
         {"mtctl map -j 8 -- gzip -9 < names", "like xargs -P 8 -n 1"},
         {"find . -name '*.wav' -print0 | mtctl map -0 -j 4 -- lame -S %{arg}", ""}},
@@ -342,7 +358,7 @@ const std::vector<VerbDetail>& verb_details() {
        1,
        false,
        WordKind::task,
-       {},
+       {{"--patience", "TIME", kPatienceText, ""}},
        {{"mtctl result 17", ""}}},
       {"cancel",
        "A task that waits is cancelled at once. A worker that runs one is told, and killed when "
@@ -352,7 +368,8 @@ const std::vector<VerbDetail>& verb_details() {
        false,
        WordKind::task,
        {{"--group", "G", "The tasks that were put with --group G", ""},
-        {"--now", "", "Kill the workers that run them at once", ""}},
+        {"--now", "", "Kill the workers that run them at once", ""},
+        {"--patience", "TIME", kPatienceText, ""}},
        {{"mtctl cancel 17 18", ""}, {"mtctl cancel --group nightly", ""}}},
       {"task",
        "States: scheduled, waiting, running, done, dead, cancelled, expired.",
@@ -362,7 +379,8 @@ const std::vector<VerbDetail>& verb_details() {
        WordKind::keyword,
        {{"--state", "STATE", "With ls: only tasks in this state",
          "scheduled waiting running done dead cancelled expired"},
-        {"--group", "G", "With ls: only tasks that were put with --group G", ""}},
+        {"--group", "G", "With ls: only tasks that were put with --group G", ""},
+        {"--patience", "TIME", kPatienceText, ""}},
        {{"mtctl task ls thumbs --state running", ""},
         {"mtctl task show 17", "its attempts, one by one"},
         {"mtctl task retry 17", ""}},
@@ -376,7 +394,8 @@ const std::vector<VerbDetail>& verb_details() {
        kAnyNumber,
        false,
        WordKind::keyword,
-       {{"--group", "G", "With ls: only tasks that were put with --group G", ""}},
+       {{"--group", "G", "With ls: only tasks that were put with --group G", ""},
+        {"--patience", "TIME", kPatienceText, ""}},
        {{"mtctl dead ls", ""},
         {"mtctl dead retry thumbs", "all of a pool"},
         {"mtctl dead purge 17", ""}},
@@ -389,7 +408,8 @@ const std::vector<VerbDetail>& verb_details() {
        1,
        false,
        WordKind::pool,
-       {{"--close", "", "Refuse new tasks from now on", ""}},
+       {{"--close", "", "Refuse new tasks from now on", ""},
+        {"--patience", "TIME", kPatienceText, ""}},
        {{"mtctl drain --close thumbs", ""}}},
       {"pool",
        "A paused pool hands out no tasks; what runs goes on, and puts go on.",
@@ -397,7 +417,7 @@ const std::vector<VerbDetail>& verb_details() {
        2,
        false,
        WordKind::keyword,
-       {},
+       {{"--patience", "TIME", kPatienceText, ""}},
        {{"mtctl pool ls", ""}, {"mtctl pool pause thumbs", ""}, {"mtctl pool resume thumbs", ""}},
        0,
        false,

@@ -168,6 +168,11 @@ struct Client::State {
   Instant away_since = Instant::never();
   Instant try_again = Instant::never();
   std::int64_t pause_ms = 0;
+  // While mtd is away: the next stream. While tasks are with it and nothing comes: a question
+  // whether it still answers, since at our own stream it may be waiting for room.
+  std::optional<client::Opening> opening;
+  Instant heard = Instant::never();
+  Instant asked = Instant::never();
   bool turning = false;   // what is put meanwhile leaves at the end of the turn
   std::string forgotten;  // frames that go with the next ones, or before the next wait
 
@@ -184,6 +189,11 @@ struct Client::State {
   void fail(const Error& error);
   void lose();
   void connect_again();
+  void look_after_connection();
+  void answered(client::OpenedStream stream);
+  [[nodiscard]] Duration patience() const { return Duration::milliseconds(options.patience_ms); }
+  [[nodiscard]] bool is_away() const { return !away_since.is_never(); }
+  [[nodiscard]] Instant next_look() const;
   Result<void> turn(std::vector<pollfd>& others, std::int64_t timeout_ms);
   bool wait(std::vector<pollfd>& others, std::int64_t timeout_ms);
   Result<void> attend();
@@ -249,7 +259,9 @@ Result<Client> Client::connect(ClientOptions options) {
   if (!stream) return stream.error();
   state->options = std::move(options);
   state->socket = std::move(stream->socket);
+  state->socket.limit_waits(state->patience());
   state->max_body = stream->max_body;
+  state->heard = client::now();
   return Client(std::move(state));
 }
 
@@ -509,42 +521,98 @@ void Client::State::lose() {
   }
   with_mtd.clear();
   pending.insert(pending.begin(), again.begin(), again.end());
+  opening.reset();
+  asked = Instant::never();
   away_since = try_again = client::now();
   pause_ms = 0;
 }
 
+// Without waiting: look_after_connection() takes what becomes of it.
 void Client::State::connect_again() {
-  Result<client::OpenedStream> stream =
-      client::open_stream(options.paths, Duration::milliseconds(options.patience_ms));
-  if (stream) {
-    socket = std::move(stream->socket);
-    away_since = try_again = Instant::never();
+  Result<client::Opening> begun = client::Opening::begin(options.paths);
+  if (begun) {
+    opening = *std::move(begun);
+    try_again = Instant::never();
     return;
   }
-  const Instant given_up = away_since + Duration::milliseconds(options.patience_ms);
-  if (client::now() >= given_up) {
-    fail(stream.error());
+  if (is_away() && client::now() >= away_since + patience()) {
+    fail(begun.error().errno_value == EAGAIN ? client::unanswered(patience()) : begun.error());
     return;
   }
   pause_ms = std::min<std::int64_t>(pause_ms + 20, 500);
   try_again = client::now() + Duration::milliseconds(pause_ms);
 }
 
+// A new stream when mtd is away; else the answer to the question whether it is still there.
+void Client::State::answered(client::OpenedStream stream) {
+  if (is_away()) {
+    socket = std::move(stream.socket);
+    socket.limit_waits(patience());
+  }
+  away_since = asked = try_again = Instant::never();
+  heard = client::now();
+  pause_ms = 0;
+}
+
+// At every turn, after what has come was taken in.
+void Client::State::look_after_connection() {
+  const Instant current = client::now();
+  if (opening) {
+    Result<std::optional<client::OpenedStream>> opened = opening->advance();
+    if (!opened || *opened) opening.reset();
+    if (opened && *opened) return answered(**std::move(opened));
+    if (!opened && is_away() && current >= away_since + patience()) return fail(opened.error());
+    if (!opened) {
+      pause_ms = std::min<std::int64_t>(pause_ms + 20, 500);
+      try_again = current + Duration::milliseconds(pause_ms);
+    }
+  }
+  if (is_away()) {
+    if (opening && current >= away_since + patience()) return fail(client::unanswered(patience()));
+  } else if (with_mtd.empty()) {
+    heard = current;
+    asked = try_again = Instant::never();
+    opening.reset();
+  } else if (asked.is_never() && current >= heard + patience()) {
+    asked = try_again = current;
+    pause_ms = 0;
+  } else if (!asked.is_never() && current >= asked + patience()) {
+    lose();
+  }
+  if (!try_again.is_never() && current >= try_again) connect_again();
+}
+
+// When look_after_connection() has to be called although nothing has come.
+Instant Client::State::next_look() const {
+  if (!try_again.is_never()) return try_again;
+  if (is_away()) return away_since + patience();
+  if (with_mtd.empty()) return Instant::never();
+  return (asked.is_never() ? heard : asked) + patience();
+}
+
 Result<void> Client::State::turn(std::vector<pollfd>& others, std::int64_t timeout_ms) {
-  if (failure) return *failure;
-  if (!try_again.is_never() && client::now() >= try_again) connect_again();
   if (failure) return *failure;
   send_pending();
   send_forgotten();
   if (socket.is_open()) socket.flush();
-  if (others.empty() && timeout_ms < 0 && try_again.is_never()) {
-    socket.receive_some();
+  const std::uint64_t before = socket.received();
+  if (others.empty() && timeout_ms < 0 && try_again.is_never() && !opening && !is_away()) {
+    socket.receive_some();  // at most as long as the patience
   } else if (!wait(others, timeout_ms)) {
     return {};
+  }
+  if (socket.received() != before) {
+    heard = client::now();
+    asked = Instant::never();
   }
   turning = true;
   Result<void> attended = attend();
   turning = false;
+  if (attended) {
+    look_after_connection();
+    if (failure) return *failure;
+    send_pending();
+  }
   if (socket.is_open()) socket.flush();
   return attended;
 }
@@ -553,16 +621,17 @@ Result<void> Client::State::turn(std::vector<pollfd>& others, std::int64_t timeo
 bool Client::State::wait(std::vector<pollfd>& others, std::int64_t timeout_ms) {
   std::vector<pollfd> entries = others;
   const short wanted = static_cast<short>(POLLIN | (socket.backlog() > 0 ? POLLOUT : 0));
+  entries.push_back({opening ? opening->fd() : -1, POLLIN, 0});
   entries.push_back({socket.fd(), wanted, 0});
   std::int64_t wait = timeout_ms;
-  if (!try_again.is_never()) {
-    const std::int64_t pause = std::max<std::int64_t>(
-        0, (try_again.count_ns() - client::now().count_ns()) / 1'000'000 + 1);
+  if (const Instant look = next_look(); !look.is_never()) {
+    const std::int64_t pause =
+        std::max<std::int64_t>(0, (look.count_ns() - client::now().count_ns()) / 1'000'000 + 1);
     wait = wait < 0 ? pause : std::min(wait, pause);
   }
   if (::poll(entries.data(), entries.size(), static_cast<int>(wait)) < 0) return false;
   const short happened = entries.back().revents;
-  entries.pop_back();
+  entries.resize(others.size());
   others = entries;
   if ((happened & POLLOUT) != 0) socket.flush();
   if ((happened & ~POLLOUT) != 0) socket.receive();

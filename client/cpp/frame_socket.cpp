@@ -1,8 +1,11 @@
 #include "client/cpp/frame_socket.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -87,6 +90,7 @@ FrameSocket::Got FrameSocket::read(int flags) {
     return Got::nothing;
   }
   filled_ += static_cast<std::size_t>(got);
+  received_ += static_cast<std::uint64_t>(got);
   return static_cast<std::size_t>(got) == room ? Got::all_there_was_room_for : Got::some;
 }
 
@@ -100,14 +104,23 @@ void FrameSocket::receive() {
 void FrameSocket::receive_some() {
   if (ended_ || !is_open()) return;
   make_room();
-  if (backlog() == 0 && read(0) != Got::nothing) return;
+  if (backlog() == 0 && (read(0) != Got::nothing || limit_ms_ >= 0)) return;
   if (ended_) return;
   // There is something to write too, or its owner has made the socket one that does not wait.
   const short events = static_cast<short>(POLLIN | (backlog() > 0 ? POLLOUT : 0));
   pollfd entry{socket_.get(), events, 0};
-  if (::poll(&entry, 1, -1) <= 0) return;
+  if (::poll(&entry, 1, limit_ms_) <= 0) return;
   flush();
   receive();
+}
+
+void FrameSocket::limit_waits(Duration at_most) {
+  constexpr std::int64_t kMost = 1'000'000'000;
+  limit_ms_ = static_cast<int>(std::clamp<std::int64_t>(at_most.count_ms(), 1, kMost));
+  const timeval limit{limit_ms_ / 1000, (limit_ms_ % 1000) * 1000};
+  ::setsockopt(fd(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  const int flags = ::fcntl(fd(), F_GETFL);
+  ::fcntl(fd(), F_SETFL, flags & ~O_NONBLOCK);
 }
 
 Result<std::optional<Message>> FrameSocket::take() {

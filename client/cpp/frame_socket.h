@@ -2,12 +2,14 @@
 // there is room, whole frames in. Owns its descriptor. No signal is ever raised.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "common/result.h"
+#include "common/time.h"
 #include "common/unique_fd.h"
 
 namespace mtd::client {
@@ -37,6 +39,10 @@ class FrameSocket {
   void receive();
   // Waits until there is something, or a signal has come, and reads it.
   void receive_some();
+  // receive_some() waits no longer than that. The socket becomes one that waits.
+  void limit_waits(Duration at_most);
+  // Bytes, ever.
+  [[nodiscard]] std::uint64_t received() const { return received_; }
   // An error: the bytes are no frames; nothing more can come.
   [[nodiscard]] Result<std::optional<Message>> take();
 
@@ -52,6 +58,8 @@ class FrameSocket {
   std::vector<char> in_;
   std::size_t taken_ = 0, filled_ = 0;  // of in_
   bool ended_ = false;
+  std::uint64_t received_ = 0;
+  int limit_ms_ = -1;
 };
 
 }  // namespace mtd::client

@@ -357,6 +357,28 @@ TEST_CASE("a broker that stays away, or talks nonsense, is told to every future"
   CHECK_FALSE(client.wait_all(10));
 }
 
+TEST_CASE(
+    "a broker that says nothing any more is given up, also while a future waits without end") {
+  std::atomic<bool> over = false;
+  Broker broker([&over](Broker& self) {
+    const Peer peer = self.accept();
+    over.wait(false);  // who asks whether it is still there gets no answer
+  });
+  Client client = connect(broker, 100);
+  Future future = client.submit(put_of("p"));
+  const Result<End> end = future.get();
+  REQUIRE_FALSE(end);
+  CHECK(end.error().errno_value == ETIMEDOUT);
+  CHECK(end.error().message == "mtd is there, but has not answered for 100ms");
+  ClientOptions options;
+  options.paths = {broker.path()};
+  options.patience_ms = 50;
+  const Result<Client> another = Client::connect(std::move(options));
+  CHECK(another.error().errno_value == ETIMEDOUT);
+  over = true;
+  over.notify_all();
+}
+
 TEST_CASE("no mtd: every path is named with its reason") {
   ClientOptions options;
   options.paths = {"/nowhere/a", "/nowhere/" + std::string(200, 'b')};

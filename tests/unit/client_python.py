@@ -2,6 +2,8 @@
 """The Python package against a stand-in for mtd: frames, worker, client, Pool."""
 import concurrent.futures
 import os
+import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -244,6 +246,77 @@ class ClientSide(unittest.TestCase):
             client.submit("p", 1, 2, name="add")
         client.close()
 
+    def test_a_listener_that_accepts_nobody_is_given_up(self):
+        with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(os.path.join(directory, "io.mtd.Tasks"))
+            listener.listen(0)
+            waiting = []
+            try:
+                while True:  # until there is no room for another one
+                    waiting.append(socket.socket(socket.AF_UNIX))
+                    waiting[-1].setblocking(False)
+                    waiting[-1].connect(listener.getsockname())
+            except BlockingIOError:
+                pass
+            for call in (lambda: mtd.Client(directory, patience=0.1),
+                         lambda: mtd.varlink.connect("io.mtd.Tasks", directory, 0.1)):
+                with self.assertRaisesRegex(mtd.ConnectionLost, "has not answered for 0.1 seconds"):
+                    call()
+            for one in waiting:
+                one.close()
+
+    def test_an_mtd_that_says_nothing_any_more_is_given_up(self):
+        daemon, _ = self.start(p=pool())
+        with tempfile.TemporaryDirectory() as directory, mtd.Client(daemon.runtime, patience=0.5) as client:
+            told = threading.Event()
+            future = client.submit("p", os.path.join(directory, "x"), name="hold", progress=lambda *facts: told.set())
+            self.assertTrue(told.wait(LIMIT))
+            os.kill(daemon.process.pid, signal.SIGSTOP)
+            try:
+                with self.assertRaisesRegex(mtd.ConnectionLost, "has not answered for 0.5 seconds"):
+                    future.result(LIMIT)
+                with self.assertRaisesRegex(mtd.ConnectionLost, "has not answered for 0.1 seconds"):
+                    client.call("Stats", timeout=0.1)
+            finally:
+                os.kill(daemon.process.pid, signal.SIGCONT)
+
+    def test_a_task_that_takes_longer_than_the_patience_is_asked_after(self):
+        daemon, _ = self.start(p=pool())
+        asked, opening = threading.Semaphore(0), mtd.session._Opening
+
+        class Counted(opening):
+            def __init__(self, where):
+                asked.release()
+                super().__init__(where)
+
+        with tempfile.TemporaryDirectory() as directory, mtd.Client(daemon.runtime, patience=1) as client:
+            mtd.session._Opening = Counted
+            self.addCleanup(setattr, mtd.session, "_Opening", opening)
+            future = client.submit("p", os.path.join(directory, "x"), name="hold")
+            for _ in range(2):
+                self.assertTrue(asked.acquire(timeout=LIMIT))
+            self.assertFalse(future.done())
+            future.cancel()
+            with self.assertRaises(concurrent.futures.CancelledError):
+                future.result(LIMIT)
+
+    def test_a_forked_process_is_told_that_it_has_none(self):
+        _, client = self.start(p=pool())
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                client.submit("p", 1, 2, name="add")
+            except mtd.Error as error:
+                os.write(writing, str(error).encode())
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as file:
+            self.assertEqual(file.read(), f"this client or pool belongs to process {os.getpid()}, of which this one was "
+                                          "forked; make one of its own")
+        os.waitpid(pid, 0)
+        self.assertEqual(client.submit("p", 1, 2, name="add").result(LIMIT), 3)
+
 
 def square(number):
     return number * number
@@ -330,6 +403,67 @@ class Pools(unittest.TestCase):
         self.assertIn("the program mtd is not in PATH", done.stderr)
         done = self.script("mtd.Pool(1)\n", env={"MTD_PROGRAM": "/nowhere/mtd"})
         self.assertIn("cannot start /nowhere/mtd: it cannot be executed", done.stderr)
+
+    def test_all_of_its_mtd_is_killed(self):
+        """Nobody starts it again: whoever waits for anything of the pool hears of it, and its end takes no time."""
+        done = self.script("""
+import subprocess
+def children(pid):
+    found = subprocess.run(['ps', '-o', 'pid=', '--ppid', str(pid)], capture_output=True, text=True).stdout.split()
+    return [int(one) for one in found]
+def hold(x): signal.pause()
+if __name__ == '__main__':
+    pool = mtd.Pool(2)
+    results = [pool.apply_async(hold, (1,)), pool.map_async(hold, range(5)), pool.imap(hold, range(5))]
+    len(pool._pool)
+    everybody, more = [], [pool._private.pid]
+    while more:
+        more = [child for one in more for child in children(one)]
+        everybody += more
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in everybody:
+            os.kill(pid, number)
+    for result in results:
+        try: print('wrong', result.get() if hasattr(result, 'get') else next(result))
+        except mtd.ConnectionLost as error: print(error)
+    try: pool.map(hold, range(5))
+    except mtd.Error as error: print('then', type(error).__name__)
+    pool.close()
+    pool.join()
+    print('joined')
+""")
+        reason = ("the private mtd of this pool has ended: it was killed, or what it said stands on the standard error "
+                  "output\n")
+        self.assertEqual((done.returncode, done.stdout), (0, reason * 3 + "then ConnectionLost\njoined\n"), done.stderr)
+
+    def test_it_ends_with_its_owner_though_a_forked_process_lives(self):
+        """Which holds the pipe that the guard reads."""
+        owner = subprocess.Popen([sys.executable, "-c", f"import os, signal, sys; sys.path.insert(0, {PYTHON!r}); import mtd\n"
+                                  "pool = mtd.Pool(1)\nchild = os.fork()\nif child == 0: signal.pause()\n"
+                                  "print(pool._private.directory, child, flush=True)\nsignal.pause()"],
+                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.addCleanup(owner.stdout.close)
+        self.addCleanup(owner.wait)
+        self.addCleanup(owner.kill)
+        directory, child = owner.stdout.readline().split()
+        self.addCleanup(shutil.rmtree, directory)
+        self.addCleanup(os.kill, int(child), signal.SIGKILL)
+        guard = next(int(pid) for pid in os.listdir("/proc") if pid.isdigit() and self.is_guard(pid, directory))
+        watch = os.pidfd_open(guard)
+        owner.kill()
+        owner.wait(LIMIT)
+        ended = select.select([watch], [], [], LIMIT)[0]
+        os.close(watch)
+        self.assertTrue(ended, "the guard lives on")
+
+    @staticmethod
+    def is_guard(pid, directory):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+        except OSError:
+            return False
+        return b"-c" in words and any(word.startswith(os.fsencode(directory)) for word in words)
 
     def test_wrong_arguments(self):
         for arguments, kind in (({"processes": 0}, ValueError), ({"maxtasksperchild": 0.5}, ValueError),

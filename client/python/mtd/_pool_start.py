@@ -3,16 +3,18 @@ import threading
 import time
 
 from . import varlink
-from .errors import Error, WorkerLost
+from .errors import ConnectionLost, Error, WorkerLost
 
+CONNECT_SECONDS = 30
 BROKEN_STARTS = 5        # so many starts of each worker, none of them ready: the pool is broken
 
 
 class StartWatch:
     """Follows mtd's events: a pool whose workers never become ready is told to whoever waits for it."""
 
-    def __init__(self, where, session, processes):
-        self._where = where
+    def __init__(self, private, session, processes):
+        self._private = private
+        self._where = where = private.runtime_directory
         self._session = session
         self._processes = processes
         self._failures = 0    # since one was ready
@@ -34,6 +36,7 @@ class StartWatch:
             self._follow()
         finally:
             self._calls.close()
+            self.all_were_ready.set()  # or never will be
 
     def _follow(self):
         cursor = "0"
@@ -60,15 +63,18 @@ class StartWatch:
                 self.all_were_ready.set()
 
     def _connect_again(self):
-        """The supervisor died; its successor is there in a moment."""
-        deadline = time.monotonic() + 30
+        """The supervisor died; its successor is there in a moment, unless all of mtd has died."""
+        deadline = time.monotonic() + CONNECT_SECONDS
         self._calls.close()
         while not self._is_over and time.monotonic() < deadline:
             try:
                 self._calls = varlink.Calls(varlink.MANAGER, self._where)
                 return True
             except Error:
-                time.sleep(0.05)
+                if self._private.wait_for_end(0.05) and not self._is_over:
+                    self._session.abort(ConnectionLost("the private mtd of this pool has ended: it was killed, or what it "
+                                                       "said stands on the standard error output"))
+                    return False
         return False
 
 

@@ -56,10 +56,12 @@ class Client:
     `window`: so many tasks are with mtd at a time, more wait in this process.
     `attached`: what has not ended when this process goes away is cancelled.
     `keep`: results stay with mtd (for `result_ttl`) after they have been told here.
+    `patience`: so many seconds mtd may be away, or silent, before futures end with ConnectionLost.
     """
 
     def __init__(self, socket=None, *, window=1024, attached=False, keep=False, patience=30.0):
         self._where = socket
+        self._patience = patience
         self._session = Session(socket, window=window, attached=attached, keep=keep, patience=patience)
 
     def __enter__(self):
@@ -112,9 +114,12 @@ class Client:
         under_way.remove(future)
         return future.result()
 
-    def call(self, method, **parameters):
-        """Any method of io.mtd.Tasks, see mtd-control(7): Stats, List, Cancel, Pause, …"""
-        with varlink.Calls(varlink.TASKS, self._where) as calls:
+    def call(self, method, *, timeout=-1, **parameters):
+        """Any method of io.mtd.Tasks, see mtd-control(7): Stats, List, Cancel, Pause, … Raises ConnectionLost when the
+        answer takes longer than `timeout` seconds, the client's patience if it is not given; None: it may take for ever,
+        as that of Drain does."""
+        timeout = self._patience if timeout == -1 else timeout
+        with varlink.Calls(varlink.TASKS, self._where, timeout=timeout) as calls:
             return calls.call(method, **parameters)
 
 

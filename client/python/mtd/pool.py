@@ -55,10 +55,11 @@ class Pool:
     `timeout`: seconds that a task may take (TaskTimeout); `max_crashes`: see above; `program`: the mtd to start.
     `socket` and `pool`: use this pool of a running mtd, whose workers are `python3 -m mtd.pool_worker`, instead of a
     private one; its configuration then has the say in everything else.
+    `patience`: seconds that mtd may be away or silent before what is waited for ends with ConnectionLost.
     """
 
     def __init__(self, processes=None, initializer=None, initargs=(), maxtasksperchild=None, context=None, *,
-                 timeout=None, max_crashes=3, socket=None, pool=None):
+                 timeout=None, max_crashes=3, socket=None, pool=None, patience=30.0):
         # First, for __del__ of one that could not be made.
         self._state = INIT
         spawn._check_not_importing_main()
@@ -91,7 +92,7 @@ class Pool:
         if socket is None:
             self._start_private(initializer, initargs, maxtasksperchild, max_crashes)
         try:
-            self._session = Session(self._where, window=WINDOW, attached=True)
+            self._session = Session(self._where, window=WINDOW, attached=True, patience=patience)
         except BaseException:
             self._stop_private()
             raise
@@ -100,7 +101,7 @@ class Pool:
             thread = threading.Thread(target=target, args=(source,), name=f"mtd-pool_{target.__name__}", daemon=True)
             thread.start()
             self._threads.append(thread)
-        self._watch = StartWatch(self._where, self._session, processes) if self._private is not None else None
+        self._watch = StartWatch(self._private, self._session, processes) if self._private is not None else None
         # As multiprocessing does it, so that a pool which nobody ended ends before its interpreter does.
         self._terminate = util.Finalize(self, _terminate, args=(self._session, self._private, self._watch, self._jobs,
                                                                 self._callbacks, self._results, self._lock),
@@ -295,7 +296,7 @@ class Pool:
                 for part in calls.call_more("Events", follow=True):
                     if part.get("events"):
                         return
-            except OSError:
+            except (OSError, ConnectionLost):
                 return
 
     def _repopulate_pool(self):

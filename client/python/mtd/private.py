@@ -1,12 +1,13 @@
 """A private mtd: in a temporary directory, for this process, ended with it.
 
-A guard, a process of a few lines, starts mtd and reads a pipe whose other end is here. When that end is closed, by stop()
-or because this process has gone, however it went, the guard ends mtd. mtd itself belongs to nobody by design.
+A guard, a process of a few lines, starts mtd and watches a pipe whose other end is here, and this process. When that end
+is closed, by stop(), or this process has gone, however it went, the guard ends mtd. mtd itself belongs to nobody by design.
 """
 import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,8 @@ from .errors import Error
 # seconds to end by itself, after the second it kills what is left, and without mtd its supervisor does. An interrupt from
 # the keyboard is for the owner, so all this has a session of its own.
 _GUARD = """
-import os, signal, sys
+import os, select, signal, sys
+owner = os.pidfd_open(int(sys.argv.pop(1)))
 pid = os.fork()
 if pid == 0:
     null = os.open('/dev/null', os.O_RDWR)
@@ -28,13 +30,16 @@ os.close(int(sys.argv[sys.argv.index('--ready-fd') + 1]))
 signal.signal(signal.SIGCHLD, lambda *_: os._exit(0) if os.waitpid(pid, os.WNOHANG)[0] else None)
 if os.waitpid(pid, os.WNOHANG)[0]:
     os._exit(0)
-while os.read(0, 1):
-    pass
+poller = select.poll()
+for number in (0, owner):
+    poller.register(number, select.POLLIN)
+poller.poll()
 for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
     os.kill(pid, number)
     signal.sigtimedwait([], 10)
 """
 START_SECONDS = 60
+STOP_SECONDS = 45        # more than the guard takes
 
 
 def find_program():
@@ -77,7 +82,7 @@ class PrivateMtd:
         try:
             command = [program, "--config", path, "--runtime-dir", self.runtime_directory, "--state-dir",
                        os.path.join(self.directory, "state"), "--ready-fd", str(ready_write), "--log-level", "error"]
-            self._process = subprocess.Popen([sys.executable, "-I", "-S", "-c", _GUARD, *command],
+            self._process = subprocess.Popen([sys.executable, "-I", "-S", "-c", _GUARD, str(os.getpid()), *command],
                                              stdin=subprocess.PIPE, pass_fds=[ready_write], start_new_session=True)
             self.pid = self._process.pid
             os.close(ready_write)
@@ -93,6 +98,14 @@ class PrivateMtd:
     def runtime_directory(self):
         return os.path.join(self.directory, "run")
 
+    def wait_for_end(self, seconds):
+        """Whether mtd has ended by then, however it was."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def stop(self):
         """Ends mtd with its workers and removes the directory. Again: nothing more."""
         with self._lock:
@@ -101,5 +114,7 @@ class PrivateMtd:
             self._is_stopped = True
             if self._process is not None:
                 self._process.stdin.close()
-                self._process.wait()
+                if not self.wait_for_end(STOP_SECONDS):  # the guard itself is stuck: its group is mtd's, too
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                    self._process.wait()
             shutil.rmtree(self.directory, ignore_errors=True)

@@ -11,6 +11,7 @@ import collections
 import errno
 import itertools
 import json
+import math
 import os
 import secrets
 import select
@@ -24,6 +25,8 @@ from .errors import (ConnectionLost, Error, ProtocolError, QueueFull, Refused, T
 from .frames import MAX_FRAME, Reader
 
 BLOCK = 1 << 18
+PAUSE = 0.02             # seconds between attempts to connect, × their number
+LONGEST_PAUSE = 0.5
 
 
 class Entry:
@@ -71,21 +74,67 @@ def _explain(kind, end, reason):
     return "the worker died in the middle of the task"
 
 
+class _Opening:
+    """A connection on its way to a _Stream: never blocks."""
+
+    def __init__(self, where):
+        self.stream = varlink.begin(varlink.TASKS, where)
+        self._replies = varlink.Replies()
+        if self.stream is not None:
+            try:
+                self.stream.send(varlink.call_bytes(varlink.TASKS, "Open", {}, upgrade=True))
+            except OSError:
+                pass  # what prevents it is seen when the answer is read
+
+    def advance(self):
+        """The _Stream, or None: mtd has not answered yet. Raises what mtd says instead."""
+        while True:
+            try:
+                data = self.stream.recv(BLOCK)
+            except BlockingIOError:
+                return None
+            except ConnectionResetError:
+                data = b""
+            if not data:
+                raise ConnectionLost("mtd closed the connection")
+            replies = self._replies.feed(data)
+            if replies:
+                return _Stream(self.stream, varlink.checked(replies[0]), self._replies.rest())
+
+    def close(self):
+        if self.stream is not None:
+            self.stream.close()
+
+
+def _open(where, patience):
+    """A _Stream, waited for."""
+    deadline = time.monotonic() + patience
+    while True:
+        opening = _Opening(where)
+        try:
+            while opening.stream is not None:
+                stream = opening.advance()
+                if stream is not None:
+                    return stream
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                _poll({opening.stream: False}, left)
+        except BaseException:
+            opening.close()
+            raise
+        opening.close()
+        if time.monotonic() >= deadline:
+            raise varlink.unanswered(patience)
+        _poll({}, PAUSE)
+
+
 class _Stream:
     """The connection after Open: never blocks; bytes out as there is room, whole messages in."""
 
-    def __init__(self, where):
-        calls = varlink.Calls(varlink.TASKS, where, timeout=30)
-        try:
-            self.hello = calls.upgrade("Open")
-        except Error:
-            calls.close()
-            raise
-        except OSError as error:
-            calls.close()
-            raise ConnectionLost(f"mtd does not answer at {varlink.TASKS}: {error}") from None
-        self.stream, rest = calls.detach()
-        self.stream.setblocking(False)
+    def __init__(self, stream, hello, rest):
+        self.hello = hello
+        self.stream = stream
         self._reader = Reader()
         self._early = self._reader.feed(rest)
         self._out = bytearray()
@@ -142,11 +191,13 @@ def _poll(streams, seconds=None):
     for stream, writes in streams.items():
         poller.register(stream, select.POLLIN | (select.POLLOUT if writes else 0))
     numbers = {stream.fileno(): stream for stream in streams}
-    return {numbers[number]: events for number, events in poller.poll(None if seconds is None else seconds * 1000)}
+    limit = None if seconds is None else max(0, math.ceil(seconds * 1000))
+    return {numbers[number]: events for number, events in poller.poll(limit)}
 
 
 class Session:
-    """See above."""
+    """See above. An mtd that has been away for `patience` seconds has gone for good; one that has said nothing for so
+    long while tasks are with it is asked whether it is still there."""
 
     def __init__(self, where=None, *, window=1024, attached=False, keep=False, patience=30.0):
         self._where = where
@@ -164,7 +215,15 @@ class Session:
         self._cancels = collections.deque()
         self._closing = False
         self._aborted = None                  # an exception: no task can end any more
-        self._stream = _Stream(where)         # an mtd that is not there is told at once
+        self._stream = _open(where, patience)   # an mtd that is not there is told at once; None: it is away
+        self.max_body = self._stream.hello.get("max_body", 8 << 20)   # bytes that a task's body may have
+        self._opening = None                  # while it is away, or in answer to the question
+        self._try_again = None                # when, or not at all
+        self._pause = 0.0
+        self._away_since = None
+        self._heard = time.monotonic()
+        self._asked = None                    # whether it is still there
+        self._owner = os.getpid()
         self._wake_out, self._wake_in = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
@@ -174,11 +233,6 @@ class Session:
 
     # ---- for any thread -------------------------------------------------------------------------
 
-    @property
-    def max_body(self):
-        """Bytes that a task's body may have."""
-        return self._stream.hello.get("max_body", 8 << 20)
-
     def put(self, fields, body, on_end, *, uid=None, on_progress=None):
         """Hands in a task; never blocks. `fields`: members of a put frame. Returns its Entry."""
         uid = uid or f"{self._name}-{next(self._numbers)}"
@@ -187,6 +241,7 @@ class Session:
         if len(head) > MAX_FRAME - 512:
             raise ProtocolError(f"{len(head)} bytes of arguments are more than fit; pass large data as body")
         entry = Entry(head, body, uid, on_end, on_progress)
+        self._check_owner()
         with self._lock:
             refusal = self._aborted or (Error("the client is closed") if self._closing else None)
             if refusal is None:
@@ -198,6 +253,7 @@ class Session:
 
     def wait_for_room(self, most=0):
         """Until no more than `most` tasks wait here to be put. False: the session has ended."""
+        self._check_owner()
         with self._room:
             self._room.wait_for(lambda: len(self._pending) <= most or self._closing or self._aborted)
             return not (self._closing or self._aborted)
@@ -218,12 +274,20 @@ class Session:
 
     def close(self):
         """Ends the session; what has not ended by now is told so. Attached tasks are cancelled by mtd."""
+        if os.getpid() != self._owner:
+            return
         with self._lock:
             self._closing = True
             self._room.notify_all()
         self._wake()
         if threading.current_thread() is not self._thread:
             self._thread.join()
+
+    def _check_owner(self):
+        """Its thread has not come along into a forked process, which would wait for it for ever."""
+        if os.getpid() != self._owner:
+            raise Error(f"this client or pool belongs to process {self._owner}, of which this one was forked; "
+                        "make one of its own")
 
     def _wake(self):
         if self._is_awake:
@@ -252,7 +316,9 @@ class Session:
         except Exception as error:  # never silently: whoever waits must hear of it
             self._aborted = self._aborted or error
         reason = self._aborted or ConnectionLost("the client was closed before the task ended")
-        self._stream.close()
+        for one in (self._stream, self._opening):
+            if one is not None:
+                one.close()
         with self._lock:
             self._closing = True
             self._room.notify_all()
@@ -264,18 +330,24 @@ class Session:
         self._wake_out.close()
 
     def _turn(self):
-        stream = self._stream
+        watched = {self._wake_in: False}
         self._send_cancels()
-        self._send_puts()
-        stream.flush()
-        ready = _poll({self._wake_in: False, stream.stream: stream.wants_to_write})
+        if self._stream is not None:
+            self._send_puts()
+            self._stream.flush()
+            watched[self._stream.stream] = self._stream.wants_to_write
+        if self._opening is not None:
+            watched[self._opening.stream] = False
+        ready = _poll(watched, self._seconds_to_look())
         if self._wake_in in ready:
             self._awoke()
-        if ready.get(stream.stream, 0) & ~select.POLLOUT:
-            for message, body in stream.receive():
+        if self._stream is not None and ready.get(self._stream.stream, 0) & ~select.POLLOUT:
+            self._heard, self._asked = time.monotonic(), None
+            for message, body in self._stream.receive():
                 self._take(message, body)
-        if stream.lost:
-            self._connect_again()
+            if self._stream.lost:
+                self._lose()
+        self._look_after_connection()
 
     def _take(self, message, body):
         kind = message.get("t")
@@ -346,25 +418,89 @@ class Session:
             if entry.body is not None:
                 self._stream.send(entry.body)
 
-    def _connect_again(self):
+    def _lose(self):
         """The broker died, or mtd did. Everything whose end is unknown is put again, in the old order."""
         self._stream.close()
-        deadline = time.monotonic() + self._patience
-        pause = 0.0
-        while not (self._closing or self._aborted):
-            try:
-                self._stream = _Stream(self._where)
-                break
-            except (OSError, Error) as error:
-                if time.monotonic() >= deadline:
-                    self._aborted = error if isinstance(error, Error) else ConnectionLost(str(error))
-                    return
-            pause = min(pause + 0.02, 0.5)
-            if _poll({self._wake_in: False}, pause):
-                self._awoke()
+        self._stream = None
+        self._drop_opening()
+        self._asked = None
+        self._pause = 0.0
+        self._away_since = self._try_again = time.monotonic()
         with self._lock:
             again = list(self._entries.values())
             self._entries.clear()
             for entry in again:
                 entry.seq = entry.id = None
             self._pending.extendleft(reversed(again))
+
+    def _drop_opening(self):
+        if self._opening is not None:
+            self._opening.close()
+            self._opening = None
+
+    def _seconds_to_look(self):
+        """Until _look_after_connection() has something to do although nothing has come."""
+        if self._try_again is not None:
+            look = self._try_again
+        elif self._away_since is not None:
+            look = self._away_since + self._patience
+        elif self._entries:
+            look = (self._heard if self._asked is None else self._asked) + self._patience
+        else:
+            return None
+        return max(0.0, look - time.monotonic())
+
+    def _look_after_connection(self):
+        """Never waits. At our own stream mtd may be waiting for room in a queue, so whether it is still there is asked at
+        another one."""
+        now = time.monotonic()
+        if self._opening is not None:
+            self._advance(now)
+        if self._away_since is not None:
+            if self._opening is not None and now >= self._away_since + self._patience:
+                self._aborted = varlink.unanswered(self._patience)
+        elif not self._entries:
+            self._heard, self._asked, self._try_again = now, None, None
+            self._drop_opening()
+        elif self._asked is None:
+            if now >= self._heard + self._patience:
+                self._asked = self._try_again = now
+                self._pause = 0.0
+        elif now >= self._asked + self._patience:
+            self._lose()
+        if self._try_again is not None and now >= self._try_again:
+            self._open_another(now)
+
+    def _advance(self, now):
+        try:
+            stream = self._opening.advance()
+        except (OSError, Error) as error:
+            self._drop_opening()
+            self._not_opened(error, now)
+            return
+        if stream is None:
+            return
+        self._opening = None
+        if self._away_since is not None:
+            self._stream = stream
+        else:
+            stream.close()
+        self._heard, self._asked, self._away_since, self._try_again = now, None, None, None
+
+    def _open_another(self, now):
+        self._try_again = None
+        try:
+            self._opening = _Opening(self._where)
+        except (OSError, Error) as error:
+            self._not_opened(error, now)
+            return
+        if self._opening.stream is None:
+            self._opening = None
+            self._not_opened(varlink.unanswered(self._patience), now)
+
+    def _not_opened(self, error, now):
+        if self._away_since is not None and now >= self._away_since + self._patience:
+            self._aborted = error if isinstance(error, Error) else ConnectionLost(str(error))
+            return
+        self._pause = min(self._pause + PAUSE, LONGEST_PAUSE)
+        self._try_again = now + self._pause

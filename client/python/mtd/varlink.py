@@ -2,13 +2,16 @@
 import errno
 import json
 import os
+import select
 import socket
+import time
 
 from .errors import ConnectionLost, Error, QueueFull, Refused
 
 MANAGER = "io.mtd.Manager"
 TASKS = "io.mtd.Tasks"
 MAX_REPLY = 64 << 20
+ACCEPT_PAUSE_MS = 10
 
 
 def directories(given=None):
@@ -33,19 +36,42 @@ def _is_ours(directory):
         return False
 
 
-def connect(interface, given=None):
-    """A connected socket to `interface` of the first mtd that answers."""
+def begin(interface, given=None):
+    """A connected socket to `interface` of the first mtd that is there; it does not wait, nor does this. None: there is
+    one, and nobody accepts at it just now."""
     reasons = []
     for directory in directories(given):
         path = os.path.join(directory, interface)
         stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
+            stream.setblocking(False)
             stream.connect(path)
             return stream
+        except BlockingIOError:
+            stream.close()
+            return None
         except OSError as error:
             stream.close()
             reasons.append(f"{path}: {os.strerror(error.errno) if error.errno else error}")
     raise ConnectionLost("no mtd answers:\n  " + "\n  ".join(reasons))
+
+
+def connect(interface, given=None, timeout=None):
+    """The same, waited for, at most `timeout` seconds."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        stream = begin(interface, given)
+        if stream is not None:
+            stream.settimeout(timeout)
+            return stream
+        if deadline is not None and time.monotonic() >= deadline:
+            raise unanswered(timeout)
+        select.poll().poll(ACCEPT_PAUSE_MS)  # for room in a listener's queue there is nothing to wait at
+
+
+def unanswered(seconds):
+    return ConnectionLost(f"mtd is there, but has not answered for {seconds:g} seconds: it may be stopped, or stuck at a "
+                          "disk; 'mtctl status' and its log say more")
 
 
 def call_bytes(interface, method, parameters, **flags):
@@ -88,12 +114,12 @@ class Replies:
 
 
 class Calls:
-    """A connection for one call after the other; blocks."""
+    """A connection for one call after the other; blocks, at most `timeout` seconds for each piece of an answer."""
 
     def __init__(self, interface, given=None, timeout=None):
         self._interface = interface
-        self._stream = connect(interface, given)
-        self._stream.settimeout(timeout)
+        self._timeout = timeout
+        self._stream = connect(interface, given, timeout)
         self._replies = Replies()
         self._waiting = []
 
@@ -122,26 +148,19 @@ class Calls:
         self._stream.sendall(call_bytes(self._interface, method, parameters, more=True))
         while True:
             reply = self._reply()
-            yield self._checked(reply)
+            yield checked(reply)
             if not reply.get("continues"):
                 return
 
-    def upgrade(self, method, **parameters):
-        """A call after whose reply the connection speaks something else; see detach()."""
-        self._stream.sendall(call_bytes(self._interface, method, parameters, upgrade=True))
-        return self.receive()
-
-    def detach(self):
-        """The socket, now the caller's, and what has come over it already."""
-        return self._stream, self._replies.rest()
-
     def receive(self):
-        return self._checked(self._reply())
+        return checked(self._reply())
 
     def _reply(self):
         while not self._waiting:
             try:
                 data = self._stream.recv(1 << 18)
+            except socket.timeout:
+                raise unanswered(self._timeout) from None
             except OSError as error:
                 if error.errno != errno.ECONNRESET:
                     raise
@@ -151,8 +170,9 @@ class Calls:
             self._waiting = self._replies.feed(data)
         return self._waiting.pop(0)
 
-    @staticmethod
-    def _checked(reply):
-        if "error" in reply:
-            raise exception_of(reply)
-        return reply.get("parameters") or {}
+
+def checked(reply):
+    """Its parameters; what it says of an error is raised."""
+    if "error" in reply:
+        raise exception_of(reply)
+    return reply.get("parameters") or {}
