@@ -5,37 +5,44 @@ What must hold is that nothing is lost and nothing costs more because others wai
 import json
 import os
 import select
+import sqlite3
+import subprocess
 import time
 
 import pytest
 from harness import Mtd, Varlink, eventually, pool
 from tasks import Tasks, broker_pid, call, kill_broker, queue, tasks_socket
+from test_tasks_failures import failing_syncs
+from test_tasks_store import disk_of
+from test_tasks_store import fill as fill_disk
 
 DEPTH = int(os.environ.get("MTD_DEPTH", "1000000"))
 PATIENCE = 900
 
 
-def fill(tasks, count):
-    """Puts tasks as quickly as they are taken, and waits until all are accepted."""
-    first, accepted, waiting = tasks.seq + 1, 0, b""
+def fill(tasks, count, may_refuse=b"?"):
+    """Puts tasks as quickly as they are taken, and waits until all are answered. How many were accepted."""
+    first, answered, refused, waiting = tasks.seq + 1, 0, 0, b""
     tasks.seq += count
     numbers = iter(range(first, first + count))
     tasks.sock.setblocking(False)
-    while accepted < count:
+    while answered < count:
         if not waiting:
             waiting = b"".join(b'{"t":"put","seq":%d,"pool":"p","args":["x"]}\n' % number
                                for _, number in zip(range(1000), numbers))
         ready = select.select([tasks.sock], [tasks.sock] if waiting else [], [], PATIENCE)
-        assert ready[0] or ready[1], f"nothing is taken any more, after {accepted}"
+        assert ready[0] or ready[1], f"nothing is taken any more, after {answered}"
         if ready[1]:
             waiting = waiting[tasks.sock.send(waiting):]
         if ready[0]:
             lines = (tasks.buffer + tasks.sock.recv(1 << 20)).split(b"\n")
             tasks.buffer = lines.pop()
-            accepted += len(lines)
-            refused = [line for line in lines if b'"ok"' not in line]
-            assert not refused, refused[0]
+            answered += len(lines)
+            refusals = [line for line in lines if b'"ok"' not in line]
+            assert all(may_refuse in line for line in refusals), refusals[0]
+            refused += len(refusals)
     tasks.sock.setblocking(True)
+    return answered - refused
 
 
 def memory_mib(pid):
@@ -127,3 +134,126 @@ def test_a_million_tasks_wait_and_cost_the_others_nothing(crowd):
             assert done["cancelled"] >= left["waiting"]  # and what came back from the workers
             print(f"a task meanwhile: at most {slowest:.3f} s", flush=True)
         assert queue(mtd)["waiting"] == 0 and left["waiting"] > 0
+
+
+def crowd_pools(crowd, workers, **keys):
+    tasks_keys = {"max_queue": DEPTH + 100_000, "max_queue_bytes": "1G", "durability": "process", **keys}
+    return {"p": pool([crowd], workers=workers, tasks=tasks_keys), "empty": pool([crowd], workers=2, tasks={})}
+
+
+class Faults:
+    """One fault after the other comes over a store with very many tasks."""
+
+    def __init__(self, mtd, disk):
+        self.mtd, self.disk = mtd, disk
+        self.database = os.path.join(mtd.state, "tasks", "tasks.db")
+        self.waiting = 0
+
+    def timed(self, name, what):
+        begin = time.monotonic()
+        what()
+        print(f"{name}: {time.monotonic() - begin:.3f}", flush=True)
+
+    def serves(self):
+        with Tasks(self.mtd) as tasks:
+            assert tasks.run("empty", "x")["state"] == "done"
+        assert queue(self.mtd)["waiting"] == self.waiting, "nothing is lost"
+
+    def end_all(self):
+        self.mtd.kill_whole()
+        kill_broker(os.getpid())
+
+    def start(self):
+        self.mtd.start()
+        self.serves()
+
+    def is_told(self, words):
+        self.mtd.until(lambda: words in self.mtd.ctl("status").stdout, what=f"status says: {words}")
+
+    def no_room(self):
+        with Tasks(self.mtd) as tasks:
+            filler = fill_disk(self.disk)
+            while not (refusal := tasks.refused("p", "x")):
+                self.waiting += 1
+            assert refusal["error"] == "StoreFull"
+            self.timed("Stats meanwhile", lambda: call(self.mtd, "Stats"))
+            os.unlink(filler)
+            eventually(lambda: not tasks.refused("p", "x"), what="puts are taken again")
+            self.waiting += 1
+        self.serves()
+
+    def no_syncs(self):
+        with Tasks(self.mtd) as tasks, failing_syncs(self.mtd):
+            assert tasks.refused("empty", "x")["error"] == "StoreFailed"
+
+    def newer(self, version):
+        """The database says that it is of this version; the one before."""
+        with sqlite3.connect(self.database) as database:
+            before = database.execute("PRAGMA user_version").fetchone()[0]
+            database.execute(f"PRAGMA user_version={version}")
+        database.close()
+        return before
+
+    def remount(self, how):
+        """As soon as those that were killed have no file open there any more."""
+        command = ["mount", "-o", f"remount,{how}", self.disk]
+        eventually(lambda: subprocess.run(command, capture_output=True, check=False).returncode == 0, what=f"the disk is {how}")
+
+    def damage(self):
+        size = os.path.getsize(self.database)
+        with open(self.database, "r+b") as file:
+            file.seek(size // 2 // 4096 * 4096)
+            file.write(os.urandom(4096))
+
+
+@pytest.mark.slow
+def test_faults_of_a_store_with_a_million_tasks(crowd, root, strace):
+    """Kill, full disk, an fsync that fails, a newer version, a disk that may be read only, a damaged page."""
+    with disk_of(f"{DEPTH * 200 // (1 << 20) + 64}m") as disk:
+        mtd = Mtd(crowd_pools(crowd, workers=0), checks_descriptors=False)
+        mtd.state = os.path.join(disk, "state")
+        with mtd:
+            mtd.wait_ready()
+            faults = Faults(mtd, disk)
+            with Tasks(mtd) as tasks:
+                faults.timed(f"put {DEPTH}", lambda: fill(tasks, DEPTH))
+            faults.waiting = DEPTH
+            kill_broker(mtd.keeper)
+            faults.timed("killed, until it serves", faults.serves)
+            faults.timed("no room, and room again", faults.no_room)
+            faults.no_syncs()
+            faults.timed("an fsync that failed, until it serves", faults.serves)
+            faults.end_all()
+            version = faults.newer(99)
+            mtd.start()
+            faults.is_told("was written by a newer mtd (version 99")
+            faults.end_all()
+            assert faults.newer(version) == 99
+            faults.timed("of this version again, until it serves", faults.start)
+            faults.end_all()
+            faults.remount("ro")
+            mtd.start()
+            faults.is_told("Read-only file system")
+            faults.remount("rw")
+            faults.end_all()
+            faults.timed("no more read only, until it serves", faults.start)
+            faults.end_all()
+            faults.damage()
+            faults.waiting = 0
+            faults.timed("damaged, until it serves", faults.start)
+            assert [name for name in os.listdir(os.path.dirname(faults.database)) if name.startswith("tasks.db.bad.")]
+
+
+@pytest.mark.slow
+def test_a_quota_that_hundreds_of_thousands_of_tasks_have_filled_is_worked_off(crowd):
+    quota = max(16, DEPTH * 50 >> 20)
+    with Mtd(crowd_pools(crowd, workers=2, result_ttl="1s"), daemon={"tasks": {"quota": f"{quota}M"}}) as mtd, Tasks(mtd) as tasks:
+        mtd.wait_ready()
+        call(mtd, "Pause", pool="p")
+        accepted = fill(tasks, DEPTH, may_refuse=b"StoreFull")
+        assert DEPTH // 10 < accepted < DEPTH and queue(mtd)["waiting"] == accepted
+        begin = time.monotonic()
+        call(mtd, "Resume", pool="p")
+        mtd.until(lambda: queue(mtd)["done"] == accepted, PATIENCE, what="all of them are done")
+        print(f"{accepted} in {quota} MiB, {accepted / (time.monotonic() - begin):.0f} tasks/s", flush=True)
+        eventually(lambda: not tasks.refused("p", "x"), PATIENCE, what="there is room again")

@@ -224,24 +224,30 @@ def test_tasks_wait_for_workers_that_do_not_become_ready():
 # ---- the disk
 
 
+@contextlib.contextmanager
+def failing_syncs(mtd):
+    """Of the broker, which is killed at the end."""
+    tracer = subprocess.Popen(["strace", "-f", "-p", str(broker_pid(mtd.keeper)), "-e", "trace=fsync,fdatasync", "-e",
+                               "inject=fsync,fdatasync:error=EIO"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        line = tracer.stderr.readline()
+        if "attached" not in line:
+            pytest.skip(f"strace cannot attach here: {line.strip()}")
+        yield
+    finally:
+        kill_broker(mtd.keeper)
+        tracer.kill()
+        tracer.communicate()
+
+
 def test_an_fsync_that_fails_is_never_acknowledged(root, strace):
     with Mtd({"p": task_pool(1)}) as mtd:
         with Tasks(mtd) as tasks:
             kept = tasks.run("p", "echo", "kept")["id"]
-            broker = broker_pid(mtd.keeper)
-            tracer = subprocess.Popen(["strace", "-f", "-p", str(broker), "-e", "trace=fsync,fdatasync", "-e",
-                                       "inject=fsync,fdatasync:error=EIO"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-            try:
-                line = tracer.stderr.readline()
-                if "attached" not in line:
-                    pytest.skip(f"strace cannot attach here: {line.strip()}")
+            with failing_syncs(mtd):
                 assert tasks.refused("p", "echo", "lost?", uid="u")["error"] == "StoreFailed"
                 assert tasks.refused("p", "echo", "more")["error"] == "StoreFailed"
                 assert call(mtd, "Stats")["store"]["state"] == "failed"
-            finally:
-                kill_broker(mtd.keeper)
-                tracer.kill()
-                tracer.communicate()
         with Tasks(mtd) as tasks:
             assert tasks.expect(tasks.wait(id=kept), "end")["result"] == ["kept"]
             assert tasks.run("p", "echo", 1, uid="u")["state"] == "done"

@@ -1,4 +1,5 @@
 """Where tasks stand, and when there is no room: directory and quota, full disks, a broker that is not there."""
+import contextlib
 import os
 import pwd
 import shutil
@@ -269,16 +270,23 @@ def test_without_a_queue_callers_are_told_so_with_and_without_a_broker():
             assert tasks.run("p", "echo", 1)["state"] == "done"
 
 
-@pytest.fixture
-def small_disk(root):
+@contextlib.contextmanager
+def disk_of(size):
+    """A file system of its own."""
     directory = tempfile.mkdtemp(prefix="mtd-d-")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m,mode=0755", "tmpfs", directory], capture_output=True, text=True, check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", directory], capture_output=True, text=True, check=False)
     if mounted.returncode != 0:
         os.rmdir(directory)
         pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
     yield directory
     subprocess.run(["umount", "-l", directory], check=True)
     os.rmdir(directory)
+
+
+@pytest.fixture
+def small_disk(root):
+    with disk_of("12m") as directory:
+        yield directory
 
 
 def on_disk(directory, **keys):
