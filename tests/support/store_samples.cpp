@@ -206,8 +206,8 @@ std::string dump(TaskStore& store) {
     for (const AttemptRecord& record : found.history) {
       text += " attempt " + std::to_string(record.attempt) + " " +
               std::to_string(record.worker.slot) + " " + std::to_string(record.worker.incarnation) +
-              " " + std::to_string(record.ended.ns) + " " +
-              std::to_string(static_cast<int>(record.outcome));
+              " " + std::to_string(record.started.ns) + " " + std::to_string(record.ended.ns) +
+              " " + std::to_string(static_cast<int>(record.outcome));
     }
     text += "\n";
   }

@@ -195,6 +195,42 @@ TEST_CASE("a uid names one task, a unique key one that is not final") {
   });
 }
 
+TEST_CASE("every attempt of a task that was done at last is remembered, the newest ten") {
+  for_each_store([](TaskStore& store) {
+    constexpr std::uint32_t kAttempts = kHistoryDepth + 2;
+    const auto record_of = [](std::uint32_t attempt, AttemptOutcome outcome) {
+      const auto at = static_cast<std::int64_t>(100 * attempt);
+      return AttemptRecord{attempt,           {attempt, 5}, WallTime{at},
+                           WallTime{at + 50}, outcome,      Death()};
+    };
+    (void)one(store, put_of({task_of(1)}));
+    std::vector<AttemptRecord> expected;
+    for (std::uint32_t attempt = 1; attempt < kAttempts; ++attempt) {
+      RequeueOp requeue;
+      requeue.id.value = 1;
+      requeue.attempt = requeue.counters.attempts = attempt;
+      requeue.record = record_of(attempt, AttemptOutcome::failed);
+      expected.push_back(requeue.record);
+      StoreOp op;
+      op.what = requeue;
+      op.claimed_apart = true;
+      REQUIRE(one(store, op).status == StoreStatus::committed);
+    }
+    StoreOp op = finish_of(1, kAttempts, TaskState::done);
+    op.claimed_apart = true;
+    auto& finish = std::get<FinishOp>(op.what);
+    finish.record = record_of(kAttempts, AttemptOutcome::done);
+    finish.finished = finish.record->ended;
+    expected.push_back(*finish.record);
+    REQUIRE(one(store, op).status == StoreStatus::committed);
+    expected.erase(expected.begin(), expected.end() - kHistoryDepth);
+    FindTask which;
+    which.id.value = 1;
+    which.with_history = true;
+    CHECK(store.answer(which).tasks.at(0).history == expected);
+  });
+}
+
 TEST_CASE("what has been kept long enough goes, oldest first, and no more than asked") {
   for_each_store([](TaskStore& store) {
     for (std::uint64_t id = 1; id <= 6; ++id) {

@@ -127,7 +127,11 @@ StoreStatus MemoryStore::apply(const FinishOp& op, StoreDone&) {
   entry->row.reason = op.reason;
   entry->row.finished = op.finished;
   entry->row.death = Death();
-  if (op.record) remember(*entry, *op.record);
+  if (op.record) {
+    facts.worker = op.record->worker;
+    facts.started = op.record->started;
+    remember(*entry, *op.record);
+  }
   if (op.answer) set_answer(*entry, op.answer);
   if (!facts.unique.empty()) by_unique_.erase({entry->row.pool, facts.unique});
   ended(entry->row).insert({op.finished, op.id.value});

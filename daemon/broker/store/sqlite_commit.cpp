@@ -16,6 +16,16 @@ std::size_t bytes_of(const Answer& answer) {
   return answer.result.size() + answer.data.size() + answer.error.size() + answer.file.size();
 }
 
+// The attempt that was the task's success stands in its own row: most tasks have no other.
+bool is_told_by_row(const FinishOp& op) {
+  AttemptRecord told;
+  told.attempt = op.attempt;
+  told.worker = op.record->worker;
+  told.started = op.record->started;
+  told.ended = op.finished;
+  return op.state == TaskState::done && *op.record == told;
+}
+
 // Four columns in a row.
 void bind_answer(Statement& statement, int first, const Answer& answer) {
   statement.bind_text(first, answer.result);
@@ -322,7 +332,12 @@ int SqliteStore::apply(const FinishOp& op, StoreDone& done) {
   const Death death = op.record ? op.record->death : Death();
   finish.bind(11, static_cast<std::int64_t>(death.cause));
   finish.bind(12, death.number);
-  if (in_row) bind_answer(finish, 13, *op.answer);
+  if (op.record) {
+    finish.bind(13, op.record->started.ns);
+    finish.bind(14, op.record->worker.slot);
+    finish.bind(15, signed_of(op.record->worker.incarnation));
+  }
+  if (in_row) bind_answer(finish, 16, *op.answer);
   int code = finish.run();
   if (code != SQLITE_OK) return code;
   if (database_.changes() == 0) {
@@ -330,7 +345,7 @@ int SqliteStore::apply(const FinishOp& op, StoreDone& done) {
     return SQLITE_OK;
   }
   if (!in_row) code = keep_answer(op.id, op.answer);
-  if (code == SQLITE_OK && op.record) code = keep_attempt(op.id, *op.record);
+  if (code == SQLITE_OK && op.record && !is_told_by_row(op)) code = keep_attempt(op.id, *op.record);
   return code;
 }
 

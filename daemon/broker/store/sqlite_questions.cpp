@@ -57,6 +57,16 @@ Conditions conditions_of(const TaskFilter& filter) {
   return conditions;
 }
 
+// The last attempt of a task that is done stands in its row.
+void add_success(const TaskRow& row, std::vector<AttemptRecord>& history) {
+  const TaskFacts& facts = row.facts;
+  if (facts.state != TaskState::done || facts.counters.attempts == 0) return;
+  if (!history.empty() && history.back().attempt == facts.counters.attempts) return;
+  history.push_back({facts.counters.attempts, facts.worker, facts.started, row.finished,
+                     AttemptOutcome::done, Death()});
+  if (history.size() > kHistoryDepth) history.erase(history.begin());
+}
+
 }  // namespace
 
 Result<StoreContents> SqliteStore::load() {
@@ -190,7 +200,10 @@ int SqliteStore::reply(const FindTask& question, StoreReply& reply) {
   code = SQLITE_OK;
   if (question.with_body) code = read_body(id, task.body);
   if (code == SQLITE_OK && question.with_answer) code = read_answer(id, task.answer);
-  if (code == SQLITE_OK && question.with_history) code = read_history(id, task.history);
+  if (code == SQLITE_OK && question.with_history) {
+    code = read_history(id, task.history);
+    add_success(task.row, task.history);
+  }
   return code;
 }
 

@@ -27,11 +27,14 @@ const std::array<const char*, static_cast<std::size_t>(SqliteStore::Sql::kCount)
         "SELECT args,data FROM body WHERE task=?1",
         // finish, finish_answered: ?2 and ?3 bound the attempts that are on record
         "UPDATE task SET state=?4,live=NULL,dead=?5,finished=?6,reason=?7,failures=?8,crashes=?9,"
-        "recoveries=?10,death=?11,death_number=?12,attempts=?3 "
+        "recoveries=?10,death=?11,death_number=?12,attempts=?3,started=coalesce(?13,started),"
+        "slot=coalesce(?14,slot),incarnation=coalesce(?15,incarnation) "
         "WHERE id=?1 AND live=1 AND attempts BETWEEN ?2 AND ?3",
         "UPDATE task SET state=?4,live=NULL,dead=?5,finished=?6,reason=?7,failures=?8,crashes=?9,"
-        "recoveries=?10,death=?11,death_number=?12,attempts=?3,answer=1,result=?13,answer_data=?14,"
-        "file=?15,error=?16 WHERE id=?1 AND live=1 AND attempts BETWEEN ?2 AND ?3",
+        "recoveries=?10,death=?11,death_number=?12,attempts=?3,started=coalesce(?13,started),"
+        "slot=coalesce(?14,slot),incarnation=coalesce(?15,incarnation),"
+        "answer=1,result=?16,answer_data=?17,file=?18,error=?19 WHERE id=?1 AND live=1 AND "
+        "attempts BETWEEN ?2 AND ?3",
         // requeue
         "UPDATE task SET state=?4,due=?5,due_by_wall=0,ord=?6,reason=?7,failures=?8,crashes=?9,"
         "recoveries=?10,death=?11,death_number=?12,attempts=?3 "
