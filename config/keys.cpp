@@ -700,7 +700,7 @@ std::vector<DaemonKey> make_daemon_keys() {
            "\"4G\"",
            Apply::restart,
            "How large the database of tasks and the files of large results may become together. "
-           "Puts are refused before it is reached; what ends tasks goes on, but a large result "
+           "Puts are refused before it is reached; what is there is worked off, but a large result "
            "for which there is no room is lost, and its task dead."},
           of_daemon<&S::task_quota>()),
       DaemonKey{

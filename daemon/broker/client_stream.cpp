@@ -8,6 +8,7 @@
 
 #include "common/task_frames.h"
 #include "daemon/sys/clock.h"
+#include "daemon/sys/spool_file.h"
 #include "daemon/sys/stream_socket.h"
 
 namespace mtd::broker {
@@ -22,7 +23,8 @@ constexpr std::size_t kMaxDeliveries = 64;       // results in files that are on
 constexpr std::size_t kPieceBytes = 256 * 1024;  // written at once
 constexpr Duration kMoment = Duration::nanoseconds(200'000);
 constexpr Duration kLongestMoment = Duration::nanoseconds(1'600'000);
-constexpr std::uint32_t kMostMisses = 8;  // then 2⁸ answers are sent at once
+constexpr std::uint32_t kMostMisses = 8;                      // then 2⁸ answers are sent at once
+constexpr Duration kOpenPause = Duration::milliseconds(200);  // until a file is tried again
 constexpr Duration kProgressPause = Duration::milliseconds(100);
 
 }  // namespace
@@ -267,6 +269,18 @@ void ClientStream::send_end(std::int64_t seq, const TaskEnd& end) {
   flush_soon();
 }
 
+// For want of a descriptor no result is lost: it comes when there is one.
+bool ClientStream::tries_again(const Error& why) {
+  if (!sys::is_passing_want(why.errno_value)) return false;
+  if (!next_try_) {
+    auto timer = loop_.timer(sys::Priority::idle, [this] { flush(); });
+    if (!timer) return false;
+    next_try_ = std::move(*timer);
+  }
+  next_try_->arm(sys::now() + kOpenPause);
+  return true;
+}
+
 // A piece of the first one, as far as there is room; more in the turns that follow.
 void ClientStream::deliver_results() {
   while (!deliveries_.empty() && output_.size() - sent_ < kMaxUnread / 2) {
@@ -275,6 +289,7 @@ void ClientStream::deliver_results() {
     if (!first.file) {
       auto opened = host_.open_result(first.end.answer->file);
       if (opened) first.file = std::move(*opened);
+      if (!opened && tries_again(opened.error())) return;
       if (!opened) piece = opened.error();
     }
     if (piece) piece = first.file->next();

@@ -94,6 +94,7 @@ class ClientStream final : public std::enable_shared_from_this<ClientStream> {
   void deliver_results();
   [[nodiscard]] bool takes_ends() const;
   void flush_soon();
+  [[nodiscard]] bool tries_again(const Error& why);
   void update_interest();
   [[nodiscard]] bool is_full() const;
 
@@ -121,6 +122,7 @@ class ClientStream final : public std::enable_shared_from_this<ClientStream> {
     std::optional<SpoolReader> file;
   };
   std::deque<Delivery> deliveries_;
+  std::optional<sys::EventLoop::Timer> next_try_;  // to open the file of the first one
   std::map<task::TaskId, Instant> last_progress_;
 };
 

@@ -4,12 +4,15 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "daemon/broker/client_stream.h"
 #include "daemon/broker/moments.h"
 #include "daemon/sys/clock.h"
+#include "tests/support/refused_calls.h"
+#include "tests/support/temporary_directory.h"
 
 using namespace mtd;
 using namespace mtd::broker;
@@ -28,11 +31,13 @@ struct Host final : ClientHost {
     to_flush.push_back(client.weak_from_this());
   }
   [[nodiscard]] Result<SpoolReader> open_result(const std::string&) override {
-    return Error{"there is none"};
+    if (!spool) return Error{"there is none"};
+    return spool->open("1.1");
   }
   [[nodiscard]] std::size_t max_body() const override { return 1024; }
   Moments moments;
   std::vector<std::weak_ptr<ClientStream>> to_flush;
+  std::optional<PartSpool> spool;
 };
 
 struct Client {
@@ -96,6 +101,36 @@ TEST_CASE(
   host.to_flush.front().lock()->flush_now();
   CHECK(client.heard().find("\"seq\":2") != std::string::npos);
   CHECK_FALSE(*loop.turn(Duration()));
+}
+
+TEST_CASE("a result waits for a descriptor that its file can be read by, and is not told as lost") {
+  const test::TemporaryDirectory directory;
+  sys::EventLoop loop = *sys::EventLoop::create();
+  Host host;
+  SpoolOptions options;
+  options.directory = directory.path + "/parts";
+  host.spool.emplace(options);
+  REQUIRE(host.spool->add({1}, 1, 0, "all of it"));
+  REQUIRE(host.spool->make_result({1}, 1) == "1.1");
+  const Client client(host, loop);
+  client.stream->watch({1}, 1);
+  TaskEnd end;
+  end.id = {1};
+  end.state = task::TaskState::done;
+  end.answer = std::make_shared<task::Answer>(task::Answer{"", "", "1.1", ""});
+  client.stream->end(end);
+  {
+    const test::NoDescriptors none;
+    client.stream->flush();
+    CHECK(client.heard().empty());
+  }
+  std::string heard;
+  while (heard.find("\"end\"") == std::string::npos) {
+    REQUIRE(loop.turn(Duration::infinite()));
+    heard += client.heard();
+  }
+  CHECK(heard.find("all of it") != std::string::npos);
+  CHECK(heard.find("\"state\":\"done\"") != std::string::npos);
 }
 
 TEST_CASE("moments become longer as long as ends come within them, and short again") {

@@ -12,6 +12,7 @@ constexpr int kMostInterrupts = 100;
 void LogFile::take(sqlite3_file* file) {
   const std::lock_guard hold(lock_);
   file_ = file;
+  failed_ = false;
   if (file == nullptr || file->pMethods == nullptr) return;
   usual_ = file->pMethods;
   methods_.table = *usual_;
