@@ -26,7 +26,8 @@ namespace {
 
 constexpr std::size_t kLongestBase = 60;  // of a directory, because a socket's path is short
 constexpr std::int64_t kMaxBlockedTasks = 100000;
-constexpr int kStopMs = 10000;  // a job that does not end is killed by mtd before that
+constexpr int kStopMs = 10000;   // a job that does not end is killed by mtd before that
+constexpr int kStartMs = 60000;  // far more than it takes
 
 std::string base_directory() {
   for (const char* name : {"XDG_RUNTIME_DIR", "TMPDIR"}) {
@@ -66,6 +67,13 @@ std::string literal(const std::string& word) {
   return text;
 }
 
+// The root where it was removed: every command has one.
+std::string current_directory() {
+  std::error_code removed;
+  const std::filesystem::path path = std::filesystem::current_path(removed);
+  return removed ? "/" : path.string();
+}
+
 Json configuration_of(const PrivatePool& pool) {
   const mode_t mask = ::umask(022);
   ::umask(mask);
@@ -76,7 +84,7 @@ Json configuration_of(const PrivatePool& pool) {
     command.push_back(literal(word));
   Json spec{{"command", std::move(command)},
             {"workers", pool.workers},
-            {"cwd", literal(std::filesystem::current_path().string())},
+            {"cwd", literal(current_directory())},
             {"umask", octal},
             {"env_pass", inherited_variables()},
             {"overlap", true},
@@ -94,11 +102,11 @@ Json configuration_of(const PrivatePool& pool) {
   return {{"pools", {{PrivateDaemon::kPool, std::move(spec)}}}};
 }
 
-// After `signal`; -1: however long it takes.
+// After `signal`.
 bool ends_within(int pid, int signal, int milliseconds) {
   constexpr int kPauseMs = 10;
   ::kill(pid, signal);
-  for (int waited = 0; milliseconds < 0 || waited < milliseconds; waited += kPauseMs) {
+  for (int waited = 0; waited < milliseconds; waited += kPauseMs) {
     if (::waitpid(pid, nullptr, WNOHANG) != 0) return true;
     ::poll(nullptr, 0, kPauseMs);
   }
@@ -198,11 +206,12 @@ Outcome<PrivateDaemon> PrivateDaemon::start(const PrivatePool& pool) {
   if (daemon.pid_ == 0) guard(words, theirs.get(), parent);
   theirs.reset();
   char newline = 0;
-  ssize_t got = 0;
+  pollfd entry{ready.get(), POLLIN, 0};
+  int said = 0;
   do {
-    got = ::read(ready.get(), &newline, 1);
-  } while (got < 0 && errno == EINTR);
-  if (got != 1) {
+    said = ::poll(&entry, 1, kStartMs);
+  } while (said < 0 && errno == EINTR);
+  if (said != 1 || ::read(ready.get(), &newline, 1) != 1) {
     return Failure{CtlExit::failed, "a private mtd did not start; what it said stands above"};
   }
   return daemon;
@@ -214,7 +223,10 @@ PrivateDaemon::PrivateDaemon(PrivateDaemon&& other) noexcept
 PrivateDaemon::~PrivateDaemon() {
   if (pid_ > 0 && !ends_within(pid_, SIGTERM, kStopMs)) {
     // The second TERM kills what is left; without the keeper the supervisor does.
-    if (!ends_within(pid_, SIGTERM, kStopMs)) ends_within(pid_, SIGQUIT, -1);
+    if (!ends_within(pid_, SIGTERM, kStopMs) && !ends_within(pid_, SIGQUIT, kStopMs)) {
+      ::kill(-pid_, SIGKILL);  // the guard itself is stuck: its session is mtd's, too
+      ::waitpid(pid_, nullptr, 0);
+    }
   }
   if (!directory_.empty()) {
     std::error_code ignored;

@@ -341,6 +341,29 @@ class Pools(unittest.TestCase):
                     "if __name__ == '__main__':\n"
                     "    with mtd.Pool(2) as pool: print(pool.map(f, range(5)))\n", "[1, 2, 3, 4, 5]\n")
 
+    def test_a_script_from_the_standard_input(self):
+        """There is no file to read its functions from; those of modules are there all the same."""
+        done = subprocess.run([sys.executable], input=f"import sys; sys.path.insert(0, {PYTHON!r})\nimport mtd\n"
+                              "def f(x): return x\n"
+                              "with mtd.Pool(1) as pool:\n"
+                              "    print(pool.map(abs, [-1]))\n"
+                              "    try: pool.map(f, [1])\n"
+                              "    except AttributeError as error: print('f' in str(error))\n",
+                              capture_output=True, text=True, timeout=LIMIT, check=False)
+        self.assertEqual((done.returncode, done.stdout), (0, "[1]\nTrue\n"), done.stderr)
+
+    def test_terminate_does_not_wait_for_what_runs(self):
+        self.expect("def late(): signal.pause()\n"
+                    "if __name__ == '__main__':\n"
+                    "    pool = mtd.Pool(1)\n"
+                    "    result = pool.apply_async(late)\n"
+                    "    worker = pool._pool[0]\n"
+                    "    pool.terminate()\n"
+                    "    pool.join()\n"
+                    "    print(worker.is_alive())\n"
+                    "    try: result.get()\n"
+                    "    except mtd.ConnectionLost: print('lost')\n", "False\nlost\n")
+
     def test_without_main_guard_it_is_told_and_ends(self):
         done = self.script("def f(x): return x\npool = mtd.Pool(1)\nprint(pool.apply(f, (1,)))\n")
         self.assertNotEqual(done.returncode, 0)
@@ -466,7 +489,8 @@ if __name__ == '__main__':
         return b"-c" in words and any(word.startswith(os.fsencode(directory)) for word in words)
 
     def test_wrong_arguments(self):
-        for arguments, kind in (({"processes": 0}, ValueError), ({"maxtasksperchild": 0.5}, ValueError),
+        for arguments, kind in (({"processes": 0}, ValueError), ({"processes": 1.5}, TypeError), ({"processes": 10001}, ValueError),
+                                ({"maxtasksperchild": 0.5}, ValueError),
                                 ({"initializer": 3}, TypeError), ({"socket": "/x"}, ValueError)):
             with self.assertRaises(kind, msg=arguments):
                 mtd.Pool(**arguments)

@@ -13,6 +13,8 @@ def preparation(spool):
     """What a worker needs to become like this process; as multiprocessing's spawn has it."""
     data = spawn.get_preparation_data("mtd.Pool worker")
     data["authkey"] = bytes(data["authkey"])
+    if not os.path.exists(data.get("init_main_from_path") or os.devnull):
+        del data["init_main_from_path"]  # a script that came over the standard input: nobody can read it again
     return {"spawn": data, "environment": dict(os.environb), "spool": spool}
 
 

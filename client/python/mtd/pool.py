@@ -18,6 +18,7 @@ does, so a script that makes a pool does so under `if __name__ == "__main__":`. 
 travel by pickle; locks and queues of multiprocessing do not travel, those of a multiprocessing.Manager do.
 """
 import itertools
+import operator
 import os
 import pickle
 import queue
@@ -38,6 +39,8 @@ from ._pool_threads import call_callbacks, feed_jobs, feed_one
 from .errors import ConnectionLost
 from .private import PrivateMtd
 from .session import Session
+
+MOST_PROCESSES = 10000   # of one pool of mtd
 
 
 def _chunks(iterable, size):
@@ -69,6 +72,9 @@ class Pool:
             processes = len(os.sched_getaffinity(0))
         if processes < 1:
             raise ValueError("Number of processes must be at least 1")
+        processes = operator.index(processes)
+        if processes > MOST_PROCESSES and socket is None:
+            raise ValueError(f"Number of processes must be at most {MOST_PROCESSES}")
         if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0):
             raise ValueError("maxtasksperchild must be a positive int or None")
         if initializer is not None and not callable(initializer):
@@ -206,6 +212,8 @@ class Pool:
             self._nothing_left.wait_for(lambda: not self._results)
         if self._watch is not None:
             self._watch.all_were_ready.wait()
+        if self._private is not None:
+            self._private.takes_its_time = True  # workers end as their programs do
         self._terminate()
 
     def _check_running(self):

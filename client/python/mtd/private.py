@@ -15,9 +15,9 @@ import threading
 
 from .errors import Error
 
-# The guard: standard input is the pipe, the words are mtd's. It ends when mtd has ended. After the first TERM mtd has ten
-# seconds to end by itself, after the second it kills what is left, and without mtd its supervisor does. An interrupt from
-# the keyboard is for the owner, so all this has a session of its own.
+# The guard: standard input is the pipe, the words are mtd's. It ends when mtd has ended. After the first TERM mtd has half a
+# second to end by itself, ten if it was told to take its time, after the second it kills what is left, and without mtd its
+# supervisor does. An interrupt from the keyboard is for the owner, so all this has a session of its own.
 _GUARD = """
 import os, select, signal, sys
 owner = os.pidfd_open(int(sys.argv.pop(1)))
@@ -33,10 +33,12 @@ if os.waitpid(pid, os.WNOHANG)[0]:
 poller = select.poll()
 for number in (0, owner):
     poller.register(number, select.POLLIN)
-poller.poll()
+happened = dict(poller.poll())
+seconds = 10 if 0 in happened and os.read(0, 1) else 0.5
 for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
     os.kill(pid, number)
-    signal.sigtimedwait([], 10)
+    signal.sigtimedwait([], seconds)
+    seconds = 10
 """
 START_SECONDS = 60
 STOP_SECONDS = 45        # more than the guard takes
@@ -66,6 +68,7 @@ class PrivateMtd:
         if os.geteuid() == 0:
             # The broker of a root's mtd is another user, and passes through on the way to its own directory.
             os.chmod(self.directory, 0o711)
+        self.takes_its_time = False    # stop() lets workers end what they do
         self.pid = None    # of the guard, which ends after mtd
         self._process = None
         self._lock = threading.Lock()
@@ -98,6 +101,13 @@ class PrivateMtd:
     def runtime_directory(self):
         return os.path.join(self.directory, "run")
 
+    def _tell(self, what):
+        try:
+            self._process.stdin.write(what)
+            self._process.stdin.flush()
+        except OSError:
+            pass  # it has ended already
+
     def wait_for_end(self, seconds):
         """Whether mtd has ended by then, however it was."""
         try:
@@ -113,6 +123,8 @@ class PrivateMtd:
                 return
             self._is_stopped = True
             if self._process is not None:
+                if self.takes_its_time:
+                    self._tell(b"t")
                 self._process.stdin.close()
                 if not self.wait_for_end(STOP_SECONDS):  # the guard itself is stuck: its group is mtd's, too
                     os.killpg(self._process.pid, signal.SIGKILL)
