@@ -276,7 +276,8 @@ std::string failure_phrase(const End& end) {
   if (end.reason == "crash" && phrase.find("signal") == std::string::npos) {
     phrase = phrase.empty() ? "the worker died of it" : "the worker died: " + phrase;
   }
-  if (phrase.empty()) phrase = reason.empty() ? escape_for_terminal(end.state) : reason;
+  const bool is_plain = reason.empty() || (end.state == "cancelled" && end.reason == "user");
+  if (phrase.empty()) phrase = is_plain ? escape_for_terminal(end.state) : reason;
   if (end.attempts > 1) phrase += ", " + counted(end.attempts, "attempt");
   return phrase;
 }

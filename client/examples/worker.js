@@ -5,6 +5,10 @@
 const net = require('net');
 const readline = require('readline');
 
+if (!process.env.MTD_TASK_FD) {
+  console.error('MTD_TASK_FD is not set: this program is a worker, which mtd starts in a pool with "tasks"');
+  process.exit(2);
+}
 const mtd = new net.Socket({fd: Number(process.env.MTD_TASK_FD)});
 const send = (message) => mtd.write(JSON.stringify(message) + '\n');
 

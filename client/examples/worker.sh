@@ -1,7 +1,8 @@
 #!/bin/bash
 # A worker in bash: one JSON object a line. The keys t, id and attempt come first, so that they can be cut out.
 # Task: {"args":["some words"]}; the result is how many there are.
-fd=$MTD_TASK_FD
+fd=${MTD_TASK_FD:?is not set: this program is a worker, which mtd starts in a pool with \"tasks\"}
+command -v jq >/dev/null || { echo "jq is not installed, and every task would fail" >&2; exit 1; }
 printf '{"t":"ready","proto":1,"credit":1}\n' >&"$fd"
 while IFS= read -r -u "$fd" line; do
   case $line in

@@ -82,7 +82,7 @@ def test_why_a_wait_goes_on_is_told(tmp_path):
         mtd.ctl("pool", "resume", "paused")
         mtd.ctl("scale", "none", "1")
         others["bad"][0].process.send_signal(signal.SIGINT)
-        others["bad"][0].end(130, "interrupted; the task is being cancelled")
+        others["bad"][0].end(130, "interrupted; the task is being cancelled", "mtctl: cancelled\n")
         assert off[1].end(0) == f"{number} done\n"
         for one in (off[0], off[2], off[3], others["paused"][0], others["none"][0]):
             one.end(0)

@@ -36,6 +36,16 @@ class Workers(unittest.TestCase):
             self.skipTest(f"{program} is not installed")
         return found
 
+    def test_started_by_hand_they_say_what_they_are(self):
+        without = {name: value for name, value in os.environ.items() if name != "MTD_TASK_FD"}
+        for words in (("bash", "worker.sh"), ("node", "worker.js"), (sys.executable, "worker.py")):
+            if shutil.which(words[0]) is None:
+                continue
+            done = subprocess.run([words[0], os.path.join(EXAMPLES, words[1])], env={**without, "PYTHONPATH": PYTHON},
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertRegex(done.stderr, 'MTD_TASK_FD:? is not set: this program is a worker, which mtd starts in a pool with "tasks"')
+
     def test_bash(self):
         self.need("jq")
         self.answers(self.need("bash"), os.path.join(EXAMPLES, "worker.sh"))
