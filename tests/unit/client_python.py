@@ -489,11 +489,12 @@ if __name__ == '__main__':
         return b"-c" in words and any(word.startswith(os.fsencode(directory)) for word in words)
 
     def test_wrong_arguments(self):
-        for arguments, kind in (({"processes": 0}, ValueError), ({"processes": 1.5}, TypeError), ({"processes": 10001}, ValueError),
-                                ({"maxtasksperchild": 0.5}, ValueError),
+        for arguments, kind in (({"processes": 0}, ValueError), ({"processes": 1.5}, TypeError), ({"maxtasksperchild": 0.5}, ValueError),
                                 ({"initializer": 3}, TypeError), ({"socket": "/x"}, ValueError)):
             with self.assertRaises(kind, msg=arguments):
                 mtd.Pool(**arguments)
+        with self.assertRaisesRegex(ValueError, "Number of processes must be at most 10000"):
+            mtd.Pool(10001)
         with mtd.Pool(1) as some:
             with self.assertRaises(ValueError):
                 some.map(square, [1], chunksize=0)
