@@ -242,7 +242,10 @@ void Broker::arm_timer() {
 
 void Broker::handle(const Ping&) {
   pinged_ = true;
-  link_.send(Pong{});
+  Pong pong;
+  if (store_.is_owed() || clients_.waits_for_sync())
+    pong.store_silence = store_.silence(now().instant).count_ns();
+  link_.send(pong);
 }
 
 // A turn that only answers a question is none: the supervisor would never stop asking.

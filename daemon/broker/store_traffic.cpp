@@ -35,6 +35,7 @@ void StoreTraffic::remove(std::vector<task::TaskId> ids) {
 void StoreTraffic::ask(task::StoreQuestion question, Replied replied) {
   const std::uint64_t token = next_question_++;
   send();
+  if (!is_owed()) heard_ = sys::now();
   auto reply = stores_.ask(token, std::move(question));
   if (!reply) {
     questions_.emplace(token, std::move(replied));
@@ -52,6 +53,7 @@ void StoreTraffic::send() {
   const bool nested = std::exchange(sending_, true);
   while (!batch_.empty() || (!nested && !done_at_once_.empty())) {
     if (!batch_.empty()) {
+      if (!is_owed()) heard_ = sys::now();
       under_way_ += batch_.size();
       std::vector<task::StoreOp> next;
       next.reserve(std::exchange(last_batch_, batch_.size()));  // as many as before, perhaps
@@ -81,6 +83,7 @@ void StoreTraffic::end_turn() {
 }
 
 void StoreTraffic::on_output() {
+  heard_ = sys::now();
   for (auto& output : stores_.take()) {
     if (auto* one = std::get_if<task::StoreDone>(&output)) {
       --under_way_;

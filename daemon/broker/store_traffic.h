@@ -42,6 +42,9 @@ class StoreTraffic {
   void end_turn();
   // Nothing that was submitted is under way.
   [[nodiscard]] bool is_idle() const { return under_way_ == 0 && batch_.empty(); }
+  // How long the store has said nothing, if it owes an answer; else since it owed one.
+  [[nodiscard]] Duration silence(Instant now) const { return now.since(heard_); }
+  [[nodiscard]] bool is_owed() const { return under_way_ > 0 || !questions_.empty(); }
 
  private:
   void on_output();
@@ -59,6 +62,7 @@ class StoreTraffic {
   std::uint64_t under_way_ = 0;               // operations at the disk
   std::deque<task::StoreDone> done_at_once_;  // in memory; not told yet
   bool sending_ = false;
+  Instant heard_;  // something from the store, or given to one that had nothing to do
   std::uint64_t next_question_ = 1;
   std::unordered_map<std::uint64_t, Replied> questions_;
 };

@@ -26,6 +26,7 @@ namespace {
 constexpr const char* kLabel = ".broker";  // no pool has such a name
 constexpr std::uint32_t kSetupMs = 30'000;
 constexpr int kMessagesATurn = 256;
+constexpr Duration kStoreSilence = Duration::seconds(10);
 constexpr int kLastTurns = 16;  // of an end that has been told, which nobody makes longer
 
 std::int64_t ns(Duration duration) {
@@ -282,7 +283,7 @@ void TaskPlane::on_entry(const keeper::Entry& entry) {
                                : said_why || entry.state == keeper::EntryState::failed
                                    ? model::BrokerEnd::cannot_work
                                    : model::BrokerEnd::died;
-  running_ = spawning_ = serving_ = stop_told_ = said_why_ = false;
+  running_ = spawning_ = serving_ = stop_told_ = said_why_ = store_hangs_ = false;
   link_watch_ = {};
   link_.close();
   fetches_.clear();
@@ -519,6 +520,25 @@ void TaskPlane::handle(const broker::Backlog& backlog) {
   if (hooks_.backlog) hooks_.backlog(backlog.pool, backlog.waits != 0);
 }
 
+// The broker itself is well. Its tasks wait, and so does everybody who asks for them.
+void TaskPlane::handle(const broker::Pong& pong) {
+  const Duration silence = Duration::nanoseconds(pong.store_silence);
+  const bool hangs = silence >= kStoreSilence;
+  if (hangs) {
+    problem_ = "their store has not answered for " + format_duration_brief(silence) +
+               ": its disk hangs, or has too much to do";
+    expect();  // asked again, until it goes on
+  }
+  if (std::exchange(store_hangs_, hangs) == hangs) return;
+  if (hangs) {
+    spdlog::error("tasks: {}", problem_);
+  } else {
+    spdlog::info("tasks: their store answers again");
+    problem_.clear();
+  }
+  if (hooks_.failed) hooks_.failed(problem_);
+}
+
 void TaskPlane::expect() {
   watch_.expect(sys::now());
   arm_watch();
@@ -535,23 +555,25 @@ void TaskPlane::watch_broker() {
   if (step == Step::ask) link_.send(broker::Ping{});
   if (step == Step::end && !is_stopped()) end_broker();
   if (step == Step::give_up && !is_stopped()) {
-    spdlog::error("tasks: the broker does not end even by SIGKILL; it is left to the kernel");
-    given_up_ = true;
+    problem_ = "the broker does not end even by SIGKILL, as where the disk of its store hangs";
+    spdlog::error("tasks: {}", problem_);
+    if (stopping_) {
+      given_up_ = true;
+    } else {
+      refuse();
+    }
     if (hooks_.failed) hooks_.failed(problem_);
   }
   arm_watch();
 }
 
-// Its store can be opened again when it is gone, which the kernel may not allow at once.
 void TaskPlane::end_broker() {
   const Duration answer = serving_ ? model::BrokerWatch::kAnswer : model::BrokerWatch::kFirstAnswer;
   problem_ = stopping_ ? "the broker has not ended in time"
                        : "the broker has not answered for " + format_duration(answer);
   spdlog::error("tasks: {}: it is killed", problem_);
   keeper_.signal(key_, SIGKILL, keeper::Scope::group);
-  if (stopping_) return;
   if (hooks_.failed) hooks_.failed(problem_);
-  refuse();
 }
 
 void TaskPlane::flush() {

@@ -135,7 +135,7 @@ class TaskPlane {
   void handle(const broker::Failed& failed);
   void handle(const broker::EndedTaken& taken);
   void handle(const broker::Backlog& backlog);
-  void handle(const broker::Pong&) {}
+  void handle(const broker::Pong& pong);
   void handle(const broker::Working&) { expect(); }
   template <class Fact>
   void handle(const Fact& fact) {
@@ -174,7 +174,8 @@ class TaskPlane {
   Instant watched_ = Instant::never();  // what the timer is armed for
   TaskRefusals refusals_;
   std::string problem_, told_problem_, socket_path_;
-  keeper::Key key_{};  // of the broker that runs
+  bool store_hangs_ = false;  // and that is the problem
+  keeper::Key key_{};         // of the broker that runs
   bool running_ = false, spawning_ = false, begun_ = false, syncing_ = false, serving_ = false;
   bool stopping_ = false, stop_told_ = false, said_why_ = false, given_up_ = false;
 };

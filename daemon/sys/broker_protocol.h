@@ -172,6 +172,7 @@ struct Backlog {
 struct Pong {
   static constexpr Type kType = Type::pong;
   Header header;
+  std::int64_t store_silence = 0;  // so long it has owed the broker an answer, ns
 };
 struct Working {
   static constexpr Type kType = Type::working;

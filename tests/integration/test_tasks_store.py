@@ -252,6 +252,53 @@ def test_a_broker_that_hangs_is_replaced_and_holds_up_no_stop(tmp_path):
         mtd.stop(300)
 
 
+@pytest.fixture
+def disk(root):
+    """A file system of its own, which fsfreeze(8) makes hang."""
+    directory = tempfile.mkdtemp(prefix="mtd-d-")
+    os.chmod(directory, 0o755)
+    image, place = directory + "/image", directory + "/disk"
+    os.mkdir(place)
+    with open(image, "wb") as file:
+        file.truncate(128 << 20)
+    made = subprocess.run(f"mkfs.ext4 -q {image} && mount -o loop {image} {place}", shell=True, capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        shutil.rmtree(directory)
+        pytest.skip(f"no file system can be mounted from a file here: {made.stderr.strip()}")
+    yield place
+    subprocess.run(["fsfreeze", "-u", place], capture_output=True, check=False)
+    subprocess.run(["umount", "-l", place], check=True)
+    shutil.rmtree(directory)
+
+
+@pytest.mark.slow
+def test_a_disk_that_hangs_is_told_and_holds_up_no_stop(disk):
+    """Under the store's threads, while the broker goes on; and under the broker itself, which is killed."""
+    mtd = Mtd({"p": task_pool(1)}, checks_descriptors=False, exit_code=1)  # something is left to the kernel
+    mtd.daemon = {"tasks": {"directory": disk + "/store"}}
+    mtd.write_config()
+    with mtd:
+        with Tasks(mtd) as tasks:
+            assert tasks.run("p", "echo", 1)["state"] == "done"
+            call(mtd, "Pause", pool="p")
+            number = tasks.expect(tasks.put("p", "echo", 2), "ok")["id"]
+            subprocess.run(["fsfreeze", "-f", disk], check=True)
+            tasks.send(t="cancel", seq=100, id=number)
+            mtd.until(lambda: "their store has not answered for" in mtd.ctl("status").stdout, 120, "status says it")
+            subprocess.run(["fsfreeze", "-u", disk], check=True)
+            eventually(lambda: "their store answers again" in mtd.log(), 120, "its end is told, too")
+            assert "tasks:" not in mtd.ctl("status").stdout and call(mtd, "Show", id=number)["task"]["state"] == "cancelled"
+            call(mtd, "Resume", pool="p")
+            broker = broker_pid(mtd.keeper)
+            subprocess.run(["fsfreeze", "-f", disk], check=True)
+            tasks.put("p", "echo", 3)
+            mtd.until(lambda: "as where the disk of its store hangs" in mtd.ctl("status").stdout, 240, "status says it")
+            assert "as where the disk of its store hangs" in mtd.ctl("pool", "ls", code=5).stderr
+            mtd.stop(300)
+        subprocess.run(["fsfreeze", "-u", disk], check=True)
+        assert wait_gone(broker)
+
+
 def test_without_a_queue_callers_are_told_so_with_and_without_a_broker():
     with Mtd({"p": task_pool(1)}) as mtd:
         with Tasks(mtd) as tasks:

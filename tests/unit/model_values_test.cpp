@@ -239,7 +239,11 @@ TEST_CASE("a broker that does not answer is ended, later where it may still read
     CHECK(watch.next() == at_ms(15'000 + patience));
     CHECK(watch.due(at_ms(14'999 + patience), serves) == Step::nothing);
     CHECK(watch.due(at_ms(15'000 + patience), serves) == Step::end);
+    watch.expect(at_ms(16'000 + patience));
+    CHECK(watch.due(at_ms(20'000 + patience), serves) == Step::give_up);
     CHECK(watch.next().is_never());
+    watch.stop(at_ms(999'000 + patience));  // it was killed, and is not waited for again
+    CHECK(watch.due(at_ms(1'004'000 + patience), serves) == Step::give_up);
   }
   // That the supervisor itself was stopped meanwhile says nothing about the broker.
   BrokerWatch watch;

@@ -1,7 +1,5 @@
 #include "daemon/supervisor/model/broker_watch.h"
 
-#include <utility>
-
 namespace mtd::model {
 
 void BrokerWatch::expect(Instant now) {
@@ -11,6 +9,10 @@ void BrokerWatch::expect(Instant now) {
 }
 
 void BrokerWatch::stop(Instant now) {
+  if (state_ == State::ended) {
+    next_ = now + kGone;
+    return;
+  }
   stop_by_ = now + kEnd;
   if (state_ == State::asked) return;
   state_ = State::at_once;
@@ -25,24 +27,20 @@ void BrokerWatch::heard(Instant now) {
 }
 
 BrokerWatch::Step BrokerWatch::due(Instant now, bool serves) {
-  if (now >= stop_by_) {
+  if (now < next()) return Step::nothing;
+  if (state_ == State::ended) {
     next_ = Instant::never();
-    state_ = State::idle;
-    const bool again = std::exchange(ended_, true);
-    stop_by_ = again ? Instant::never() : now + kGone;
-    return again ? Step::give_up : Step::end;
+    return Step::give_up;
   }
-  if (state_ == State::idle || now < next_) return Step::nothing;
   if (state_ == State::waiting && now < heard_ + kQuiet) {
     next_ = heard_ + kQuiet;
     return Step::nothing;
   }
   const bool late = next_ + kLate < now;
-  if (state_ == State::asked && !late) {
-    state_ = State::idle;
-    next_ = Instant::never();
-    if (!stop_by_.is_never()) stop_by_ = now + kGone;
-    ended_ = true;
+  if (now >= stop_by_ || (state_ == State::asked && !late)) {
+    state_ = State::ended;
+    stop_by_ = Instant::never();
+    next_ = now + kGone;
     return Step::end;
   }
   state_ = State::asked;

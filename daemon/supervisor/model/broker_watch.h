@@ -18,9 +18,8 @@ class BrokerWatch {
   // Who looks so late was stopped or asleep itself, and the broker perhaps with it.
   static constexpr Duration kLate = Duration::seconds(5);
 
-  // While mtd stops: from being told to its end, and from SIGKILL to the end of all waiting. A disk
-  // that hangs holds a process in the kernel.
-  static constexpr Duration kEnd = Duration::seconds(60);
+  static constexpr Duration kEnd = Duration::seconds(60);  // from being told to end
+  // From SIGKILL to the end of all waiting: a disk that hangs holds a process in the kernel.
   static constexpr Duration kGone = Duration::seconds(5);
 
   enum class Step { nothing, ask, end, give_up };
@@ -35,10 +34,9 @@ class BrokerWatch {
   [[nodiscard]] Instant next() const { return std::min(next_, stop_by_); }  // never: nothing to do
 
  private:
-  enum class State { idle, waiting, at_once, asked };
+  enum class State { idle, waiting, at_once, asked, ended };
   State state_ = State::idle;
   Instant heard_, next_ = Instant::never(), stop_by_ = Instant::never();
-  bool ended_ = false;
 };
 
 }  // namespace mtd::model
