@@ -136,11 +136,36 @@ void Broker::handle(const Ended& ended) {
 void Broker::handle(const Synced&) {
   queues_.end_sync();
   if (!std::exchange(synced_, true)) {
+    keep_rules_of_old_pools();
     queues_.sort_out(board_);
     sort_out_files();
     serve();
   }
   link_.send(Serving{});
+}
+
+// Of pools that left the configuration before this broker began: what has ended there is kept as
+// long as by default, and no longer. Where tasks are left nothing is done before their pool is
+// back, since nobody knows its rules.
+void Broker::keep_rules_of_old_pools() {
+  for (auto at = contents_.pools.begin(); at != contents_.pools.end();) {
+    const task::Recovered& left = at->second;
+    const bool has_ended = !left.oldest_done.is_never() || !left.oldest_dead.is_never();
+    if (!left.tasks.empty() || !has_ended) {
+      ++at;
+      continue;
+    }
+    QueueSettings settings;
+    settings.spec.pool = at->first;
+    settings.id = ~static_cast<std::uint32_t>(queues_.next_token());  // of no pool
+    settings.token = queues_.next_token();
+    QueueRunner& added = queues_.add(std::make_unique<QueueRunner>(
+        *this, QueueRunner::Places{loop_, link_, board_, scratch_, parts_}, std::move(settings),
+        std::move(at->second)));
+    queues_.gone(added.settings().id);
+    added.end_sync();
+    at = contents_.pools.erase(at);
+  }
 }
 
 void Broker::serve() {

@@ -3,6 +3,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import sqlite3
 import signal
 import subprocess
 import sys
@@ -194,6 +195,22 @@ def test_pools_come_and_go_by_more_names_than_there_are_places():
         kill_broker(mtd.keeper)
         for name, waiting in ((last, 1), ("kept", 0)):
             mtd.until(lambda: queue(mtd, name)["waiting"] == waiting and queue(mtd, name)["paused"], what="it is known to the next broker")
+
+
+def test_what_has_ended_in_a_pool_that_is_gone_is_not_kept_for_ever():
+    with Mtd({"old": task_pool(1), "p": task_pool(1)}) as mtd:
+        with Tasks(mtd) as tasks:
+            old, other = (tasks.run(name, "echo", 1)["id"] for name in ("old", "p"))
+        mtd.pools = {"p": mtd.pools["p"]}
+        mtd.write_config()
+        mtd.ctl("reload")
+        mtd.kill_whole()
+        kill_broker(os.getpid())
+        with contextlib.closing(sqlite3.connect(os.path.join(mtd.state, "tasks", "tasks.db"))) as database, database:
+            database.execute("UPDATE task SET finished=finished-3600*1000000000 WHERE id=?", (old,))
+        mtd.start()
+        mtd.wait_pool("p", ready=1)
+        eventually(lambda: [task["id"] for task in call(mtd, "List")["tasks"]] == [other], what="it was kept long enough")
 
 
 @pytest.fixture
