@@ -1,13 +1,16 @@
-// What map is made of: lines of the input, and the bar.
+// What map is made of: lines of the input, the bar, and why it waits.
 #include <doctest/doctest.h>
 #include <unistd.h>
 
 #include <cstdio>
 
+#include <nlohmann/json.hpp>
+
 #include "common/unique_fd.h"
 #include "ctl/display_width.h"
 #include "ctl/line_input.h"
 #include "ctl/progress_bar.h"
+#include "ctl/stall_note.h"
 
 using namespace mtd::ctl;
 
@@ -77,4 +80,32 @@ TEST_CASE("the bar says done, rate, time left and failures, within the line") {
   progress = {};
   progress.total = 0;
   CHECK(progress_bar(progress, screen) == "0/0");
+}
+
+TEST_CASE("why a pool does not work at its tasks; nothing is said of one that does") {
+  const Json idle{{"paused", false}, {"busy", 0}, {"workers", 0}};
+  const auto status = [](const char* state, int ready = 0, int want = 2) {
+    return Json{{"state", state}, {"ready", ready}, {"want", want}};
+  };
+  CHECK(stall_reason("p", idle, status("stopped")) ==
+        "pool p is stopped; 'mtctl start p' starts it");
+  CHECK(stall_reason("p", idle, status("completed")) ==
+        "pool p is completed; 'mtctl start p' starts it");
+  CHECK(stall_reason("p", idle, status("frozen", 2)) ==
+        "pool p is frozen; 'mtctl thaw p' lets it go on");
+  CHECK(stall_reason("p", idle, status("running", 0, 0)) ==
+        "pool p has no workers; 'mtctl scale p N' gives it some");
+  for (const char* state : {"starting", "backoff", "failed"}) {
+    CHECK(stall_reason("p", idle, status(state)) ==
+          "no worker of pool p is ready; 'mtctl why p' says why");
+  }
+  CHECK(stall_reason("p", {{"paused", true}, {"busy", 1}}, status("running", 2)) ==
+        "pool p is paused; 'mtctl pool resume p' lets it hand out tasks");
+  CHECK(stall_reason("p", idle, Json()) ==
+        "no worker of pool p is ready, and mtd's supervisor does not say why");
+  CHECK(stall_reason("p", {{"busy", 1}, {"workers", 1}}, Json()).empty());
+  CHECK(stall_reason("p", {{"busy", 0}, {"workers", 1}}, Json()).empty());
+  CHECK(stall_reason("p", {{"busy", 2}}, status("degraded")).empty());
+  CHECK(stall_reason("p", idle, status("running", 1)).empty());
+  CHECK(stall_reason("p", Json(), status("stopped")).empty());
 }
