@@ -300,6 +300,25 @@ class ClientSide(unittest.TestCase):
             with self.assertRaises(concurrent.futures.CancelledError):
                 future.result(LIMIT)
 
+    def test_a_done_callback_that_waits_for_another_task_is_told(self):
+        _, client = self.start(p=pool(workers=1))
+        heard = concurrent.futures.Future()
+
+        def wait_for_another(_):
+            try:
+                heard.set_result(client.submit("p", 1, 2, name="add").result())
+            except mtd.Error as error:
+                heard.set_result(str(error))
+
+        with tempfile.TemporaryDirectory() as directory:
+            future = client.submit("p", os.path.join(directory, "x"), name="hold")
+            future.add_done_callback(wait_for_another)  # before it has ended, or this thread would call it
+            future.cancel()
+            heard.exception(LIMIT)
+        self.assertEqual(heard.result(LIMIT), "a done-callback or progress function waits for another task, in the thread that "
+                                              "would hear of its end; wait in a thread of your own")
+        self.assertEqual(client.submit("p", 1, 2, name="add").result(LIMIT), 3)
+
     def test_a_forked_process_is_told_that_it_has_none(self):
         _, client = self.start(p=pool())
         reading, writing = os.pipe()

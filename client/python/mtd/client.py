@@ -6,14 +6,15 @@
         for result in client.map("thumbs", [("a.jpg", 200), ("b.jpg", 100)]):
             ...
 
-A future is a concurrent.futures.Future: add_done_callback, as_completed, wait and exception work as they do there.
+A future is a concurrent.futures.Future: add_done_callback, as_completed, wait and exception work as they do there. What is
+called at its end or progress is called in the client's own thread, and must not wait for other tasks.
 """
 import collections
 import concurrent.futures
 import math
 
 from . import varlink
-from .errors import TaskCancelled
+from .errors import Error, TaskCancelled
 from .session import Session
 
 
@@ -30,6 +31,19 @@ class Future(concurrent.futures.Future):
     def id(self):
         """mtd's number of the task; None until it has accepted it."""
         return (self.task or {}).get("id") or self._entry.id
+
+    def result(self, timeout=None):
+        self._check_may_wait()
+        return super().result(timeout)
+
+    def exception(self, timeout=None):
+        self._check_may_wait()
+        return super().exception(timeout)
+
+    def _check_may_wait(self):
+        if not self.done() and self._client._session.is_own_thread():
+            raise Error("a done-callback or progress function waits for another task, in the thread that would hear of its "
+                        "end; wait in a thread of your own")
 
     def cancel(self):
         """True: mtd was asked. The future then ends as cancelled, or with its result if that was quicker."""

@@ -233,6 +233,10 @@ class Session:
 
     # ---- for any thread -------------------------------------------------------------------------
 
+    def is_own_thread(self):
+        """Whoever is called by this session must not wait for it."""
+        return threading.current_thread() is self._thread
+
     def put(self, fields, body, on_end, *, uid=None, on_progress=None):
         """Hands in a task; never blocks. `fields`: members of a put frame. Returns its Entry."""
         uid = uid or f"{self._name}-{next(self._numbers)}"
