@@ -12,7 +12,7 @@ import time
 
 import pytest
 from harness import BIN, PATIENCE, ROOT, Mtd, eventually, pool, wait_gone
-from tasks import broker_pid, task_pool
+from tasks import broker_pid, kill_broker, task_pool
 
 sys.path.insert(0, os.path.join(ROOT, "client", "python"))
 import mtd as client_package  # noqa: E402
@@ -158,6 +158,22 @@ def test_a_broker_that_says_nothing_for_a_while_loses_nothing(tmp_path):
                 pass
             assert (held.result(PATIENCE), late.result(PATIENCE)) == ([path], ["late"])
             assert run.end(0) == '["x"]\n'
+
+
+def test_calls_go_on_when_the_broker_dies_of_them(tmp_path):
+    path = str(tmp_path / "released")
+    with Mtd({"p": task_pool()}) as mtd:
+        mtd.wait_ready()
+        mtd.ctl("put", "p", "hold", path)
+        mtd.reports.expect("begin")
+        with Ctl(mtd, "drain", "p") as drain:
+            for _ in range(3):
+                kill_broker(mtd.keeper)
+                mtd.ctl("pool", "ls", "p")
+            assert drain.process.poll() is None
+            with open(path, "w", encoding="utf-8"):
+                pass
+            assert drain.end(0) == "nothing waits or runs\n"
 
 
 def test_output_that_nobody_reads_does_not_keep_an_interrupt_out():
