@@ -353,8 +353,9 @@ Outcome<CtlExit> map_here(Context& context, MapOptions options) {
   options.pool = PrivateDaemon::kPool;
   if (options.window == 0) options.window = window_for(pool.workers);
   const std::string directory = daemon->runtime_directory();
-  return map_with(context, options,
-                  {{directory + "/io.mtd.Tasks"}, {directory + "/" + std::string(kSocketName)}});
+  return map_with(
+      context, options,
+      {{directory + "/io.mtd.Tasks"}, {directory + "/" + std::string(kSocketName)}, true});
 }
 
 Outcome<std::size_t> window_of_pool(Context& context, const std::string& pool) {

@@ -220,7 +220,8 @@ Outcome<CtlExit> run_run(Context& context) {
   if (*ended == Ended::too_late) {
     future.cancel();
     ended = wait_for(*client, future, interrupts, note, monotonic_now() + kTimeToCancel);
-    if (!ended || *ended != Ended::yes || future.get(0)->state == "cancelled") {
+    const Result<End> late = future.get(0);
+    if (!ended || *ended != Ended::yes || !late || late->state == "cancelled") {
       return Failure{CtlExit::task_timed_out,
                      "timed out: the task has not ended within --timeout; it is cancelled"};
     }

@@ -113,7 +113,7 @@ Outcome<Session> Session::open(const Options& options, const Surroundings& surro
   Outcome<Connection> connection = connect_first(socket_candidates(options.socket, surroundings),
                                                  std::min(options.timeout, kAnswer));
   if (!connection) {
-    const bool is_ours = options.timeout.is_infinite();
+    const bool is_ours = options.timeout > kAnswer;
     return connection.failure().code == CtlExit::timed_out && is_ours ? supervisor_unanswered()
                                                                       : connection.failure();
   }

@@ -187,7 +187,8 @@ void StallNote::tell(const std::string& reason) {
   told_ = reason;
   if (reason.empty() || context_.options().quiet) return;
   if (before_) before_();
-  context_.err.line("mtctl: waiting: " + reason);
+  const std::string shown = where_.is_private ? reason.substr(0, reason.find(';')) : reason;
+  context_.err.line("mtctl: waiting: " + shown);
 }
 
 bool StallNote::is_unanswered() const {

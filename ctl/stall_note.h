@@ -35,6 +35,7 @@ namespace mtd::ctl {
 struct StalledAt {
   std::vector<std::string> tasks;    // sockets that are tried
   std::vector<std::string> manager;  // the same of the supervisor
+  bool is_private = false;           // nobody can steer it: no verb is named
 };
 
 class StallNote {
