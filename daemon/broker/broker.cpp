@@ -292,6 +292,7 @@ void Broker::after_turn() {
     changed_.clear();
     arm_timer();
   }
+  store_.begin_sync();
   if (link_.wants_write()) {
     if (const auto flushed = link_.flush(); !flushed) return link_broke(flushed.error());
   }

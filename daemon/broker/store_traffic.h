@@ -40,6 +40,8 @@ class StoreTraffic {
   // What is done at once is told before this returns, and what that leads to.
   void send();
   void end_turn();
+  // After it, when workers and clients have been sent what they wait for.
+  void begin_sync() { stores_.begin_sync(); }
   // Nothing that was submitted is under way.
   [[nodiscard]] bool is_idle() const { return under_way_ == 0 && batch_.empty(); }
   // How long the store has said nothing, if it owes an answer; else since it owed one.

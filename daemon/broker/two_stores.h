@@ -55,6 +55,9 @@ class TwoStores {
   [[nodiscard]] std::optional<task::StoreReply> ask(std::uint64_t token,
                                                     task::StoreQuestion question);
 
+  // At the end of a turn, when others have been woken: what was done at once is to reach the disk.
+  void begin_sync() { disk_->begin_sync(); }
+
   // Whether there is something to be forgotten that waits for more; forget_now() lets it go. Within
   // a time that is the caller's.
   [[nodiscard]] bool is_to_forget() const { return !forgotten_.empty(); }

@@ -1213,7 +1213,10 @@ struct SlowThread {
   StoreDone put(std::uint64_t id) const {
     StoreOp op = put_of({task_of(id)});
     for (;;) {
-      if (auto done = thread->put_at_once(op)) return std::move(*done);
+      if (auto done = thread->put_at_once(op)) {
+        thread->begin_sync();
+        return std::move(*done);
+      }
       (void)thread->take();  // what is not taken is under way
       std::this_thread::yield();
     }
@@ -1277,7 +1280,10 @@ TEST_CASE("a put at once that fails, and one whose sync fails") {
   const auto put = [&](std::uint64_t id) {
     StoreOp op = put_of({task_of(id)});
     for (;;) {
-      if (auto done = store.thread->put_at_once(op)) return done->status;
+      if (auto done = store.thread->put_at_once(op)) {
+        store.thread->begin_sync();
+        return done->status;
+      }
       std::this_thread::yield();  // the sync's thread tidies
     }
   };

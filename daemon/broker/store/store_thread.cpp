@@ -131,10 +131,17 @@ std::optional<StoreDone> StoreThread::put_at_once(StoreOp& op) {
   hold.lock();
   writing_ = false;
   if (is_unsynced_put(done.front())) unsynced_.insert(unsynced_.end(), StoreSynced{1, true});
-  const bool is_to_be_synced = may_sync();
-  hold.unlock();
-  if (is_to_be_synced) has_input_.notify_one();
+  sync_owed_ = true;
   return std::move(done.front());
+}
+
+void StoreThread::begin_sync() {
+  if (!std::exchange(sync_owed_, false)) return;
+  {
+    const std::lock_guard hold(lock_);
+    if (!may_sync()) return;  // whoever writes, syncs or waits sees to it
+  }
+  has_input_.notify_one();
 }
 
 std::vector<StoreOp> StoreThread::next_batch() {

@@ -59,8 +59,11 @@ class StoreThread {
   // In order, among each other and with questions.
   void submit(std::vector<StoreOp> ops);
   // Instead of submit(): what became of a put that StoreSynced is to follow, if nothing else is
-  // under way. Nothing: it has to be submitted, and is as it was.
+  // under way. Nothing: it has to be submitted, and is as it was. Its sync is begun by
+  // begin_sync(), which is to be called soon: a thread that is woken takes a processor from whoever
+  // is woken next.
   [[nodiscard]] std::optional<StoreDone> put_at_once(StoreOp& op);
+  void begin_sync();
   void ask(std::uint64_t token, StoreQuestion question);
 
   // Readable while there is output.
@@ -108,6 +111,7 @@ class StoreThread {
   bool waited_ = false;               // … or has done so
   std::uint32_t misses_ = 0;          // waits for nothing, one after the other
   std::uint32_t no_wait_before_ = 0;  // syncs that begin at once before it is tried again
+  bool sync_owed_ = false;            // of a put by the loop
   std::uint32_t slow_ = 0;            // puts by the loop that made it wait, one after the other
   std::uint32_t handed_over_ = 0;     // puts that are the threads' before it tries again
   sys::Thread threads_[2];            // last: joined before the rest goes
