@@ -39,18 +39,15 @@ void bind_answer(Statement& statement, int first, const Answer& answer) {
 std::vector<StoreDone> SqliteStore::write(std::vector<StoreOp> batch) {
   std::vector<StoreDone> completions(batch.size());
   note_failed_sync();
-  int code = failed_ ? SQLITE_IOERR : SQLITE_OK;
-  if (!failed_) {
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      if (std::holds_alternative<ProbeOp>(batch[i].what))
-        (void)apply(std::get<ProbeOp>(batch[i].what), completions[i]);
-    }
-    if (room_ == Room::enough && !may_grow(batch)) refuse_growth();
-    code = try_write(batch, completions);
-    while (is_want_of_room(code) && room_ != Room::for_ends_only) {
-      narrow();  // once more, with the ballast's room and without what can wait
-      code = failed_ ? SQLITE_IOERR : try_write(batch, completions);
-    }
+  for (std::size_t i = 0; i < batch.size() && !failed_; ++i) {
+    if (std::holds_alternative<ProbeOp>(batch[i].what))
+      (void)apply(std::get<ProbeOp>(batch[i].what), completions[i]);
+  }
+  if (!failed_ && room_ == Room::enough && !may_grow(batch)) refuse_growth();
+  int code = failed_ ? SQLITE_IOERR : try_write(batch, completions);
+  while (is_want_of_room(code) && room_ != Room::for_ends_only) {
+    narrow();  // once more, with the ballast's room and without what can wait
+    code = failed_ ? SQLITE_IOERR : try_write(batch, completions);
   }
   if (code == SQLITE_OK) note_files(batch, completions);
   for (std::size_t i = 0; i < batch.size(); ++i) {

@@ -9,7 +9,8 @@ namespace {
 constexpr std::uint64_t kPage = 4096;
 constexpr int kCheckpointPages = 1000;
 constexpr std::uint64_t kVacuumPages = 4096;
-constexpr int kVacuumSteps = 8;  // at once, where room is wanted: two megabytes
+constexpr int kVacuumedAtOnce = 1024;
+constexpr int kVacuumSteps = 8;  // of them, where room is wanted and the log has little
 
 // Of the quota: for what ends tasks.
 std::uint64_t reserve_of(std::uint64_t quota) {
@@ -103,8 +104,14 @@ int SqliteStore::checkpoint() {
   return with_wants(code, database_.file());
 }
 
-int SqliteStore::free_some_pages() {
-  return with_wants(database_.execute("PRAGMA incremental_vacuum(256)"), database_.log());
+int SqliteStore::give_back(int pages) {
+  const std::string sql = "PRAGMA incremental_vacuum(" + std::to_string(pages) + ")";
+  return with_wants(database_.execute(sql.c_str()), database_.log());
+}
+
+std::uint64_t SqliteStore::free_pages() {
+  Use count(statement(Sql::free_pages));
+  return count->step() == SQLITE_ROW ? static_cast<std::uint64_t>(count->number(0)) : 0;
 }
 
 void SqliteStore::note_failed_checkpoint(int code) {
@@ -121,19 +128,18 @@ void SqliteStore::tidy() {
     return give_up_ballast();
   }
   if (code != SQLITE_OK) return note_failed_checkpoint(code);
-  Use count(statement(Sql::free_pages));
-  if (count->step() != SQLITE_ROW) return;
-  if (static_cast<std::uint64_t>(count->number(0)) < kVacuumPages) return;
-  code = free_some_pages();
+  if (free_pages() < kVacuumPages) return;
+  code = give_back(kVacuumedAtOnce);
   if (code != SQLITE_OK && !is_want_of_room(code)) note_failure(code, "give back free pages");
 }
 
 // On a disk that the database itself has filled its free pages are all the room there will be.
 bool SqliteStore::take_ballast() {
   if (options_.ballast == 0 || ballast_.take()) return true;
+  if (free_pages() == 0) return false;
   int code = checkpoint();  // first, so that the log is no longer than what follows
-  for (int step = 0; code == SQLITE_OK && step < kVacuumSteps; ++step) {
-    code = free_some_pages();
+  for (int step = 0; code == SQLITE_OK && step < kVacuumSteps && free_pages() != 0; ++step) {
+    code = give_back(kVacuumedAtOnce / kVacuumSteps);
     if (code == SQLITE_OK) code = checkpoint();
     if (code == SQLITE_OK && ballast_.take()) return true;
   }

@@ -159,7 +159,8 @@ class SqliteStore final : public TaskStore {
   [[nodiscard]] bool is_over_quota(std::uint64_t used, std::uint64_t more) const;
   [[nodiscard]] bool may_grow(const std::vector<StoreOp>& batch);
   [[nodiscard]] int checkpoint();
-  [[nodiscard]] int free_some_pages();
+  [[nodiscard]] int give_back(int pages);
+  [[nodiscard]] std::uint64_t free_pages();
   void note_failed_checkpoint(int code);
   [[nodiscard]] bool take_ballast();
   void refuse_growth();
