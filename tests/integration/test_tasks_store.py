@@ -342,9 +342,11 @@ def disk_of(size):
     if mounted.returncode != 0:
         os.rmdir(directory)
         pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
-    yield directory
-    subprocess.run(["umount", "-l", directory], check=True)
-    os.rmdir(directory)
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "-l", directory], check=True)
+        os.rmdir(directory)
 
 
 @pytest.fixture
