@@ -82,8 +82,10 @@ void StoreTraffic::end_turn() {
     forget_.arm(sys::now() + kForgetPause);
 }
 
+// What it leads to, and is done at once, is told after what has been done before it.
 void StoreTraffic::on_output() {
   heard_ = sys::now();
+  const bool nested = std::exchange(sending_, true);
   for (auto& output : stores_.take()) {
     if (auto* one = std::get_if<task::StoreDone>(&output)) {
       --under_way_;
@@ -95,6 +97,7 @@ void StoreTraffic::on_output() {
       replied(token, std::move(reply));
     }
   }
+  sending_ = nested;
 }
 
 void StoreTraffic::done(task::StoreDone&& done) {

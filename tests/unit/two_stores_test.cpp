@@ -5,10 +5,13 @@
 #include <poll.h>
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "daemon/broker/store_traffic.h"
 #include "tests/support/refused_calls.h"
 #include "tests/support/temporary_directory.h"
 
@@ -140,6 +143,44 @@ struct Rig {
 };
 
 }  // namespace
+
+// Puts are told as kept in the order in which they were told as written.
+TEST_CASE("what is done at once is told after all that was done before it") {
+  struct Host final : broker::StoreHost {
+    void done(StoreDone&& done) override {
+      const auto* put = std::get_if<PutOp>(&done.op.what);
+      REQUIRE(put != nullptr);
+      told.push_back(put->tasks.at(0).facts.id.value);
+      if (told.back() == 1) then();
+    }
+    void synced(const StoreSynced&) override {}
+    std::vector<std::uint64_t> told;
+    std::function<void()> then;
+  };
+  const test::TemporaryDirectory directory;
+  sys::EventLoop loop = *sys::EventLoop::create();
+  broker::SpoolOptions options;
+  options.directory = directory.path + "/parts";
+  broker::PartSpool parts(options);
+  auto thread = StoreThread::start(std::make_unique<MemoryStore>(64 << 20));
+  REQUIRE(thread);
+  Host host;
+  broker::StoreTraffic traffic(host, loop, TwoStores(std::move(*thread), 1 << 20), parts);
+  REQUIRE(traffic.start());
+  host.then = [&traffic] {
+    traffic.submit(put_of(3, Durability::memory));
+    FindTask question;
+    question.id = {1};
+    traffic.ask(question, [](const StoreReply&) {});
+  };
+  traffic.submit(put_of(1, Durability::fsync));
+  traffic.submit(put_of(2, Durability::fsync));
+  loop.after_turn([&traffic] { traffic.end_turn(); });
+  traffic.send();
+  while (host.told.size() < 3)
+    REQUIRE(loop.turn(Duration::infinite()));
+  CHECK(host.told == std::vector<std::uint64_t>{1, 2, 3});
+}
 
 TEST_CASE("tasks in memory are done at once, others by the thread") {
   Rig rig;
