@@ -15,11 +15,13 @@ Interrupts::Interrupts() {
     sigaddset(&wanted, signal);
   sigprocmask(SIG_BLOCK, &wanted, &before_);
   fd_.reset(::signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK));
+  sigdelset(&wanted, SIGWINCH);
+  stops_.reset(::signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
 Interrupts::Interrupts(Output& output) : Interrupts() {
   output_ = &output;
-  output.heed(fd());
+  output.heed(stops_.get());
 }
 
 Interrupts::~Interrupts() {

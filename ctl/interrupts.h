@@ -14,7 +14,7 @@ enum class Interruption { none, stop, resized };
 class Interrupts {
  public:
   Interrupts();
-  // Lets `output` wait for its reader no longer than that.
+  // Lets `output` wait for its reader no longer than until an interrupt.
   explicit Interrupts(Output& output);
   ~Interrupts();
   Interrupts(const Interrupts&) = delete;
@@ -27,6 +27,7 @@ class Interrupts {
  private:
   sigset_t before_{};
   UniqueFd fd_;
+  UniqueFd stops_;  // readable until an interrupt is taken; never read itself
   Output* output_ = nullptr;
 };
 

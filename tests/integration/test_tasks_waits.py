@@ -195,6 +195,27 @@ def test_output_that_nobody_reads_does_not_keep_an_interrupt_out():
             os.close(writing)
 
 
+def test_a_change_of_the_window_while_nobody_reads_loses_no_output():
+    with Mtd({"p": task_pool()}) as mtd:
+        mtd.wait_ready()
+        reading, writing = os.pipe()
+        with open(reading, encoding="utf-8") as output, Ctl(mtd, "map", "--chunk", "2", "p", stdin=subprocess.PIPE, stdout=writing) as job:
+            os.close(writing)
+            job.process.stdin.write("size\n20000\n" * 20)
+            job.process.stdin.close()
+            job.process.stdin = None
+            there = [0]
+
+            def full():
+                there.append(struct.unpack("i", fcntl.ioctl(reading, termios.FIONREAD, b"\0" * 4))[0])
+                return there[-1] > 50000 and there[-1] == there[-2]
+
+            eventually(full, PATIENCE, "the pipe is full, and nothing more comes")
+            job.process.send_signal(signal.SIGWINCH)
+            assert len(output.read()) >= 20 * 20000
+            job.end(0)
+
+
 def test_more_input_than_a_task_may_have_is_refused():
     with Mtd({"p": task_pool()}) as mtd, open("/dev/zero", "rb") as endless, Ctl(mtd, "put", "p", "-", stdin=endless) as put:
         put.end(1, "mtctl: standard input: more than a task's body may have (64M); tasks name large files instead of carrying them")
