@@ -273,6 +273,16 @@ void Broker::handle(const Ping&) {
   link_.send(pong);
 }
 
+// Somebody has removed the socket's name; at the former one nobody can come any more.
+void Broker::handle(sys::NewListener& listener) {
+  if (stopping_ || !listener.fd) return;
+  if (server_) {
+    server_->set_listener(std::move(listener.fd));
+  } else {
+    listener_ = std::move(listener.fd);
+  }
+}
+
 // A turn that only answers a question is none: the supervisor would never stop asking.
 void Broker::tell_work() {
   if (std::exchange(pinged_, false) || !synced_ || now().instant < working_again_) return;

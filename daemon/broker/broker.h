@@ -87,6 +87,7 @@ class Broker final : public QueueHost, public StoreHost {
   void handle(const Synced& synced);
   void handle(const Stop& stop);
   void handle(const Ping& ping);
+  void handle(sys::NewListener& listener);
   void keep_rules_of_old_pools();
   void serve();
   void sort_out_files();

@@ -138,9 +138,12 @@ void TaskPlane::take(const config::Configuration& configuration) {
 }
 
 void TaskPlane::replace_listener(UniqueFd listener) {
+  const bool refuses = refusals_.takes_callers();
   refusals_.pass_on();
   listener_ = std::move(listener);
   keeper_.hold(kHeldTasks, listener_.get());
+  if (refuses) refuse();
+  if (link_) tell(broker::Listen{}, listener_.get());
 }
 
 // ---- the broker's life ----
@@ -269,6 +272,7 @@ void TaskPlane::on_entry(const keeper::Entry& entry) {
     case keeper::EntryState::running:
       running_ = true;
       spawning_ = false;
+      if (stopping_ && !serving_) keeper_.signal(key_, SIGKILL, keeper::Scope::group);
       return;
     case keeper::EntryState::failed:
     case keeper::EntryState::exited:

@@ -20,7 +20,11 @@ class TaskRefusals final : public control::Dispatcher {
   void begin(int listener, const control::AccessPolicy& policy, std::string reason);
   // A broker takes the next callers; who is here already is still told.
   void pass_on();
-  void end() { server_.reset(); }
+  void end() {
+    accepts_ = false;
+    server_.reset();
+  }
+  [[nodiscard]] bool takes_callers() const { return accepts_; }
 
   void dispatch(std::shared_ptr<control::Call> call) override;
 

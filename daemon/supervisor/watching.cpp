@@ -124,7 +124,7 @@ Result<void> Supervisor::restore_control() {
   return {};
 }
 
-// The broker has the old listener: another one goes on with the new one.
+// The broker has the old listener, and is sent the new one.
 Result<void> Supervisor::restore_tasks() {
   if (tasks_->listener() < 0 || sys::socket_file_is_there(task_socket_path())) return {};
   const auto& daemon = configuration_.daemon;

@@ -89,6 +89,9 @@ Result<ToBroker> decode_to_broker(std::string_view bytes, UniqueFd fd) {
       return as<broker::Stop, ToBroker>(bytes);
     case broker::Type::ping:
       return as<broker::Ping, ToBroker>(bytes);
+    case broker::Type::listen:
+      if (bytes.size() != sizeof(broker::Listen)) return Error{"a message of a wrong size", EPROTO};
+      return ToBroker(NewListener{std::move(fd)});
     case broker::Type::hello:
     case broker::Type::serving:
     case broker::Type::ready:
@@ -143,6 +146,7 @@ Result<ToSupervisor> decode_to_supervisor(std::string_view bytes) {
     case broker::Type::synced:
     case broker::Type::stop:
     case broker::Type::ping:
+    case broker::Type::listen:
       break;
   }
   return strange();

@@ -27,9 +27,12 @@ struct AttachedSocket {
   broker::Attach message;
   UniqueFd fd;
 };
+struct NewListener {
+  UniqueFd fd;
+};
 using ToBroker =
     std::variant<broker::Welcome, broker::Pool, broker::PoolGone, AttachedSocket, broker::Drain,
-                 broker::Ended, broker::Synced, broker::Stop, broker::Ping>;
+                 broker::Ended, broker::Synced, broker::Stop, broker::Ping, NewListener>;
 using ToSupervisor =
     std::variant<broker::Hello, broker::Serving, broker::Ready, broker::Drained, broker::Spent,
                  broker::Condemned, broker::Load, broker::EndedTaken, broker::Failed,

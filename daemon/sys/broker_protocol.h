@@ -10,7 +10,7 @@
 
 namespace mtd::broker {
 
-inline constexpr std::uint32_t kLinkVersion = 2;
+inline constexpr std::uint32_t kLinkVersion = 3;
 // Where the broker finds them.
 inline constexpr int kLinkFd = 3, kListenerFd = 4, kBoardFd = 5;
 inline constexpr std::uint32_t kVersionBytes = 32;
@@ -31,6 +31,7 @@ enum class Type : std::uint32_t {
   synced,       // every living worker has been attached
   stop,         // finish what is under way with the store, and exit
   ping,         // answered with pong
+  listen,       // + the listener of io.mtd.Tasks, in place of the one it has
   // broker → supervisor
   hello = 64,   // answers welcome
   serving,      // the store is open: clients and workers are served
@@ -114,6 +115,10 @@ struct Stop {
 };
 struct Ping {
   static constexpr Type kType = Type::ping;
+  Header header;
+};
+struct Listen {
+  static constexpr Type kType = Type::listen;
   Header header;
 };
 

@@ -334,6 +334,35 @@ def test_without_a_queue_callers_are_told_so_with_and_without_a_broker():
             assert tasks.run("p", "echo", 1)["state"] == "done"
 
 
+def test_the_socket_of_tasks_removed_by_a_cleaner_is_made_again_and_served():
+    def remove_it(mtd):
+        os.unlink(tasks_socket(mtd))
+        eventually(lambda: os.path.exists(tasks_socket(mtd)), what="it is made again")
+
+    with Mtd({"p": task_pool(1)}) as mtd:
+        with Tasks(mtd) as tasks:
+            assert tasks.run("p", "echo", 1)["state"] == "done"
+            broker = broker_pid(mtd.keeper)
+            remove_it(mtd)
+            mtd.ctl("run", "p", "echo", "2")
+            assert tasks.run("p", "echo", 3)["state"] == "done"
+            assert broker_pid(mtd.keeper) == broker
+            kill_broker(mtd.keeper)
+            mtd.ctl("run", "p", "echo", "4")
+        queues = mtd.pools
+        mtd.pools = {"other": pool(["/bin/sleep", "inf"])}
+        mtd.write_config()
+        mtd.ctl("reload")
+        kill_broker(mtd.keeper)
+        for _ in range(2):
+            assert 'no pool of the configuration has "tasks"' in mtd.ctl("put", "p", "x", code=5).stderr
+            remove_it(mtd)
+        mtd.pools = queues
+        mtd.write_config()
+        mtd.ctl("reload")
+        mtd.ctl("run", "p", "echo", "5")
+
+
 @contextlib.contextmanager
 def disk_of(size):
     """A file system of its own."""

@@ -184,6 +184,13 @@ TEST_CASE("the link carries messages and a descriptor, and refuses what is not w
   const auto& attached = std::get<sys::AttachedSocket>(*message);
   CHECK(attached.message.worker == broker::WorkerRef{3, 4, 5});
   CHECK(::write(attached.fd.get(), "x", 1) == 1);
+  supervisor.send(broker::Listen{}, in.get());
+  auto second = link.receive();
+  REQUIRE(second);
+  REQUIRE(second->has_value());
+  auto listen = sys::decode_to_broker((*second)->first, std::move((*second)->second));
+  REQUIRE(listen);
+  CHECK(::write(std::get<sys::NewListener>(*listen).fd.get(), "x", 1) == 1);
   CHECK_FALSE(sys::decode_to_broker("short", UniqueFd()));
   broker::Ready ready;
   ready.header.type = broker::Type::ready;
