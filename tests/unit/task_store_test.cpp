@@ -1254,6 +1254,25 @@ TEST_CASE("a single put is written at once where nothing else is under way, and 
   CHECK(written == 1);
 }
 
+TEST_CASE("what the loop may write waits for no sync of SQLite's own") {
+  const FaultDisk disk;
+  const auto store = opened(on_fault_disk());
+  int at_once = 0, synced = 0;
+  for (std::uint64_t id = 1; id <= 600; ++id) {
+    const bool is_at_once = store->writes_at_once();
+    const std::uint64_t before = disk.syncs();
+    REQUIRE(store->write({put_of({task_of(id, {}, 9000)})}).at(0).status == StoreStatus::committed);
+    const bool has_synced = disk.syncs() != before;
+    if (is_at_once) CHECK_FALSE(has_synced);
+    at_once += is_at_once ? 1 : 0;
+    synced += has_synced ? 1 : 0;
+    REQUIRE(store->sync());
+    store->tidy();
+  }
+  CHECK(at_once > 500);
+  CHECK(synced > 0);  // the first after each checkpoint
+}
+
 TEST_CASE("what is large, many or no put that waits for the disk is the threads'") {
   const SlowThread slow;
   for (StoreOp op :

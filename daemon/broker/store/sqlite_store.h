@@ -61,6 +61,8 @@ class SqliteStore final : public TaskStore {
   [[nodiscard]] Result<StoreContents> load() override;
   [[nodiscard]] std::vector<StoreDone> write(std::vector<StoreOp> batch) override;
   [[nodiscard]] bool sync() override;
+  // What follows a checkpoint begins the log anew, and SQLite syncs its beginning.
+  [[nodiscard]] bool writes_at_once() const override { return wal_pages_ > 0; }
   [[nodiscard]] StoreReply answer(const StoreQuestion& question) override;
   [[nodiscard]] StoreHealth health() const override;
   void tidy() override;

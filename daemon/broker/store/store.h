@@ -110,6 +110,8 @@ class TaskStore {
   // written before it. sync() may run beside write() and answer(). False: the store is broken.
   [[nodiscard]] virtual std::vector<StoreDone> write(std::vector<StoreOp> batch) = 0;
   [[nodiscard]] virtual bool sync() { return true; }
+  // Whether the next write() goes no further than the kernel's memory. Not beside another write().
+  [[nodiscard]] virtual bool writes_at_once() const { return true; }
   // Sees everything that was committed before.
   [[nodiscard]] virtual StoreReply answer(const StoreQuestion& question) = 0;
   [[nodiscard]] virtual StoreHealth health() const = 0;

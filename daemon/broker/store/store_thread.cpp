@@ -118,7 +118,7 @@ std::optional<StoreDone> StoreThread::put_at_once(StoreOp& op) {
     return std::nullopt;
   }
   std::unique_lock hold(lock_);
-  if (!is_at_rest()) return std::nullopt;
+  if (!is_at_rest() || !store_->writes_at_once()) return std::nullopt;
   writing_ = true;
   hold.unlock();
   const Instant began = sys::now();
