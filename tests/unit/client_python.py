@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The Python package against a stand-in for mtd: frames, worker, client, Pool."""
 import concurrent.futures
+import math
 import os
 import select
 import shutil
@@ -267,11 +268,13 @@ class ClientSide(unittest.TestCase):
 
     def test_an_mtd_that_says_nothing_any_more_is_given_up(self):
         daemon, _ = self.start(p=pool())
-        with tempfile.TemporaryDirectory() as directory, mtd.Client(daemon.runtime, patience=0.5) as client:
+        with tempfile.TemporaryDirectory() as directory, mtd.Client(daemon.runtime, patience=LIMIT) as client:
             told = threading.Event()
             future = client.submit("p", os.path.join(directory, "x"), name="hold", progress=lambda *facts: told.set())
             self.assertTrue(told.wait(LIMIT))
             os.kill(daemon.process.pid, signal.SIGSTOP)
+            client._session._patience = 0.5  # only now: before, what was slow would have been given up, too
+            client._session._wake()
             try:
                 with self.assertRaisesRegex(mtd.ConnectionLost, "has not answered for 0.5 seconds"):
                     future.result(LIMIT)
@@ -279,6 +282,13 @@ class ClientSide(unittest.TestCase):
                     client.call("Stats", timeout=0.1)
             finally:
                 os.kill(daemon.process.pid, signal.SIGCONT)
+
+    def test_patience_has_no_end_if_it_is_wanted(self):
+        daemon, _ = self.start(p=pool())
+        for patience in (math.inf, 1e9):
+            with mtd.Client(daemon.runtime, patience=patience) as client:
+                self.assertEqual(client.submit("p", 1, 2, name="add").result(LIMIT), 3)
+                client.call("Stats")
 
     def test_a_task_that_takes_longer_than_the_patience_is_asked_after(self):
         daemon, _ = self.start(p=pool())

@@ -191,7 +191,7 @@ def _poll(streams, seconds=None):
     for stream, writes in streams.items():
         poller.register(stream, select.POLLIN | (select.POLLOUT if writes else 0))
     numbers = {stream.fileno(): stream for stream in streams}
-    limit = None if seconds is None else max(0, math.ceil(seconds * 1000))
+    limit = None if seconds is None else max(0, math.ceil(min(seconds, varlink.LONGEST_WAIT) * 1000))
     return {numbers[number]: events for number, events in poller.poll(limit)}
 
 

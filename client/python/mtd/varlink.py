@@ -12,6 +12,7 @@ MANAGER = "io.mtd.Manager"
 TASKS = "io.mtd.Tasks"
 MAX_REPLY = 64 << 20
 ACCEPT_PAUSE_MS = 10
+LONGEST_WAIT = 1e6       # seconds; the kernel takes no more at a time, and who waits for longer looks again
 
 
 def directories(given=None):
@@ -62,7 +63,7 @@ def connect(interface, given=None, timeout=None):
     while True:
         stream = begin(interface, given)
         if stream is not None:
-            stream.settimeout(timeout)
+            stream.settimeout(None if timeout is None else min(timeout, LONGEST_WAIT))
             return stream
         if deadline is not None and time.monotonic() >= deadline:
             raise unanswered(timeout)
