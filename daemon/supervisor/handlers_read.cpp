@@ -112,6 +112,7 @@ json limit_json(const char* name, json limit, json used, const char* unit, const
 void HandlerSet::status(const CallRef& call) {
   auto targets = selected(call);
   if (!targets) return;
+  supervisor_.look_after_broker();
   const Moment moment = supervisor_.moment();
   if (!call->wants_more()) {
     json pools = json::array();

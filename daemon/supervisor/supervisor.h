@@ -99,6 +99,7 @@ class Supervisor final : public Publisher {
   [[nodiscard]] Waits& waits() { return waits_; }
   [[nodiscard]] const Sockets& sockets() const { return sockets_; }
   [[nodiscard]] const TaskPlane& tasks() const { return *tasks_; }
+  void look_after_broker() { tasks_->look(); }
   [[nodiscard]] bool stopping() const { return stopping_; }
   // Processes the tables allow: the smaller of the keeper's and limits.processes.
   [[nodiscard]] std::uint32_t capacity() const;

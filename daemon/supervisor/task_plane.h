@@ -90,6 +90,11 @@ class TaskPlane {
   bool on_held(sys::HeldDescriptor& held);    // false: somebody else asked
   void flush();                               // after every turn
 
+  // Somebody wants to know how things are: whether the broker answers is found out, also if it has
+  // no work that anybody knows of.
+  void look() {
+    if (running_ && link_) expect();
+  }
   [[nodiscard]] const sys::TaskBoard& board() const { return board_; }
   [[nodiscard]] bool is_serving() const { return serving_; }
   [[nodiscard]] bool is_wanted() const { return !queues_.empty(); }

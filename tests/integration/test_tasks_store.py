@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import pytest
 from harness import BIN, ROOT, Mtd, eventually, pool, wait_gone
@@ -267,6 +268,31 @@ def test_a_broker_that_hangs_is_replaced_and_holds_up_no_stop(tmp_path):
             assert tasks.expect(tasks.wait(id=number), "end")["state"] == "done"
         os.kill(broker_pid(mtd.keeper), signal.SIGSTOP)
         mtd.stop(300)
+
+
+def times_it_waited(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("voluntary_ctxt_switches"))
+
+
+@pytest.mark.slow
+def test_a_broker_that_hangs_without_work_is_replaced_once_somebody_asks_how_mtd_is():
+    with Mtd({"p": task_pool(1)}, checks_descriptors=False) as mtd:
+        mtd.ctl("run", "p", "echo", "1")
+        pid, looks = broker_pid(mtd.keeper), [(-1, 0.0)]
+
+        def rests():
+            times, now = times_it_waited(pid), time.monotonic()
+            if times != looks[-1][0]:
+                looks.append((times, now))
+            return now - looks[-1][1] > 3
+
+        eventually(rests, 60, "it has nothing to do")
+        eventually(lambda: times_it_waited(pid) > looks[-1][0], 60, "it is asked a last time")
+        os.kill(pid, signal.SIGSTOP)
+        mtd.ctl("status")
+        assert wait_gone(pid, 300)
+        mtd.ctl("run", "p", "echo", "2")
 
 
 @pytest.fixture
