@@ -127,8 +127,10 @@ bool ends_within(int pid, int signal, int milliseconds) {
 }
 
 // Between mtctl and its mtd, which refuses the parent-death signal: hands on what it is told, told
-// itself when mtctl dies, and ends after mtd. QUIT means that mtd is to be killed.
-[[noreturn]] void guard(const std::array<const char*, 12>& words, int ready, int parent) {
+// itself when mtctl dies, and ends after mtd. QUIT means that mtd is to be killed. Where mtctl is
+// gone nobody else removes the directory.
+[[noreturn]] void guard(const std::array<const char*, 12>& words, int ready, int parent,
+                        const std::string& directory) {
   sigset_t awaited;
   sigemptyset(&awaited);
   for (const int signal : {SIGTERM, SIGQUIT, SIGCHLD})
@@ -145,6 +147,8 @@ bool ends_within(int pid, int signal, int milliseconds) {
     if (signal == SIGTERM) ::kill(pid, SIGTERM);
     if (signal == SIGQUIT) ::kill(pid, SIGKILL);
   }
+  std::error_code ignored;
+  if (::getppid() != parent) std::filesystem::remove_all(directory, ignored);
   ::_exit(0);
 }
 
@@ -203,7 +207,7 @@ Outcome<PrivateDaemon> PrivateDaemon::start(const PrivatePool& pool) {
   daemon.pid_ = ::fork();
   if (daemon.pid_ < 0)
     return Failure{CtlExit::failed, std::string("fork: ") + std::strerror(errno)};
-  if (daemon.pid_ == 0) guard(words, theirs.get(), parent);
+  if (daemon.pid_ == 0) guard(words, theirs.get(), parent, daemon.directory_);
   theirs.reset();
   char newline = 0;
   pollfd entry{ready.get(), POLLIN, 0};

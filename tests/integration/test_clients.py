@@ -51,15 +51,24 @@ def test_map_without_a_daemon():
     assert done.stdout == "".join(f"a {number}\n" for number in range(200))
 
 
+def parent(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
+
+
 def test_mtctl_is_killed_and_its_private_mtd_ends(tmp_path):
     job = subprocess.Popen([MTCTL, "map", "-j", "1", "--", "sh", "-c", f"echo $$ > {tmp_path}/pid.new; "
                             f"mv {tmp_path}/pid.new {tmp_path}/pid; exec sleep 1000"], stdin=subprocess.PIPE)
     job.stdin.write(b"x\n")
     job.stdin.flush()
     pid = harness.eventually(lambda: (tmp_path / "pid").exists() and int((tmp_path / "pid").read_text()))
+    with open(f"/proc/{parent(parent(pid))}/cmdline") as file:
+        directory = os.path.dirname(file.read().split("\0")[2])
+    assert os.path.basename(directory).startswith("mtd-map-")
     job.kill()
     job.communicate()
     assert harness.wait_gone(pid)
+    harness.eventually(lambda: not os.path.exists(directory), what="its directory is gone, too")
 
 
 def test_a_directory_is_copied_while_parts_of_mtd_are_killed(tmp_path):

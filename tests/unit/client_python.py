@@ -498,7 +498,7 @@ if __name__ == '__main__':
         self.addCleanup(owner.wait)
         self.addCleanup(owner.kill)
         directory, child = owner.stdout.readline().split()
-        self.addCleanup(shutil.rmtree, directory)
+        self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
         self.addCleanup(os.kill, int(child), signal.SIGKILL)
         guard = next(int(pid) for pid in os.listdir("/proc") if pid.isdigit() and self.is_guard(pid, directory))
         watch = os.pidfd_open(guard)
@@ -507,6 +507,7 @@ if __name__ == '__main__':
         ended = select.select([watch], [], [], LIMIT)[0]
         os.close(watch)
         self.assertTrue(ended, "the guard lives on")
+        self.assertFalse(os.path.exists(directory), "nobody else could remove it")
 
     @staticmethod
     def is_guard(pid, directory):

@@ -17,7 +17,7 @@ from .errors import Error
 
 # The guard: standard input is the pipe, the words are mtd's. It ends when mtd has ended. After the first TERM mtd has half a
 # second to end by itself, ten if it was told to take its time, after the second it kills what is left, and without mtd its
-# supervisor does. An interrupt from the keyboard is for the owner, so all this has a session of its own.
+# supervisor does. Where the owner is gone it removes the directory, too. An interrupt from the keyboard is for the owner, so all this has a session of its own.
 _GUARD = """
 import os, select, signal, sys
 owner = os.pidfd_open(int(sys.argv.pop(1)))
@@ -27,9 +27,15 @@ if pid == 0:
     os.dup2(null, 0)
     os.execv(sys.argv[1], sys.argv[1:])
 os.close(int(sys.argv[sys.argv.index('--ready-fd') + 1]))
-signal.signal(signal.SIGCHLD, lambda *_: os._exit(0) if os.waitpid(pid, os.WNOHANG)[0] else None)
-if os.waitpid(pid, os.WNOHANG)[0]:
+def look(*_):
+    if not os.waitpid(pid, os.WNOHANG)[0]:
+        return
+    if select.select([owner], [], [], 0)[0]:
+        import shutil
+        shutil.rmtree(os.path.dirname(sys.argv[sys.argv.index('--config') + 1]), ignore_errors=True)
     os._exit(0)
+signal.signal(signal.SIGCHLD, look)
+look()
 poller = select.poll()
 for number in (0, owner):
     poller.register(number, select.POLLIN)
