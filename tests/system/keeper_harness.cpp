@@ -1,6 +1,5 @@
 #include "tests/system/keeper_harness.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -13,6 +12,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <stdexcept>
 #include <type_traits>
 
@@ -132,17 +132,8 @@ KeeperRun::~KeeperRun() {
     kill(pid_, SIGKILL);
   }
   (void)wait_exit();
-  for (const char* file : {"mtd", "mtd-supervisor", "worker", "test.sock"}) {
-    unlink((directory_ + "/" + file).c_str());
-  }
-  if (rmdir(directory_.c_str()) != 0) {  // what a test made in it
-    if (DIR* dir = opendir(directory_.c_str())) {
-      while (const dirent* one = readdir(dir))
-        unlinkat(dirfd(dir), one->d_name, 0);
-      closedir(dir);
-    }
-    rmdir(directory_.c_str());
-  }
+  std::error_code ignored;
+  std::filesystem::remove_all(directory_, ignored);
 }
 
 void KeeperRun::accept_role() {
