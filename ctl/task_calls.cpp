@@ -40,6 +40,14 @@ constexpr Duration kMostPatience = Duration::seconds(24 * 60 * 60);
 constexpr int kRepeatPauseMs = 20;  // × the number of times
 constexpr int kLongestPauseMs = 500;
 
+// Whoever asks mtd how it is makes it find out whether its broker hangs.
+void have_broker_looked_after(const Context& context) {
+  Options options = context.options();
+  options.timeout = Duration::seconds(2);
+  if (Outcome<Session> session = Session::open(options, context.surroundings))
+    (void)session->call("Status", Json::object());
+}
+
 Failure broker_unanswered() {
   return {CtlExit::unreachable,
           "mtd does not answer for its tasks: it is there, and its broker may be stopped, or stuck "
@@ -67,8 +75,10 @@ class TaskCall {
     Outcome<Connection> found = connect_first(task_sockets(context_), left);
     if (!found) {
       unreachable_ = found.failure();
-      if (unreachable_->code == CtlExit::timed_out && !is_limited())
+      if (unreachable_->code == CtlExit::timed_out && !is_limited()) {
+        have_broker_looked_after(context_);
         unreachable_ = broker_unanswered();
+      }
       return Error{"", ENOENT};
     }
     client_ = std::move(found->client);
@@ -94,6 +104,7 @@ class TaskCall {
     if (unreachable_) return *unreachable_;
     if (varlink::failure_of(error) != varlink::Failure::timed_out || is_limited())
       return transport_failure(error);
+    have_broker_looked_after(context_);
     return broker_unanswered();
   }
 
@@ -202,6 +213,7 @@ Outcome<Client> connect_client(const Context& context, ClientOptions options, Du
   Result<Client> client = Client::connect(std::move(options));
   if (!client && client.error().errno_value == ETIMEDOUT && at_most < *patience)
     return no_answer_in_time();
+  if (!client && client.error().errno_value == ETIMEDOUT) have_broker_looked_after(context);
   if (!client) return client_failure(client.error());
   return *std::move(client);
 }

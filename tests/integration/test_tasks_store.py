@@ -276,7 +276,8 @@ def times_it_waited(pid):
 
 
 @pytest.mark.slow
-def test_a_broker_that_hangs_without_work_is_replaced_once_somebody_asks_how_mtd_is():
+@pytest.mark.parametrize("words", [["status"], ["put", "--patience", "1s", "p", "x"], ["pool", "ls", "--patience", "1s"]])
+def test_a_broker_that_hangs_without_work_is_replaced_once_somebody_asks_how_mtd_is(words):
     with Mtd({"p": task_pool(1)}, checks_descriptors=False) as mtd:
         mtd.ctl("run", "p", "echo", "1")
         pid, looks = broker_pid(mtd.keeper), [(-1, 0.0)]
@@ -290,7 +291,7 @@ def test_a_broker_that_hangs_without_work_is_replaced_once_somebody_asks_how_mtd
         eventually(rests, 60, "it has nothing to do")
         eventually(lambda: times_it_waited(pid) > looks[-1][0], 60, "it is asked a last time")
         os.kill(pid, signal.SIGSTOP)
-        mtd.ctl("status")
+        mtd.ctl(*words, code=0 if words == ["status"] else 5)
         assert wait_gone(pid, 300)
         mtd.ctl("run", "p", "echo", "2")
 
