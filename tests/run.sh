@@ -159,7 +159,7 @@ run_tidy() {
   [ "$rest" -le 0 ] || skip "clang-tidy of $rest files" "the time allowed for it, $budget s, was over"
 }
 
-# What could be left behind: processes from our build directory, and cgroup directories.
+# What could be left behind: processes from our build directory, cgroup directories, and temporary ones.
 leftovers() {
   local entry target
   for entry in /proc/[0-9]*/exe; do
@@ -167,6 +167,7 @@ leftovers() {
     case $target in "$PWD/build/"*/bin/*) echo "process ${entry//[!0-9]/}: $target" ;; esac
   done
   find /sys/fs/cgroup -maxdepth 6 -type d -name 'mtd.*' -not -name '*.service' 2>/dev/null
+  find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'mtd-*' 2>/dev/null
 }
 check_leftovers() {
   local left

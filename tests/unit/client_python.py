@@ -482,11 +482,12 @@ if __name__ == '__main__':
     except mtd.Error as error: print('then', type(error).__name__)
     pool.close()
     pool.join()
-    print('joined')
+    print('joined', os.path.exists(pool._private.directory))
 """)
         reason = ("the private mtd of this pool has ended: it was killed, or what it said stands on the standard error "
                   "output\n")
-        self.assertEqual((done.returncode, done.stdout), (0, reason * 3 + "then ConnectionLost\njoined\n"), done.stderr)
+        self.assertEqual((done.returncode, done.stdout), (0, reason * 3 + "then ConnectionLost\njoined False\n"), done.stderr)
+        self.assertEqual(done.stderr, "")
 
     def test_it_ends_with_its_owner_though_a_forked_process_lives(self):
         """Which holds the pipe that the guard reads."""

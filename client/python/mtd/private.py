@@ -17,7 +17,8 @@ from .errors import Error
 
 # The guard: standard input is the pipe, the words are mtd's. It ends when mtd has ended. After the first TERM mtd has half a
 # second to end by itself, ten if it was told to take its time, after the second it kills what is left, and without mtd its
-# supervisor does. Where the owner is gone it removes the directory, too. An interrupt from the keyboard is for the owner, so all this has a session of its own.
+# supervisor does. Where the owner is gone it removes the directory, too. An interrupt from the keyboard is for the owner, so
+# all this has a session of its own.
 _GUARD = """
 import os, select, signal, sys
 owner = os.pidfd_open(int(sys.argv.pop(1)))
@@ -91,8 +92,10 @@ class PrivateMtd:
         try:
             command = [program, "--config", path, "--runtime-dir", self.runtime_directory, "--state-dir",
                        os.path.join(self.directory, "state"), "--ready-fd", str(ready_write), "--log-level", "error"]
+            # Nothing is buffered: what a guard that is gone did not take must not be tried again.
             self._process = subprocess.Popen([sys.executable, "-I", "-S", "-c", _GUARD, str(os.getpid()), *command],
-                                             stdin=subprocess.PIPE, pass_fds=[ready_write], start_new_session=True)
+                                             bufsize=0, stdin=subprocess.PIPE, pass_fds=[ready_write],
+                                             start_new_session=True)
             self.pid = self._process.pid
             os.close(ready_write)
             poller = select.poll()
@@ -110,7 +113,6 @@ class PrivateMtd:
     def _tell(self, what):
         try:
             self._process.stdin.write(what)
-            self._process.stdin.flush()
         except OSError:
             pass  # it has ended already
 
