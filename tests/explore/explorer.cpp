@@ -5,6 +5,7 @@
 
 #include "daemon/supervisor/model/state.h"
 #include "tests/explore/restart.h"
+#include "tests/explore/state_hash.h"
 #include "tests/explore/world.h"
 
 namespace mtd::test {
@@ -28,28 +29,7 @@ struct Step {
 };
 
 // ---- Canonical form -----------------------------------------------------------------------------
-class Hash {
- public:
-  void add(std::uint64_t value) {
-    a_ = (a_ ^ value) * 0x100000001b3ULL;
-    b_ = (b_ + value) * 0x9e3779b97f4a7c15ULL;
-    b_ ^= b_ >> 29;
-  }
-  void add(Instant at, Instant now) {
-    if (at.is_never()) return add(~std::uint64_t{0});
-    add(at > now ? static_cast<std::uint64_t>(at.since(now).count_ms()) + 1 : 0);
-  }
-  // How long ago, as far as it matters.
-  void add_age(Instant at, Instant now, Duration most) {
-    add(static_cast<std::uint64_t>(std::min(now.since(at), most).count_ms()));
-  }
-  [[nodiscard]] std::uint64_t value() const { return a_ ^ (b_ << 1); }
-
- private:
-  std::uint64_t a_ = 0xcbf29ce484222325ULL, b_ = 1;
-};
-
-void add_process(Hash& hash, const Process& process, const Node& node) {
+void add_process(StateHash& hash, const Process& process, const Node& node) {
   const Pool::State& state = node.pool.state();
   const Duration stable = std::max(state.spec.backoff.reset_after, state.spec.min_uptime);
   const Duration age = state.is_dynamic() ? std::max(stable, state.spec.scaling.quiet) : stable;
@@ -80,7 +60,7 @@ void add_process(Hash& hash, const Process& process, const Node& node) {
   hash.add(std::min(process.tasks, process.task_limit));
 }
 
-void add_body(Hash& hash, const Body& body) {
+void add_body(StateHash& hash, const Body& body) {
   hash.add(static_cast<std::uint64_t>(body.life));
   hash.add((body.descendants ? 1U : 0U) | (body.terminated ? 2U : 0U) | (body.killed ? 4U : 0U) |
            (body.frozen ? 8U : 0U) | (body.watched ? 16U : 0U) | (body.probed[0] ? 32U : 0U) |
@@ -88,7 +68,7 @@ void add_body(Hash& hash, const Body& body) {
            (body.command_failed ? 256U : 0U) | (body.exits_published << 9U));
 }
 
-void add_breaker(Hash& hash, const Node& node) {
+void add_breaker(StateHash& hash, const Node& node) {
   const Pool::State& state = node.pool.state();
   hash.add(state.breaker.index());
   if (const auto* open = std::get_if<BreakerOpen>(&state.breaker))
@@ -105,7 +85,7 @@ void add_breaker(Hash& hash, const Node& node) {
 
 std::uint64_t canonical(const Node& node) {
   const Pool::State& state = node.pool.state();
-  Hash hash;
+  StateHash hash;
   hash.add(state.spec.spawn_fingerprint);
   hash.add(state.previous ? state.previous->spec->spawn_fingerprint : 0);
   hash.add(state.failed ? state.failed->revision.spec->spawn_fingerprint : 0);

@@ -4,36 +4,16 @@
 #include <vector>
 
 #include "daemon/broker/model/state.h"
+#include "tests/explore/state_hash.h"
 #include "tests/explore/task_rig.h"
 
 namespace mtd::test {
 
 using namespace task;
 
-namespace {
-
-class Hash {
- public:
-  void add(std::uint64_t value) {
-    a_ = (a_ ^ value) * 0x100000001b3ULL;
-    b_ = (b_ + value) * 0x9e3779b97f4a7c15ULL;
-    b_ ^= b_ >> 29;
-  }
-  void add(Instant at, Instant now) {
-    if (at.is_never()) return add(~std::uint64_t{0});
-    add(at > now ? static_cast<std::uint64_t>(at.since(now).count_ms()) + 1 : 0);
-  }
-  [[nodiscard]] std::uint64_t value() const { return a_ ^ (b_ << 1); }
-
- private:
-  std::uint64_t a_ = 0xcbf29ce484222325ULL, b_ = 1;
-};
-
-}  // namespace
-
 std::uint64_t TaskRig::canonical() const {
   const Queue::State& state = queue_.state();
-  Hash hash;
+  StateHash hash;
   hash.add((paused_ ? 1U : 0U) | (broken_ ? 2U : 0U) | (state.adopting ? 4U : 0U) |
            (tight_ ? 8U : 0U));
   hash.add(next_id_);
