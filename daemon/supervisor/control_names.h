@@ -6,7 +6,6 @@
 
 namespace mtd::supervisor {
 
-using control::AccessPolicy;
 using control::AuditRecord;
 using control::Call;
 using control::ControlLimits;

@@ -9,6 +9,7 @@
 #include "config/loader.h"
 #include "config/order.h"
 #include "daemon/role/log.h"
+#include "daemon/supervisor/control_access.h"
 #include "daemon/supervisor/revision.h"
 #include "daemon/supervisor/supervisor.h"
 #include "daemon/sys/clock.h"
@@ -305,11 +306,7 @@ void Supervisor::apply_daemon_settings() {
   const auto& daemon = configuration_.daemon;
   if (options_.log_level.empty()) role::set_log_level(daemon.log_level);
   gate_.set_limit(daemon.start_concurrency);
-  AccessPolicy policy;
-  policy.owner = sys::own_uid();
-  policy.operate_group = daemon.operate_gid;
-  policy.readonly_group = daemon.readonly_gid;
-  server_->set_policy(policy);
+  server_->set_policy(access_of(daemon, sys::own_uid()));
   ControlLimits limits;
   limits.clients = daemon.max_clients;
   server_->set_limits(limits);

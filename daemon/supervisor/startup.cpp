@@ -12,6 +12,7 @@
 #include "common/names.h"
 #include "config/loader.h"
 #include "daemon/role/log.h"
+#include "daemon/supervisor/control_access.h"
 #include "daemon/supervisor/control_handlers.h"
 #include "daemon/supervisor/supervisor.h"
 #include "daemon/supervisor/worker_label.h"
@@ -369,17 +370,13 @@ void Supervisor::leave_no_stranger(const keeper::Entry& entry, const std::string
 
 void Supervisor::start_control() {
   const auto& daemon = configuration_.daemon;
-  AccessPolicy policy;
-  policy.owner = sys::own_uid();
-  policy.operate_group = daemon.operate_gid;
-  policy.readonly_group = daemon.readonly_gid;
   ControlLimits limits;
   limits.clients = daemon.max_clients;
   ServiceInfo info;
   info.version = MTD_VERSION;
   handlers_ = make_control_handlers(*this);
-  server_ =
-      std::make_unique<ControlServer>(reactor_, *handlers_, held("control"), policy, limits, info);
+  server_ = std::make_unique<ControlServer>(reactor_, *handlers_, held("control"),
+                                            access_of(daemon, sys::own_uid()), limits, info);
   events_->set_wake_all(
       [this](std::vector<std::weak_ptr<Call>>&& calls) { server_->wake_all(std::move(calls)); });
   server_->on_audit([](const AuditRecord& record) {

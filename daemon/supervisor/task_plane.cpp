@@ -11,6 +11,7 @@
 
 #include "common/escape.h"
 #include "common/exit_status.h"
+#include "daemon/supervisor/control_access.h"
 #include "daemon/supervisor/revision.h"
 #include "daemon/supervisor/worker_label.h"
 #include "daemon/sys/clock.h"
@@ -172,11 +173,7 @@ void TaskPlane::start_later(model::BrokerEnd end) {
 }
 
 void TaskPlane::refuse() {
-  control::AccessPolicy policy;
-  policy.owner = facts_.own_uid;
-  policy.operate_group = daemon_.operate_gid;
-  policy.readonly_group = daemon_.readonly_gid;
-  refusals_.begin(listener_.get(), policy,
+  refusals_.begin(listener_.get(), access_of(daemon_, facts_.own_uid),
                   queues_.empty() ? "no pool of the configuration has \"tasks\""
                                   : "tasks cannot be served now, and mtd goes on trying: " +
                                         escape_for_terminal(problem_));
